@@ -1,0 +1,195 @@
+//! Estimates: a number never travels without its n, its error and its reason for being absent.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The answer to one question about one metric.
+pub type Outcome = Result<Estimate, Undefined>;
+
+/// A metric by name, with the threshold or the slice dimension that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MetricKey {
+    /// The field's term for it, e.g. `auroc`.
+    pub name: String,
+    /// The operating point, as it is written in the plan.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold: Option<String>,
+    /// The slice dimension whose mix is compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dimension: Option<String>,
+}
+
+impl MetricKey {
+    /// A metric without parameters.
+    #[must_use]
+    pub fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), threshold: None, dimension: None }
+    }
+
+    /// A metric at an operating point.
+    #[must_use]
+    pub fn at(name: &str, threshold: f64) -> Self {
+        Self { threshold: Some(threshold.to_string()), ..Self::plain(name) }
+    }
+
+    /// A metric of a slice dimension's mix.
+    #[must_use]
+    pub fn of(name: &str, dimension: &str) -> Self {
+        Self { dimension: Some(dimension.to_owned()), ..Self::plain(name) }
+    }
+}
+
+impl fmt::Display for MetricKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some(threshold) = &self.threshold {
+            write!(f, "@{threshold}")?;
+        }
+        if let Some(dimension) = &self.dimension {
+            write!(f, "[{dimension}]")?;
+        }
+        Ok(())
+    }
+}
+
+/// A value with its uncertainty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The value itself; always finite.
+    pub value: f64,
+    /// Two-sided 95 % interval, where a formula gives one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub interval: Option<Interval>,
+    /// Standard error, where the method has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub standard_error: Option<f64>,
+    /// Rows behind the value.
+    pub n: u64,
+    /// Positives among them, where truth matters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub positives: Option<u64>,
+    /// Whether the value is exact for the rows, or bracketed.
+    pub exactness: Exactness,
+    /// The value that chance alone exceeds once in twenty without any change (drift metrics).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub null_95: Option<f64>,
+    /// Probability of so large a value without any change (drift metrics).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p_value: Option<f64>,
+}
+
+impl Estimate {
+    /// An exact value without an interval.
+    #[must_use]
+    pub fn exact(value: f64, n: u64) -> Self {
+        Self {
+            value,
+            interval: None,
+            standard_error: None,
+            n,
+            positives: None,
+            exactness: Exactness::Exact,
+            null_95: None,
+            p_value: None,
+        }
+    }
+}
+
+/// A 95 % interval and the method that made it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+    /// Which formula, e.g. `wilson`.
+    pub method: String,
+}
+
+/// How far the value may be from the one computed on the single rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exactness {
+    /// Not at all.
+    Exact,
+    /// The row-level value lies in this closed range: scores were coarsened.
+    Bracket {
+        /// Smallest possible value.
+        lower: f64,
+        /// Largest possible value.
+        upper: f64,
+    },
+}
+
+/// Why there is no number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Undefined {
+    /// No prediction falls into the window.
+    #[error("no predictions in this window")]
+    NoPredictions,
+    /// No prediction of the window has a truth yet.
+    #[error("none of the {n} predictions has a truth yet")]
+    NoTruth {
+        /// Predictions.
+        n: u64,
+    },
+    /// There is no positive case.
+    #[error("no positives among {n} cases with truth")]
+    NoPositives {
+        /// Cases with truth.
+        n: u64,
+    },
+    /// There is no negative case.
+    #[error("no negatives among {n} cases with truth")]
+    NoNegatives {
+        /// Cases with truth.
+        n: u64,
+    },
+    /// No case scored on the side of the threshold that the metric divides by.
+    #[error("no cases with truth are flagged {side} at this threshold")]
+    NoneFlagged {
+        /// `positive` or `negative`.
+        side: String,
+    },
+    /// Fewer rows than the plan's minimum: a number is withheld.
+    #[error("only {n} cases; the plan asks for {minimum}")]
+    BelowMinimum {
+        /// Cases at hand.
+        n: u64,
+        /// The plan's minimum.
+        minimum: u64,
+    },
+    /// The scores separate the classes perfectly or are constant: the likelihood has no maximum.
+    #[error("the logistic fit does not converge: scores are constant or separate the classes")]
+    Separation,
+    /// The version has no approved reference for this output and slice.
+    #[error("no approved reference: freeze one with `dosimeter reference freeze` and approve it")]
+    NoReference,
+    /// The reference or the window has rows in one cell only.
+    #[error("a distance needs at least two cells")]
+    OneCell,
+    /// The metric needs an order that the dimension's values do not have.
+    #[error("the dimension is categorical; a cumulative distance needs ordered values (give it cuts)")]
+    Unordered,
+}
+
+impl Undefined {
+    /// The reason as one word, for labels and columns.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoPredictions => "no-predictions",
+            Self::NoTruth { .. } => "no-truth",
+            Self::NoPositives { .. } => "no-positives",
+            Self::NoNegatives { .. } => "no-negatives",
+            Self::NoneFlagged { .. } => "none-flagged",
+            Self::BelowMinimum { .. } => "below-minimum",
+            Self::Separation => "separation",
+            Self::NoReference => "no-reference",
+            Self::OneCell => "one-cell",
+            Self::Unordered => "unordered",
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The words of the field as types: predictions, assertions, truth, buckets, windows, slices, estimates.
+//!
+//! Must never: do I/O or know where a record came from.
+//! Look next at `summary::fold`, which turns predictions and truth into summaries.
+
+pub mod estimate;
+pub mod prediction;
+pub mod slice;
+pub mod truth;
+pub mod window;
+
+pub use estimate::{Estimate, Exactness, MetricKey, Outcome, Undefined};
+pub use prediction::{Assertion, Opinion, Prediction, Status};
+pub use slice::{Dimension, Slice};
+pub use truth::{TruthPolicy, Uncertain};
+pub use window::{Granularity, Window, WindowSpec};

@@ -1,0 +1,128 @@
+//! Metrics: questions asked of summaries.
+//!
+//! Each function takes a merged [`Summary`] and returns a value with its n, its interval and its exactness, or the reason
+//! why there is none. Parameters (thresholds, references, dimensions) arrive with the question.
+//! Must never: look at rows, a clock or the store.
+
+pub mod calibration;
+pub mod discrimination;
+pub mod drift;
+pub mod operating_point;
+pub mod volume;
+
+use crate::domain::estimate::Interval;
+use crate::domain::{Dimension, Estimate, Exactness, MetricKey, Outcome, Undefined};
+use crate::stats::interval::Bounds;
+use crate::summary::Summary;
+
+/// Version of the formulas; stored with every estimate. It changes when any number can change.
+pub const CALCULATOR_VERSION: i32 = 1;
+
+/// What is asked of a window besides the metrics that need no parameter.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Operating points.
+    pub thresholds: &'a [f64],
+    /// Cases with truth below which performance is withheld.
+    pub minimum_n: u64,
+    /// The reference of the same output and slice, if one is approved.
+    pub reference: Option<&'a Summary>,
+    /// The mix of each slice dimension, reference and current; empty for slices other than `all`.
+    pub mixes: &'a [Mix],
+}
+
+/// The case mix of one dimension: predictions by value.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// The dimension.
+    pub dimension: Dimension,
+    /// `(value, predictions in the reference, predictions in the window)`; in natural order if the dimension has one.
+    pub cells: Vec<(String, u64, u64)>,
+}
+
+/// Answer every metric for one window, in a fixed order.
+#[must_use]
+pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, Outcome)> {
+    let mut answers = volume::evaluate(summary);
+    let mut performance = discrimination::evaluate(summary);
+    performance.extend(calibration::evaluate(summary));
+    for threshold in question.thresholds {
+        performance.extend(operating_point::evaluate(summary, *threshold));
+    }
+    let labelled = Labelled::of(summary).n();
+    if labelled > 0 && labelled < question.minimum_n {
+        let withheld = Undefined::BelowMinimum { n: labelled, minimum: question.minimum_n };
+        performance.iter_mut().for_each(|(_, outcome)| *outcome = Err(withheld.clone()));
+    }
+    answers.extend(performance);
+    answers.extend(drift::of_scores(question.reference, summary));
+    answers.extend(question.mixes.iter().flat_map(|mix| drift::of_mix(mix, question.reference.is_some())));
+    answers
+}
+
+/// The labelled rows of a summary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Labelled {
+    total: u64,
+    pub(crate) negatives: u64,
+    pub(crate) positives: u64,
+}
+
+impl Labelled {
+    pub(crate) fn of(summary: &Summary) -> Self {
+        let [unlabelled, negatives, positives] = summary.totals();
+        Self { total: unlabelled + negatives + positives, negatives, positives }
+    }
+
+    pub(crate) fn n(self) -> u64 {
+        self.negatives + self.positives
+    }
+
+    /// `Ok` when at least one row has a truth.
+    pub(crate) fn some(self) -> Result<Self, Undefined> {
+        match (self.total, self.n()) {
+            (0, _) => Err(Undefined::NoPredictions),
+            (n, 0) => Err(Undefined::NoTruth { n }),
+            _ => Ok(self),
+        }
+    }
+
+    /// `Ok` when both classes are there.
+    pub(crate) fn both(self) -> Result<Self, Undefined> {
+        self.with_positives()?.with_negatives()
+    }
+
+    /// `Ok` when there is a positive.
+    pub(crate) fn with_positives(self) -> Result<Self, Undefined> {
+        let n = self.some()?.n();
+        if self.positives == 0 { Err(Undefined::NoPositives { n }) } else { Ok(self) }
+    }
+
+    /// `Ok` when there is a negative.
+    pub(crate) fn with_negatives(self) -> Result<Self, Undefined> {
+        let n = self.some()?.n();
+        if self.negatives == 0 { Err(Undefined::NoNegatives { n }) } else { Ok(self) }
+    }
+
+    /// An estimate over the labelled rows.
+    pub(crate) fn estimate(self, value: f64) -> Estimate {
+        Estimate { positives: Some(self.positives), ..Estimate::exact(value, self.n()) }
+    }
+}
+
+pub(crate) fn interval(bounds: Bounds, method: &str) -> Option<Interval> {
+    Some(Interval { lower: bounds.lower, upper: bounds.upper, method: method.to_owned() })
+}
+
+/// A bracket, or exact where both ends agree.
+pub(crate) fn bracket(lower: f64, upper: f64) -> Exactness {
+    if lower < upper { Exactness::Bracket { lower, upper } } else { Exactness::Exact }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+pub(crate) fn real(n: u64) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! How much there is: predictions, truth, prevalence, delay.
+
+use super::{Labelled, bracket, interval, real};
+use crate::domain::{Estimate, MetricKey, Outcome, Undefined};
+use crate::stats::interval::wilson;
+use crate::stats::special::Z_95;
+use crate::stats::spectrum::Class;
+use crate::summary::Summary;
+
+/// Counts, label coverage and delay, prevalence and mean score.
+#[must_use]
+pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
+    let labelled = Labelled::of(summary);
+    let total = summary.totals().iter().sum();
+    let count = |name, n| (MetricKey::plain(name), Ok(Estimate::exact(real(n), total)));
+    vec![
+        count("predictions", total),
+        count("labelled", labelled.n()),
+        count("positives", labelled.positives),
+        (MetricKey::plain("label_coverage"), share(labelled.n(), total)),
+        (MetricKey::plain("label_delay_hours_p50"), delay(summary, labelled, 0.5)),
+        (MetricKey::plain("label_delay_hours_p90"), delay(summary, labelled, 0.9)),
+        (MetricKey::plain("prevalence"), labelled.some().and_then(|l| prevalence(l))),
+        (MetricKey::plain("mean_score"), mean_score(summary, total)),
+    ]
+}
+
+fn prevalence(labelled: Labelled) -> Outcome {
+    let share = share(labelled.positives, labelled.n())?;
+    Ok(Estimate { positives: Some(labelled.positives), ..share })
+}
+
+/// A share with Wilson's interval.
+fn share(part: u64, whole: u64) -> Outcome {
+    if whole == 0 {
+        return Err(Undefined::NoPredictions);
+    }
+    Ok(Estimate {
+        interval: interval(wilson(part, whole, Z_95), "wilson"),
+        ..Estimate::exact(real(part) / real(whole), whole)
+    })
+}
+
+/// The smallest number of whole hours within which the share `quantile` of the labels that arrived had arrived.
+///
+/// Only labels that are there are counted, so in recent windows the delay is that of the fast ones.
+fn delay(summary: &Summary, labelled: Labelled, quantile: f64) -> Outcome {
+    let n = labelled.some()?.n();
+    let mut seen = 0;
+    let hours = summary.delays().iter().find(|(_, count)| {
+        seen += **count;
+        real(seen) >= quantile * real(n)
+    });
+    let hours = hours.map_or(0.0, |(hours, _)| f64::from(*hours));
+    Ok(Estimate { exactness: bracket(hours, hours + 1.0), ..Estimate::exact(hours, n) })
+}
+
+fn mean_score(summary: &Summary, total: u64) -> Outcome {
+    if total == 0 {
+        return Err(Undefined::NoPredictions);
+    }
+    let n = real(total);
+    let sum = |power| Class::ALL.iter().map(|class| summary.moments().power_sum(*class, power)).sum::<f64>();
+    let mean = sum(1) / n;
+    let standard_error = libm::sqrt((sum(2) / n - mean * mean).max(0.0) / n);
+    Ok(Estimate {
+        interval: interval(crate::stats::interval::wald(mean, standard_error, Z_95), "normal"),
+        standard_error: Some(standard_error),
+        ..Estimate::exact(mean, total)
+    })
+}

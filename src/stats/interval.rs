@@ -1,0 +1,103 @@
+//! Confidence intervals for shares and for numbers mapped to the whole line.
+
+use super::special::{logit, sigmoid};
+
+/// A closed interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+/// Wilson's score interval for `successes` of `trials`, `z` the two-sided normal quantile (Wilson 1927).
+///
+/// `trials` must be positive.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+pub fn wilson(successes: u64, trials: u64, z: f64) -> Bounds {
+    let n = trials as f64;
+    let p = successes as f64 / n;
+    let z2 = z * z;
+    let scale = 1.0 + z2 / n;
+    let centre = (p + z2 / (2.0 * n)) / scale;
+    let half = z / scale * libm::sqrt(p * (1.0 - p) / n + z2 / (4.0 * n * n));
+    // At 0 and at n the algebra gives the end exactly; rounding would leave it a hair outside.
+    Bounds {
+        lower: if successes == 0 { 0.0 } else { (centre - half).max(0.0) },
+        upper: if successes == trials { 1.0 } else { (centre + half).min(1.0) },
+    }
+}
+
+/// Interval of a value in (0, 1) that is normal on the logit scale: `expit(logit v +- z se / (v (1 - v)))`.
+#[must_use]
+pub fn logit_normal(value: f64, standard_error: f64, z: f64) -> Bounds {
+    let half = z * standard_error / (value * (1.0 - value));
+    let centre = logit(value);
+    Bounds { lower: sigmoid(centre - half), upper: sigmoid(centre + half) }
+}
+
+/// `value +- z se`.
+#[must_use]
+pub fn wald(value: f64, standard_error: f64, z: f64) -> Bounds {
+    Bounds { lower: value - z * standard_error, upper: value + z * standard_error }
+}
+
+/// Score-type interval for an area under the curve, with the Hanley-McNeil variance at the tested value
+/// (Newcombe 2006, method 5). It has no zero width at 0 or 1 and needs no variance estimate, so it serves where DeLong
+/// cannot: fewer than two positives or negatives, or a perfect separation.
+#[must_use]
+pub fn newcombe_auroc(value: f64, positives: f64, negatives: f64, z: f64) -> Bounds {
+    let half_sum = 0.5 * (positives + negatives);
+    let excess = |theta: f64| {
+        let spread = 1.0 + (half_sum - 1.0) * ((1.0 - theta) / (2.0 - theta) + theta / (1.0 + theta));
+        let variance = theta * (1.0 - theta) * spread / (positives * negatives);
+        (value - theta).abs() - z * libm::sqrt(variance)
+    };
+    Bounds { lower: root_towards(value, 0.0, &excess), upper: root_towards(value, 1.0, &excess) }
+}
+
+/// The point between `inside`, where `excess` is not positive, and `end` at which it becomes positive.
+fn root_towards(inside: f64, end: f64, excess: &dyn Fn(f64) -> f64) -> f64 {
+    if (inside - end).abs() < f64::EPSILON {
+        return end;
+    }
+    let (mut near, mut far) = (inside, end);
+    for _ in 0..100 {
+        let middle = 0.5 * (near + far);
+        if excess(middle) <= 0.0 {
+            near = middle;
+        } else {
+            far = middle;
+        }
+    }
+    near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::special::Z_95;
+
+    /// Golden: statsmodels 0.15.0 `proportion_confint(8, 10, method="wilson")`.
+    #[test]
+    fn wilson_agrees_with_statsmodels() {
+        let bounds = wilson(8, 10, Z_95);
+        assert!((bounds.lower - 0.490_162_471_537).abs() < 1e-12);
+        assert!((bounds.upper - 0.943_317_848_546).abs() < 1e-12);
+    }
+
+    #[test]
+    fn wilson_keeps_to_the_ends() {
+        assert_eq!(wilson(0, 5, Z_95).lower.to_bits(), 0.0_f64.to_bits());
+        assert_eq!(wilson(5, 5, Z_95).upper.to_bits(), 1.0_f64.to_bits());
+    }
+
+    #[test]
+    fn a_perfect_auroc_has_an_interval_of_some_width() {
+        let bounds = newcombe_auroc(1.0, 5.0, 40.0, Z_95);
+        assert!(bounds.lower < 0.95 && bounds.lower > 0.4, "{bounds:?}");
+        assert!(bounds.upper >= 1.0);
+    }
+}

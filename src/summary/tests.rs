@@ -1,0 +1,123 @@
+//! The laws of a summary, by property.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::Summary;
+use crate::stats::channel;
+use crate::stats::spectrum::Class;
+
+type Row = (f64, usize, u32);
+
+/// Scores that are ordinary, tied, saturated or constant.
+fn row() -> impl Strategy<Value = Row> {
+    let score = prop_oneof![
+        0.0..=1.0_f64,
+        (0..=10_u32).prop_map(|tenths| f64::from(tenths) / 10.0),
+        (0.0..1e-12_f64),
+        (0.0..1e-12_f64).prop_map(|tail| 1.0 - tail),
+        Just(0.5),
+    ];
+    (score, 0..3_usize, 0..2000_u32)
+}
+
+const THRESHOLDS: [f64; 2] = [0.1, 0.5];
+
+fn summarise(rows: &[Row]) -> Summary {
+    let mut delays = BTreeMap::new();
+    for (_, class, delay) in rows {
+        if *class > 0 {
+            *delays.entry(*delay).or_default() += 1;
+        }
+    }
+    let cells = rows.iter().map(|(p, class, _)| (channel::key(*p), Class::ALL[*class], 1)).collect();
+    Summary::new(cells, delays, &THRESHOLDS)
+}
+
+/// Enough rows to pass the cap when repeated with small shifts.
+fn many(rows: &[Row]) -> Vec<Row> {
+    (0..200)
+        .flat_map(|i| rows.iter().map(move |(p, class, delay)| ((p + f64::from(i) * 1e-4).min(1.0), *class, *delay)))
+        .collect()
+}
+
+fn merged(parts: &[Summary]) -> Summary {
+    let mut whole = Summary::default();
+    for part in parts {
+        whole.merge(part);
+    }
+    whole
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_whole_is_the_sum_of_its_parts_in_any_order(
+        mut rows in prop::collection::vec(row(), 1..60),
+        cut in any::<prop::sample::Index>(),
+        large in any::<bool>(),
+    ) {
+        if large {
+            rows = many(&rows);
+        }
+        let whole = summarise(&rows);
+        let (left, right) = rows.split_at(cut.index(rows.len()));
+        for parts in [[left, right], [right, left]] {
+            let mut sum = merged(&parts.map(summarise));
+            sum.cap(&THRESHOLDS);
+            prop_assert_eq!(&sum, &whole);
+        }
+    }
+
+    #[test]
+    fn merging_is_associative_and_the_empty_summary_is_neutral(
+        a in prop::collection::vec(row(), 0..40),
+        b in prop::collection::vec(row(), 0..40),
+        c in prop::collection::vec(row(), 0..40),
+        large in 0..3_usize,
+    ) {
+        let mut parts = [a, b, c];
+        parts[large] = many(&parts[large]);
+        let [a, b, c] = parts.map(|rows| summarise(&rows));
+        let left = merged(&[merged(&[a.clone(), b.clone()]), c.clone()]);
+        let right = merged(&[a.clone(), merged(&[b, c])]);
+        prop_assert_eq!(left, right);
+        prop_assert_eq!(merged(&[a.clone(), Summary::default()]), a.clone());
+        prop_assert_eq!(merged(&[Summary::default(), a.clone()]), a);
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same(rows in prop::collection::vec(row(), 0..40), large in any::<bool>()) {
+        let summary = summarise(&if large { many(&rows) } else { rows });
+        let bytes = super::codec::encode(&summary);
+        prop_assert_eq!(super::codec::decode(&bytes), Ok(summary));
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error_and_never_a_crash(
+        rows in prop::collection::vec(row(), 1..20),
+        at in any::<prop::sample::Index>(),
+        flip in 1..=255_u8,
+    ) {
+        let mut bytes = super::codec::encode(&summarise(&rows));
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        prop_assert!(super::codec::decode(&bytes).is_err());
+        prop_assert!(super::codec::decode(&bytes[..at]).is_err());
+    }
+
+    #[test]
+    fn counts_at_a_kept_threshold_are_exact_past_the_cap(rows in prop::collection::vec(row(), 30..60)) {
+        let rows = many(&rows);
+        let summary = summarise(&rows);
+        for threshold in THRESHOLDS {
+            let mut expected = [0; 3];
+            for (p, class, _) in &rows {
+                expected[*class] += u64::from(*p >= threshold);
+            }
+            prop_assert_eq!(summary.at_least(threshold), (expected, expected));
+        }
+    }
+}
