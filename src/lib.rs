@@ -1,5 +1,6 @@
 //! dosimeter: a production monitor for clinical models.
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod metric;
 pub mod stats;

@@ -18,8 +18,8 @@ pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
         count("labelled", labelled.n()),
         count("positives", labelled.positives),
         (MetricKey::plain("label_coverage"), share(labelled.n(), total)),
-        (MetricKey::plain("label_delay_hours_p50"), delay(summary, labelled, 0.5)),
-        (MetricKey::plain("label_delay_hours_p90"), delay(summary, labelled, 0.9)),
+        (MetricKey::plain("label_delay_p50_seconds"), delay(summary, labelled, 0.5)),
+        (MetricKey::plain("label_delay_p90_seconds"), delay(summary, labelled, 0.9)),
         (MetricKey::plain("prevalence"), labelled.some().and_then(|l| prevalence(l))),
         (MetricKey::plain("mean_score"), mean_score(summary, total)),
     ]
@@ -41,7 +41,7 @@ fn share(part: u64, whole: u64) -> Outcome {
     })
 }
 
-/// The smallest number of whole hours within which the share `quantile` of the labels that arrived had arrived.
+/// The delay, in seconds known to the hour, within which the share `quantile` of the labels that arrived had arrived.
 ///
 /// Only labels that are there are counted, so in recent windows the delay is that of the fast ones.
 fn delay(summary: &Summary, labelled: Labelled, quantile: f64) -> Outcome {
@@ -51,8 +51,8 @@ fn delay(summary: &Summary, labelled: Labelled, quantile: f64) -> Outcome {
         seen += **count;
         real(seen) >= quantile * real(n)
     });
-    let hours = hours.map_or(0.0, |(hours, _)| f64::from(*hours));
-    Ok(Estimate { exactness: bracket(hours, hours + 1.0), ..Estimate::exact(hours, n) })
+    let seconds = 3600.0 * hours.map_or(0.0, |(hours, _)| f64::from(*hours));
+    Ok(Estimate { exactness: bracket(seconds, seconds + 3600.0), ..Estimate::exact(seconds, n) })
 }
 
 fn mean_score(summary: &Summary, total: u64) -> Outcome {

@@ -1,0 +1,431 @@
+-- The schema of dosimeter.
+--
+-- Rules that keep the big tables distributable (Citus) by case_id: it leads every unique key of prediction, assertion and
+-- record_key; these have no triggers and no foreign keys to local tables; conflict clauses use no now(). Queues, leases,
+-- alerts, history and audit are plain local tables. Partitioning has one level, by time.
+
+create table model (
+    model_id integer generated always as identity primary key,
+    name text not null unique,
+    fold_digest text not null,
+    created_at timestamptz not null
+);
+comment on table model is 'A monitored model.';
+comment on column model.model_id is 'Number of the model.';
+comment on column model.name is 'Name of the model, as in the plan.';
+comment on column model.fold_digest is 'Digest of the part of the plan that shapes summaries; a change folds every bucket again.';
+comment on column model.created_at is 'When the model was first in a plan.';
+
+create table model_version (
+    version_id integer generated always as identity primary key,
+    model_id integer not null references model,
+    name text not null,
+    first_seen_at timestamptz not null,
+    unique (model_id, name)
+);
+comment on table model_version is 'One release of a model, known from its first prediction.';
+comment on column model_version.version_id is 'Number of the version.';
+comment on column model_version.model_id is 'The model.';
+comment on column model_version.name is 'Name of the version, as the records state it.';
+comment on column model_version.first_seen_at is 'When its first prediction was taken in.';
+
+create table output (
+    output_id integer generated always as identity primary key,
+    model_id integer not null references model,
+    name text not null,
+    unique (model_id, name)
+);
+comment on table output is 'One thing that a model says.';
+comment on column output.output_id is 'Number of the output.';
+comment on column output.model_id is 'The model.';
+comment on column output.name is 'Name of the output, as in the plan.';
+
+create table finding (
+    truth_id integer generated always as identity primary key,
+    name text not null unique
+);
+comment on table finding is 'What truth is stated about. Models share findings: one assertion serves every model that predicts it.';
+comment on column finding.truth_id is 'Number of the finding.';
+comment on column finding.name is 'Name of the finding, as the records state it.';
+
+create table plan (
+    plan_id integer generated always as identity primary key,
+    digest text not null unique,
+    body jsonb not null,
+    adopted_at timestamptz not null
+);
+comment on table plan is 'Every configuration that was ever in force, without secrets: the monitoring plan.';
+comment on column plan.plan_id is 'Number of the plan.';
+comment on column plan.digest is 'SHA-256 of the canonical body.';
+comment on column plan.body is 'The canonical body.';
+comment on column plan.adopted_at is 'When it was first adopted.';
+
+create table batch_counter (
+    only_row boolean primary key default true check (only_row),
+    last_batch bigint not null
+);
+insert into batch_counter (last_batch) values (0);
+comment on table batch_counter is 'The last batch number. Its row lock, held to the commit, makes numbers ascend in commit order.';
+comment on column batch_counter.only_row is 'There is one row.';
+comment on column batch_counter.last_batch is 'The number given last.';
+
+create table batch (
+    batch_id bigint primary key,
+    source text not null,
+    origin text not null,
+    committed_at timestamptz not null,
+    accepted bigint not null,
+    duplicates bigint not null,
+    rejected bigint not null
+);
+comment on table batch is 'One committed batch of records; its number is the clock "recorded".';
+comment on column batch.batch_id is 'Number, ascending in commit order.';
+comment on column batch.source is 'The source.';
+comment on column batch.origin is 'What the source read: a file.';
+comment on column batch.committed_at is 'When it was taken in.';
+comment on column batch.accepted is 'Records that were new.';
+comment on column batch.duplicates is 'Records that were known with the same content.';
+comment on column batch.rejected is 'Records that were refused.';
+
+create table record_key (
+    case_id text not null,
+    kind smallint not null,
+    record_id text not null,
+    digest bytea not null,
+    occurred_at timestamptz not null,
+    version_id integer,
+    batch_id bigint not null,
+    primary key (case_id, kind, record_id)
+);
+comment on table record_key is 'Identity of every record, written in its transaction: deduplicates whatever its time says, and finds the buckets that an assertion dirties.';
+comment on column record_key.case_id is 'The case, as a pseudonym.';
+comment on column record_key.kind is '1 for a prediction, 2 for an assertion.';
+comment on column record_key.record_id is 'The sender''s id, or one derived from the content that identifies it.';
+comment on column record_key.digest is 'SHA-256 of the content.';
+comment on column record_key.occurred_at is 'When the prediction was made, or the assertion observed.';
+comment on column record_key.version_id is 'Version of a prediction.';
+comment on column record_key.batch_id is 'The batch that brought it.';
+
+create table prediction (
+    case_id text not null,
+    record_id text not null,
+    version_id integer not null,
+    occurred_at timestamptz not null,
+    subject_id text,
+    output_ids integer[] not null,
+    scores double precision[] not null,
+    attributes jsonb not null,
+    batch_id bigint not null,
+    primary key (case_id, record_id, occurred_at)
+) partition by range (occurred_at);
+create index prediction_version_time on prediction (version_id, occurred_at);
+create table prediction_default partition of prediction default;
+comment on table prediction is 'Scores of one version for one case at one time.';
+comment on table prediction_default is 'Predictions of months that have no partition of their own.';
+comment on column prediction.case_id is 'The case, as a pseudonym.';
+comment on column prediction.record_id is 'Identity within the case.';
+comment on column prediction.version_id is 'The version that spoke.';
+comment on column prediction.occurred_at is 'When it spoke.';
+comment on column prediction.subject_id is 'Whom the case is about, as a pseudonym.';
+comment on column prediction.output_ids is 'Outputs that have a score.';
+comment on column prediction.scores is 'Their probabilities, in the same order.';
+comment on column prediction.attributes is 'Slice dimensions and metadata.';
+comment on column prediction.batch_id is 'The batch that brought it.';
+
+create table assertion (
+    case_id text not null,
+    record_id text not null,
+    truth_id integer not null,
+    opinion text not null check (opinion in ('negative', 'uncertain', 'positive')),
+    source text not null,
+    reader text not null,
+    status text not null,
+    observed_at timestamptz not null,
+    batch_id bigint not null,
+    primary key (case_id, record_id)
+);
+comment on table assertion is 'One statement of truth. Never overwritten: a correction is another row.';
+comment on column assertion.case_id is 'The case, as a pseudonym.';
+comment on column assertion.record_id is 'Identity within the case.';
+comment on column assertion.truth_id is 'The finding it is about.';
+comment on column assertion.opinion is 'What is stated.';
+comment on column assertion.source is 'Where the statement comes from.';
+comment on column assertion.reader is 'Who made it; empty when the source does not say.';
+comment on column assertion.status is 'How settled it is: preliminary, final, amended, corrected, entered-in-error.';
+comment on column assertion.observed_at is 'When the hospital knew it.';
+comment on column assertion.batch_id is 'The batch that brought it.';
+
+create table rejection (
+    rejection_id bigint generated always as identity primary key,
+    source text not null,
+    origin text not null,
+    origin_digest text not null,
+    line bigint not null,
+    item integer not null,
+    field text not null,
+    reason text not null,
+    message text not null,
+    payload jsonb not null,
+    batch_id bigint not null,
+    rejected_at timestamptz not null,
+    unique (source, origin_digest, line, item)
+);
+create index rejection_reason on rejection (source, reason);
+create index rejection_age on rejection (rejected_at);
+comment on table rejection is 'Records that were refused, each with its reason. Reading the same content again adds nothing.';
+comment on column rejection.rejection_id is 'Number of the rejection.';
+comment on column rejection.source is 'The source.';
+comment on column rejection.origin is 'The file.';
+comment on column rejection.origin_digest is 'Digest of the file''s content.';
+comment on column rejection.line is 'Line or row in it, from 1; 0 for the whole file.';
+comment on column rejection.item is 'Which record of that row, from 0.';
+comment on column rejection.field is 'The column or field at fault.';
+comment on column rejection.reason is 'The reason as one word.';
+comment on column rejection.message is 'What is wrong and what to do about it.';
+comment on column rejection.payload is 'The record without its identifiers.';
+comment on column rejection.batch_id is 'The batch that refused it.';
+comment on column rejection.rejected_at is 'When it was refused.';
+
+create table source_file (
+    source text not null,
+    path text not null,
+    digest text not null,
+    bytes bigint not null,
+    modified_at timestamptz not null,
+    rows_done bigint not null,
+    state text not null check (state in ('reading', 'done', 'unreadable')),
+    first_seen_at timestamptz not null,
+    finished_at timestamptz,
+    primary key (source, digest)
+);
+comment on table source_file is 'The cursor of file sources: how far each content has been read. It moves in the transaction that takes the rows in.';
+comment on column source_file.source is 'The source.';
+comment on column source_file.path is 'The path at which this content was last seen.';
+comment on column source_file.digest is 'SHA-256 of the bytes: a changed file under an old name is another content.';
+comment on column source_file.bytes is 'Size in bytes.';
+comment on column source_file.modified_at is 'Modification time of the path when it was read.';
+comment on column source_file.rows_done is 'Rows taken in so far.';
+comment on column source_file.state is 'reading, done, or unreadable as a whole.';
+comment on column source_file.first_seen_at is 'When reading began.';
+comment on column source_file.finished_at is 'When the last row was taken in.';
+
+create table dirty_bucket (
+    version_id integer not null references model_version,
+    bucket timestamptz not null,
+    batch_id bigint not null,
+    primary key (version_id, bucket)
+);
+comment on table dirty_bucket is 'Buckets that have to be folded again.';
+comment on column dirty_bucket.version_id is 'The version.';
+comment on column dirty_bucket.bucket is 'Start of the bucket.';
+comment on column dirty_bucket.batch_id is 'The latest batch that touched it.';
+
+create table summary (
+    version_id integer not null references model_version,
+    output_id integer not null references output,
+    slice text not null,
+    bucket timestamptz not null,
+    body bytea not null,
+    batch_id bigint not null,
+    primary key (version_id, output_id, slice, bucket)
+);
+comment on table summary is 'Sufficient statistics of one bucket: a cache of the latest knowledge. Older knowledge is folded again from rows.';
+comment on column summary.version_id is 'The version.';
+comment on column summary.output_id is 'The output.';
+comment on column summary.slice is 'The slice in canonical form.';
+comment on column summary.bucket is 'Start of the bucket.';
+comment on column summary.body is 'The encoded summary.';
+comment on column summary.batch_id is 'All rows up to this batch are in it.';
+
+create table reference (
+    reference_id integer generated always as identity primary key,
+    version_id integer not null references model_version,
+    window_from timestamptz,
+    window_to timestamptz,
+    known_at timestamptz,
+    recorded bigint,
+    origin text not null,
+    fold_digest text not null,
+    frozen_at timestamptz not null,
+    frozen_by text not null,
+    reason text not null,
+    approved_at timestamptz,
+    approved_by text,
+    approval_reason text
+);
+comment on table reference is 'A frozen summary that a version is compared with. The latest approved one is in force.';
+comment on column reference.reference_id is 'Number of the reference.';
+comment on column reference.version_id is 'The version it is for.';
+comment on column reference.window_from is 'First instant of the rows it was frozen from.';
+comment on column reference.window_to is 'First instant after them.';
+comment on column reference.known_at is 'Truth observed up to then is in it.';
+comment on column reference.recorded is 'Batches up to this one are in it.';
+comment on column reference.origin is 'Where it comes from: frozen here, or a file.';
+comment on column reference.fold_digest is 'The shape of its summaries.';
+comment on column reference.frozen_at is 'When it was made.';
+comment on column reference.frozen_by is 'Who made it.';
+comment on column reference.reason is 'Why.';
+comment on column reference.approved_at is 'When it was approved.';
+comment on column reference.approved_by is 'Who approved it.';
+comment on column reference.approval_reason is 'Why it was approved.';
+
+create table reference_summary (
+    reference_id integer not null references reference,
+    output_id integer not null references output,
+    slice text not null,
+    body bytea not null,
+    primary key (reference_id, output_id, slice)
+);
+comment on table reference_summary is 'The parts of a reference.';
+comment on column reference_summary.reference_id is 'The reference.';
+comment on column reference_summary.output_id is 'The output.';
+comment on column reference_summary.slice is 'The slice.';
+comment on column reference_summary.body is 'The encoded summary.';
+
+create table estimate (
+    estimate_id bigint generated always as identity primary key,
+    version_id integer not null references model_version,
+    output_id integer not null references output,
+    slice text not null,
+    window_name text not null,
+    window_from timestamptz not null,
+    window_to timestamptz not null,
+    known_at timestamptz not null,
+    recorded bigint not null,
+    plan_id integer not null references plan,
+    reference_id integer references reference,
+    input_digest text not null,
+    calculator integer not null,
+    metrics jsonb not null,
+    estimated_at timestamptz not null
+);
+create index estimate_latest on estimate (version_id, window_name, output_id, slice, estimate_id desc);
+comment on table estimate is 'Published results, append-only: one row holds all metrics of one window.';
+comment on column estimate.estimate_id is 'Number of the estimate.';
+comment on column estimate.version_id is 'The version.';
+comment on column estimate.output_id is 'The output.';
+comment on column estimate.slice is 'The slice.';
+comment on column estimate.window_name is 'The window of the plan: 7d, 30d, month.';
+comment on column estimate.window_from is 'First instant of the window.';
+comment on column estimate.window_to is 'First instant after it.';
+comment on column estimate.known_at is 'Truth observed up to then was used.';
+comment on column estimate.recorded is 'Batches up to this one were used.';
+comment on column estimate.plan_id is 'The plan that asked.';
+comment on column estimate.reference_id is 'The reference it was compared with.';
+comment on column estimate.input_digest is 'SHA-256 of the summaries and parameters that went in.';
+comment on column estimate.calculator is 'Version of the formulas.';
+comment on column estimate.metrics is 'Every metric: value, interval, n, exactness, or the reason why there is none.';
+comment on column estimate.estimated_at is 'When it was computed.';
+
+create table alert (
+    alert_id bigint generated always as identity primary key,
+    rule text not null,
+    version_id integer not null references model_version,
+    output_id integer not null references output,
+    slice text not null,
+    severity text not null,
+    state text not null check (state in ('pending', 'firing', 'acknowledged', 'resolved', 'cleared')),
+    breached boolean not null,
+    pending_since timestamptz not null,
+    fired_at timestamptz,
+    closed_at timestamptz
+);
+create unique index alert_open on alert (rule, version_id, output_id, slice) where closed_at is null;
+comment on table alert is 'The present state of alerts. At most one is open per rule, version, output and slice.';
+comment on column alert.alert_id is 'Number of the alert.';
+comment on column alert.rule is 'The rule of the plan.';
+comment on column alert.version_id is 'The version.';
+comment on column alert.output_id is 'The output.';
+comment on column alert.slice is 'The slice.';
+comment on column alert.severity is 'page or ticket.';
+comment on column alert.state is 'pending, firing, acknowledged, resolved (by a person) or cleared (before it fired).';
+comment on column alert.breached is 'Whether the condition holds at present.';
+comment on column alert.pending_since is 'When the condition began to hold.';
+comment on column alert.fired_at is 'When people were told.';
+comment on column alert.closed_at is 'When it was resolved or cleared.';
+
+create table alert_event (
+    event_id bigint generated always as identity primary key,
+    alert_id bigint not null references alert,
+    at timestamptz not null,
+    transition text not null,
+    state text not null,
+    actor text not null,
+    reason text not null,
+    estimate_id bigint references estimate
+);
+comment on table alert_event is 'Every transition of an alert, append-only.';
+comment on column alert_event.event_id is 'Number of the event.';
+comment on column alert_event.alert_id is 'The alert.';
+comment on column alert_event.at is 'When.';
+comment on column alert_event.transition is 'What happened.';
+comment on column alert_event.state is 'The state after it.';
+comment on column alert_event.actor is 'Who: dosimeter, or a person.';
+comment on column alert_event.reason is 'Why, in words.';
+comment on column alert_event.estimate_id is 'The estimate that was decisive.';
+
+create table outbox (
+    outbox_id bigint generated always as identity primary key,
+    alert_id bigint references alert,
+    recipient text not null,
+    subject text not null,
+    body_text text not null,
+    body_html text not null,
+    created_at timestamptz not null,
+    next_attempt_at timestamptz not null,
+    attempts integer not null,
+    last_error text,
+    sent_at timestamptz
+);
+create index outbox_due on outbox (next_attempt_at) where sent_at is null;
+comment on table outbox is 'Notices to be sent, written in the transaction of the transition they tell of.';
+comment on column outbox.outbox_id is 'Number of the notice; its Message-ID derives from it.';
+comment on column outbox.alert_id is 'The alert it is about.';
+comment on column outbox.recipient is 'To whom.';
+comment on column outbox.subject is 'Subject.';
+comment on column outbox.body_text is 'Plain text.';
+comment on column outbox.body_html is 'HTML.';
+comment on column outbox.created_at is 'When it was written.';
+comment on column outbox.next_attempt_at is 'When to try next.';
+comment on column outbox.attempts is 'Attempts that failed.';
+comment on column outbox.last_error is 'Why the last one failed.';
+comment on column outbox.sent_at is 'When a server took it.';
+
+create table audit (
+    audit_id bigint generated always as identity primary key,
+    at timestamptz not null,
+    actor text not null,
+    action text not null,
+    subject text not null,
+    reason text not null,
+    detail jsonb not null
+);
+comment on table audit is 'Who did what, append-only: plan changes, references, alert transitions, human steps.';
+comment on column audit.audit_id is 'Number of the entry.';
+comment on column audit.at is 'When.';
+comment on column audit.actor is 'Who: dosimeter, or a person.';
+comment on column audit.action is 'What was done.';
+comment on column audit.subject is 'To what.';
+comment on column audit.reason is 'Why.';
+comment on column audit.detail is 'Before and after, or other particulars.';
+
+create table lease (
+    name text primary key,
+    holder text not null,
+    fencing bigint not null,
+    expires_at timestamptz not null
+);
+comment on table lease is 'Who may run a job now. Times are the server''s own: it is the only clock that replicas share.';
+comment on column lease.name is 'The job.';
+comment on column lease.holder is 'The process that holds it.';
+comment on column lease.fencing is 'Grows with every holder; a job''s transaction checks that it still is the latest.';
+comment on column lease.expires_at is 'When others may take it.';
+
+create table installation (
+    only_row boolean primary key default true check (only_row),
+    installation_id text not null
+);
+insert into installation (installation_id) values (replace(gen_random_uuid()::text, '-', ''));
+comment on table installation is 'This installation.';
+comment on column installation.only_row is 'There is one row.';
+comment on column installation.installation_id is 'Its random name, the host part of every Message-ID.';

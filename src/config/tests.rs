@@ -1,0 +1,118 @@
+//! The configuration files of the repository, and the errors that a user sees.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+
+fn check(text: &str) -> Result<Plan, Vec<String>> {
+    parse(text, Path::new("/etc/dosimeter"), &|_| None)
+        .map(|(plan, _)| plan)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+const MINIMAL: &str = include_str!("../../config/minimal.toml");
+const FULL: &str = include_str!("../../config/full.toml");
+
+#[test]
+fn the_minimal_file_is_a_plan() {
+    let plan = check(MINIMAL).expect("config/minimal.toml is valid");
+    assert_eq!(plan.models[0].windows.len(), 3);
+    assert_eq!(plan.sources[0].paths, ["/etc/dosimeter/inbox/predictions"]);
+}
+
+#[test]
+fn the_full_file_names_every_key() {
+    let (_, vocabulary) = parse(FULL, Path::new(""), &|_| None).expect("config/full.toml is valid");
+    // A key may stand in a comment: the two ways of a secret exclude each other.
+    let mentioned: BTreeSet<&str> =
+        FULL.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect();
+    let missing: Vec<&String> =
+        vocabulary.iter().filter(|key| !mentioned.contains(key.rsplit('.').next().unwrap_or_default())).collect();
+    assert_eq!(missing, Vec::<&String>::new());
+}
+
+#[test]
+fn stated_defaults_are_the_defaults() {
+    let full = check(FULL).expect("valid");
+    let minimal = check(MINIMAL).expect("valid");
+    assert_eq!(full.service.listen, minimal.service.listen);
+    assert_eq!(full.service.tick, minimal.service.tick);
+    assert_eq!(full.database.max_connections, minimal.database.max_connections);
+    assert_eq!(format!("{:?}", full.intake), format!("{:?}", minimal.intake));
+    assert_eq!(format!("{:?}", full.retention), format!("{:?}", minimal.retention));
+    assert_eq!(full.models[0].windows, minimal.models[0].windows);
+    assert_eq!(full.models[0].minimum_n, minimal.models[0].minimum_n);
+    assert_eq!(full.models[0].truth_policy, minimal.models[0].truth_policy);
+    assert_eq!(full.sources[0].settle, minimal.sources[0].settle);
+    assert_eq!(full.notify.retry_after, minimal.notify.retry_after);
+}
+
+#[test]
+fn all_problems_come_at_once_with_line_key_and_remedy() {
+    let problems = check(
+        r#"
+[service]
+listen = "everywhere"
+lisen = 3
+
+[[model]]
+name = "m"
+output = [{ name = "a" }, { name = "a" }]
+windows = ["7 days"]
+minimum_n = "many"
+
+[[model.alert]]
+name = "r"
+metric = "sensitivty"
+slice = "site=*"
+
+[[source]]
+name = "s"
+paths = []
+columns = { case = "c" }
+"#,
+    )
+    .expect_err("many mistakes");
+    let expected = [
+        "line 3: service.listen: \"everywhere\" is no address",
+        "line 4: service.lisen: is not a key here; did you mean \"listen\"?",
+        "line 8: model[0].output: the name \"a\" is used twice",
+        "line 9: model[0].windows: \"7 days\" is no window",
+        "line 10: model[0].minimum_n: is a string; write a whole number",
+        "model[0].alert[0].metric: \"sensitivty\" cannot be watched",
+        "line 15: model[0].alert[0].slice: \"site\" is no dimension",
+        "model[0].alert[0].below: a rule needs a limit",
+        "source[0].paths: is missing",
+        "source[0].columns: nothing says where \"occurred_at\" is",
+    ];
+    for wanted in expected {
+        assert!(problems.iter().any(|problem| problem.contains(wanted)), "{wanted} not in {problems:#?}");
+    }
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    let problems = check("[service]\nlisten = \n").expect_err("no value");
+    assert!(problems[0].starts_with("line 2: (syntax): "), "{problems:?}");
+}
+
+#[test]
+fn secrets_are_neither_debugged_nor_digested() {
+    let with = |password: &str| {
+        let text = FULL.replace("change me", password);
+        check(&text).expect("valid")
+    };
+    let plan = with("hunter2hunter2");
+    assert!(!format!("{plan:?}").contains("hunter2"));
+    assert!(!plan.canonical().to_string().contains("hunter2"));
+    assert_eq!(plan.digest(), with("another").digest());
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let (plan, _) =
+        parse(FULL, Path::new(""), &|name| (name == "DATABASE_URL").then(|| "postgres://elsewhere/db".to_owned()))
+            .expect("valid");
+    assert_eq!(plan.database.url.expect("set").expose(), "postgres://elsewhere/db");
+}
