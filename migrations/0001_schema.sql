@@ -7,12 +7,14 @@
 create table model (
     model_id integer generated always as identity primary key,
     name text not null unique,
+    bucket text not null check (bucket in ('day', 'hour')),
     fold_digest text not null,
     created_at timestamptz not null
 );
 comment on table model is 'A monitored model.';
 comment on column model.model_id is 'Number of the model.';
 comment on column model.name is 'Name of the model, as in the plan.';
+comment on column model.bucket is 'Length of its buckets.';
 comment on column model.fold_digest is 'Digest of the part of the plan that shapes summaries; a change folds every bucket again.';
 comment on column model.created_at is 'When the model was first in a plan.';
 
@@ -227,6 +229,7 @@ create table summary (
     bucket timestamptz not null,
     body bytea not null,
     batch_id bigint not null,
+    known_at timestamptz,
     primary key (version_id, output_id, slice, bucket)
 );
 comment on table summary is 'Sufficient statistics of one bucket: a cache of the latest knowledge. Older knowledge is folded again from rows.';
@@ -236,6 +239,7 @@ comment on column summary.slice is 'The slice in canonical form.';
 comment on column summary.bucket is 'Start of the bucket.';
 comment on column summary.body is 'The encoded summary.';
 comment on column summary.batch_id is 'All rows up to this batch are in it.';
+comment on column summary.known_at is 'The latest observed_at of the assertions about its cases, if there are any.';
 
 create table reference (
     reference_id integer generated always as identity primary key,
@@ -299,7 +303,7 @@ create table estimate (
     metrics jsonb not null,
     estimated_at timestamptz not null
 );
-create index estimate_latest on estimate (version_id, window_name, output_id, slice, estimate_id desc);
+create index estimate_history on estimate (version_id, output_id, slice, window_name, estimate_id);
 comment on table estimate is 'Published results, append-only: one row holds all metrics of one window.';
 comment on column estimate.estimate_id is 'Number of the estimate.';
 comment on column estimate.version_id is 'The version.';
@@ -316,6 +320,23 @@ comment on column estimate.input_digest is 'SHA-256 of the summaries and paramet
 comment on column estimate.calculator is 'Version of the formulas.';
 comment on column estimate.metrics is 'Every metric: value, interval, n, exactness, or the reason why there is none.';
 comment on column estimate.estimated_at is 'When it was computed.';
+
+create table current_estimate (
+    version_id integer not null references model_version,
+    window_name text not null,
+    output_id integer not null references output,
+    slice text not null,
+    estimate_id bigint not null references estimate,
+    input_digest text not null,
+    primary key (version_id, window_name, output_id, slice)
+);
+comment on table current_estimate is 'The latest estimate of everything that is still published.';
+comment on column current_estimate.version_id is 'The version.';
+comment on column current_estimate.window_name is 'The window of the plan.';
+comment on column current_estimate.output_id is 'The output.';
+comment on column current_estimate.slice is 'The slice.';
+comment on column current_estimate.estimate_id is 'The estimate.';
+comment on column current_estimate.input_digest is 'Its input digest: equal inputs are not published twice.';
 
 create table alert (
     alert_id bigint generated always as identity primary key,

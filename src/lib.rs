@@ -1,7 +1,33 @@
 //! dosimeter: a production monitor for clinical models.
+//!
+//! The modules stand in dependency order: each may use what stands above it and never what stands below; those in one
+//! group of machinery never use one another. `tests/architecture.rs` reads this file and enforces it.
+
+/// The injected clock.
 pub mod clock;
-pub mod config;
-pub mod domain;
-pub mod metric;
+
+// The calculator: values in, values out. No async, no SQL, no clock, no logging.
+
+/// Statistics over plain values.
 pub mod stats;
+/// The words of the field as types.
+pub mod domain;
+/// Sufficient statistics that merge.
 pub mod summary;
+/// Questions asked of summaries.
+pub mod metric;
+/// The plan: the validated configuration.
+pub mod config;
+/// When is a number bad enough to tell somebody?
+pub mod detect;
+/// The life of an alert, and what a notice says.
+pub mod alert;
+
+// The machinery: siblings that never use one another.
+
+/// The only SQL.
+pub mod store;
+/// Where records come from.
+pub mod source;
+
+// The joints.

@@ -1,0 +1,194 @@
+//! Alerts: a pure state machine, the decision to notify, and what a notice says.
+//!
+//! Falling evidence resolves nothing: a person does. A pending alert whose condition ceases was never told to anybody and
+//! is cleared.
+//! Must never: store or send. Look next at `job::detect`, which carries the steps out.
+
+pub mod report;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::detect::Verdict;
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// The condition holds, not yet for long enough.
+    Pending,
+    /// People have been told.
+    Firing,
+    /// Somebody has taken it up.
+    Acknowledged,
+    /// A person has closed it.
+    Resolved,
+    /// The condition ceased before anybody was told.
+    Cleared,
+}
+
+impl State {
+    /// States of alerts that are open.
+    pub const OPEN: [Self; 3] = [Self::Pending, Self::Firing, Self::Acknowledged];
+
+    /// The word that the store, the metrics and people use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+            Self::Cleared => "cleared",
+        }
+    }
+
+    /// The state of a word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Firing, Self::Acknowledged, Self::Resolved, Self::Cleared]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// What is known of an open alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its state.
+    pub state: State,
+    /// Whether the condition held when it was last judged.
+    pub breached: bool,
+    /// When the condition began to hold.
+    pub pending_since: DateTime<Utc>,
+}
+
+/// One step of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What happened.
+    pub transition: Transition,
+    /// The alert after it.
+    pub standing: Standing,
+}
+
+/// What can happen to an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// The condition began to hold.
+    Began,
+    /// It has held for long enough: people are told.
+    Fired,
+    /// It ceased before anybody was told.
+    Cleared,
+    /// It ceased; the alert stays open until a person resolves it.
+    Ceased,
+    /// It holds again.
+    Recurred,
+}
+
+impl Transition {
+    /// The word of the history.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Began => "began",
+            Self::Fired => "fired",
+            Self::Cleared => "cleared",
+            Self::Ceased => "ceased",
+            Self::Recurred => "recurred",
+        }
+    }
+
+    /// Whether people are told of it.
+    #[must_use]
+    pub fn notifies(self) -> bool {
+        match self {
+            Self::Fired => true,
+            Self::Began | Self::Cleared | Self::Ceased | Self::Recurred => false,
+        }
+    }
+}
+
+/// The step that a verdict causes; `None` when nothing changes. An undecided verdict changes nothing.
+#[must_use]
+pub fn step(open: Option<Standing>, verdict: &Verdict, hold: Duration, now: DateTime<Utc>) -> Option<Step> {
+    let breached = match verdict {
+        Verdict::Breached => true,
+        Verdict::Kept => false,
+        Verdict::Undecided(_) => return None,
+    };
+    let held_since = |since: DateTime<Utc>| (now - since).to_std().unwrap_or_default() >= hold;
+    let (transition, standing) = match open {
+        None if !breached => return None,
+        None => {
+            let fired = hold.is_zero();
+            let state = if fired { State::Firing } else { State::Pending };
+            let transition = if fired { Transition::Fired } else { Transition::Began };
+            (transition, Standing { state, breached, pending_since: now })
+        }
+        Some(open) if open.state == State::Pending => match breached {
+            false => (Transition::Cleared, Standing { state: State::Cleared, breached, ..open }),
+            true if held_since(open.pending_since) => {
+                (Transition::Fired, Standing { state: State::Firing, breached, ..open })
+            }
+            true => return None,
+        },
+        Some(open) if open.breached == breached => return None,
+        Some(open) => {
+            let transition = if breached { Transition::Recurred } else { Transition::Ceased };
+            (transition, Standing { breached, ..open })
+        }
+    };
+    Some(Step { transition, standing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(3600);
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).expect("a valid instant")
+    }
+
+    fn standing(state: State, breached: bool) -> Option<Standing> {
+        Some(Standing { state, breached, pending_since: at(0) })
+    }
+
+    fn transition(open: Option<Standing>, verdict: &Verdict, now: i64) -> Option<Transition> {
+        step(open, verdict, HOLD, at(now)).map(|step| step.transition)
+    }
+
+    #[test]
+    fn a_condition_must_hold_before_anybody_is_told() {
+        assert_eq!(transition(None, &Verdict::Breached, 0), Some(Transition::Began));
+        assert_eq!(transition(standing(State::Pending, true), &Verdict::Breached, 3599), None);
+        assert_eq!(transition(standing(State::Pending, true), &Verdict::Breached, 3600), Some(Transition::Fired));
+        assert_eq!(transition(standing(State::Pending, true), &Verdict::Kept, 60), Some(Transition::Cleared));
+    }
+
+    #[test]
+    fn without_a_hold_it_fires_at_once() {
+        let step = step(None, &Verdict::Breached, Duration::ZERO, at(5)).expect("a step");
+        assert_eq!((step.transition, step.standing.state), (Transition::Fired, State::Firing));
+    }
+
+    #[test]
+    fn falling_evidence_does_not_resolve() {
+        for state in [State::Firing, State::Acknowledged] {
+            let ceased = step(standing(state, true), &Verdict::Kept, HOLD, at(9)).expect("a step");
+            assert_eq!((ceased.transition, ceased.standing.state), (Transition::Ceased, state));
+            assert_eq!(transition(standing(state, false), &Verdict::Breached, 9), Some(Transition::Recurred));
+        }
+    }
+
+    #[test]
+    fn no_number_changes_nothing() {
+        let undecided = Verdict::Undecided("no truth".into());
+        for open in [None, standing(State::Pending, true), standing(State::Firing, true)] {
+            assert_eq!(transition(open, &undecided, 99_999), None);
+        }
+    }
+}

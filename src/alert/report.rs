@@ -1,0 +1,163 @@
+//! What a notice says: what, where, since when, how sure, compared with what, and where to look.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::config::{AlertRule, BoundRule, Limit};
+use crate::domain::window::show_instant;
+use crate::domain::{Estimate, Slice, Window};
+
+/// Everything that a notice is written from.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The rule.
+    pub rule: &'a AlertRule,
+    /// The model.
+    pub model: &'a str,
+    /// The version.
+    pub version: &'a str,
+    /// The output.
+    pub output: &'a str,
+    /// The slice.
+    pub slice: &'a Slice,
+    /// The window that was judged.
+    pub window: Window,
+    /// The decisive estimate.
+    pub estimate: &'a Estimate,
+    /// The same metric on the approved reference, if there is one.
+    pub reference: Option<&'a Estimate>,
+    /// Other slices of the same output, the worst first: `(slice, estimate)`.
+    pub slices: Vec<(String, Estimate)>,
+    /// When the condition began to hold.
+    pub since: DateTime<Utc>,
+    /// Truth observed up to then was used.
+    pub known_at: DateTime<Utc>,
+    /// Batches up to this one were used.
+    pub recorded: i64,
+    /// How people reach this daemon.
+    pub public_url: &'a str,
+    /// Where the dashboards are.
+    pub grafana_url: Option<&'a str>,
+}
+
+/// A notice, ready for a template.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// One line.
+    pub subject: String,
+    /// Who is told, in the rule's word.
+    pub severity: String,
+    /// Labelled lines, top to bottom.
+    pub lines: Vec<(String, String)>,
+    /// Slices of the same output: name, value, interval, cases.
+    pub slices: Vec<[String; 4]>,
+    /// Where to look: label and address.
+    pub links: Vec<(String, String)>,
+    /// The command that gives the numbers again.
+    pub command: String,
+    /// What this kind of alert does and does not promise.
+    pub caveat: String,
+}
+
+/// Write a notice.
+#[must_use]
+pub fn write(facts: &Facts<'_>) -> Report {
+    let Facts { rule, model, version, output, slice, .. } = *facts;
+    let (side, limit) = match rule.limit {
+        Limit::Below(limit) => ("below", limit),
+        Limit::Above(limit) => ("above", limit),
+    };
+    let what = match rule.bound {
+        BoundRule::Interval => format!("the whole 95 % interval of {} is {side} the limit {limit}", rule.metric),
+        BoundRule::Value => format!("{} is {side} the limit {limit}", rule.metric),
+    };
+    let place = if slice.is_all() { output.to_owned() } else { format!("{output}, {slice}") };
+    let line = |label: &str, text: String| (label.to_owned(), text);
+    let positives = facts.estimate.positives.map_or_else(String::new, |count| format!(", {count} of them positive"));
+    let reference = facts.reference.map_or_else(
+        || "no approved reference to compare with".to_owned(),
+        |reference| format!("reference: {}", with_interval(reference)),
+    );
+    let lines = vec![
+        line("What", what),
+        line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),
+        line("Since", format!("{} UTC", facts.since.format("%Y-%m-%d %H:%M"))),
+        line(
+            "How sure",
+            format!("{}; {} cases with truth{positives}", with_interval(facts.estimate), facts.estimate.n),
+        ),
+        line("Compared with", format!("limit {limit}; {reference}")),
+        line("Window", format!("{} (cases of {})", rule.window, facts.window)),
+        line("Known", format!("truth observed up to {}", show_instant(facts.known_at))),
+    ];
+    let encode = |text: &str| encode_query(text);
+    let mut links = vec![line("Alerts", format!("{}/api/v1/alerts", facts.public_url))];
+    if let Some(grafana) = facts.grafana_url {
+        links.push(line(
+            "Dashboard",
+            format!(
+                "{grafana}/d/dosimeter-model?var-model={}&var-version={}&var-output={}&var-slice={}&var-window={}",
+                encode(model),
+                encode(version),
+                encode(output),
+                encode(&slice.to_string()),
+                encode(&rule.window.to_string())
+            ),
+        ));
+    }
+    Report {
+        subject: format!(
+            "[{}] {}: {} {:.3}, {place} ({model} {version})",
+            rule.severity.as_str(),
+            rule.name,
+            rule.metric,
+            facts.estimate.value
+        ),
+        severity: rule.severity.as_str().to_owned(),
+        lines,
+        slices: facts.slices.iter().map(|(name, estimate)| row(name, estimate)).collect(),
+        links,
+        command: format!(
+            "dosimeter query --config FILE --model {model} --version {version} --output {output} --slice '{slice}' \
+             --from {} --to {} --known-at {} --recorded {}",
+            show_instant(facts.window.from),
+            show_instant(facts.window.to),
+            show_instant(facts.known_at),
+            facts.recorded
+        ),
+        caveat:
+            "This is a fixed limit on a rolling estimate. It is looked at again with every change, so now and then it \
+                 fires without a real change; it states no rate of false alarms. The alert stays open until a person \
+                 resolves it."
+                .to_owned(),
+    }
+}
+
+fn row(name: &str, estimate: &Estimate) -> [String; 4] {
+    let interval = estimate.interval.as_ref();
+    let interval = interval.map_or_else(String::new, |i| format!("{:.3} to {:.3}", i.lower, i.upper));
+    [name.to_owned(), format!("{:.3}", estimate.value), interval, estimate.n.to_string()]
+}
+
+fn with_interval(estimate: &Estimate) -> String {
+    match &estimate.interval {
+        Some(interval) => {
+            format!(
+                "{:.4} (95 % interval {:.4} to {:.4}, {})",
+                estimate.value, interval.lower, interval.upper, interval.method
+            )
+        }
+        None => format!("{:.4}", estimate.value),
+    }
+}
+
+/// Percent-encoding of a query value (RFC 3986: everything but unreserved characters).
+fn encode_query(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+        out
+    })
+}

@@ -1,0 +1,207 @@
+//! Files: found by path, glob or directory, identified by their content.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use super::csv::CsvRows;
+use super::mapping::Mapping;
+use super::ndjson::NdjsonRows;
+use super::parquet::ParquetRows;
+use super::{RowResult, UnreadableFile};
+use crate::config::{Format, Source, hex};
+
+/// A file that a source's paths name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub bytes: i64,
+    /// Modification time, in whole microseconds.
+    pub modified_at: DateTime<Utc>,
+}
+
+impl Candidate {
+    fn at(path: PathBuf) -> Option<Self> {
+        let metadata = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        let modified_at = DateTime::<Utc>::from(metadata.modified().ok()?).trunc_subsecs(6);
+        Some(Self { path, bytes: i64::try_from(metadata.len()).unwrap_or(i64::MAX), modified_at })
+    }
+
+    /// Whether the file on disk still looks as it did when it was found.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        Self::at(self.path.clone()).as_ref() == Some(self)
+    }
+}
+
+/// The files of a source, by path. Hidden files and names that writers use for unfinished work are left out.
+#[must_use]
+pub fn discover(source: &Source) -> Vec<Candidate> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for pattern in &source.paths {
+        // The plan's check has seen that each is a valid pattern.
+        for path in glob::glob(pattern).into_iter().flatten().flatten() {
+            if path.is_dir() { walk(&path, &mut paths) } else { paths.push(path) }
+        }
+    }
+    paths.retain(|path| !is_unfinished(path));
+    paths.sort();
+    paths.dedup();
+    paths.into_iter().filter_map(Candidate::at).collect()
+}
+
+fn walk(dir: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir && !is_unfinished(&path) {
+            walk(&path, paths)
+        } else if !is_dir {
+            paths.push(path)
+        }
+    }
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.starts_with('.')
+        || ["~", ".tmp", ".part", ".partial", ".filepart", ".crdownload"].iter().any(|end| name.ends_with(end))
+}
+
+/// How a file is packed and what is in it, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    format: Format,
+    packing: Packing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+fn kind_of(path: &Path, configured: Option<Format>) -> Result<Kind, UnreadableFile> {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let (inner, packing) = if let Some(inner) = name.strip_suffix(".gz") {
+        (inner, Packing::Gzip)
+    } else if let Some(inner) = name.strip_suffix(".zst") {
+        (inner, Packing::Zstd)
+    } else {
+        (name.as_str(), Packing::None)
+    };
+    let by_name = match inner.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("csv" | "tsv" | "txt") => Some(Format::Csv),
+        Some("ndjson" | "jsonl") => Some(Format::Ndjson),
+        Some("parquet" | "pq") => Some(Format::Parquet),
+        _ => None,
+    };
+    let format = configured.or(by_name).ok_or_else(|| {
+        UnreadableFile::Format(
+            "the name says no format (.csv, .ndjson, .parquet, with .gz or .zst); set the source's format".into(),
+        )
+    })?;
+    Ok(Kind { format, packing })
+}
+
+fn unpack(file: File, packing: Packing) -> std::io::Result<Box<dyn BufRead + Send>> {
+    Ok(match packing {
+        Packing::None => Box::new(BufReader::with_capacity(1 << 16, file)),
+        Packing::Gzip => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(file)))),
+        Packing::Zstd => Box::new(BufReader::with_capacity(1 << 16, zstd::Decoder::new(file)?)),
+    })
+}
+
+/// What a first pass over a file found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// SHA-256 of the bytes, as hexadecimal text.
+    pub digest: String,
+    /// Whether the last line of a text ends with a newline: without one the writer may not be done.
+    pub is_terminated: bool,
+    /// Why it cannot be read, if it cannot: a packed file that ends early.
+    pub damage: Option<String>,
+}
+
+/// Read a file once, whole: its digest, and whether it is complete.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut last = None;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        last = Some(buffer[read - 1]);
+    }
+    let digest = hex(&hasher.finalize());
+    let kind = match kind_of(path, source.format) {
+        Ok(kind) => kind,
+        Err(error) => return Ok(Inspection { digest, is_terminated: true, damage: Some(error.to_string()) }),
+    };
+    let mut is_terminated = kind.format == Format::Parquet || last.is_none_or(|byte| byte == b'\n');
+    let mut damage = None;
+    if kind.packing != Packing::None {
+        is_terminated = true;
+        file.rewind()?;
+        let unpacked = unpack(file, kind.packing).and_then(|mut text| std::io::copy(&mut text, &mut std::io::sink()));
+        damage = unpacked.err().map(|error| format!("the packed file is damaged or not complete: {error}"));
+    }
+    Ok(Inspection { digest, is_terminated, damage })
+}
+
+/// Rows of a file, after the first `skip`; each with its number in the file.
+///
+/// # Errors
+/// When the file as a whole cannot be read, or lacks a column that the mapping needs.
+pub fn open(
+    source: &Source,
+    mapping: &Mapping<'_>,
+    path: &Path,
+    skip: usize,
+) -> Result<Box<dyn Iterator<Item = std::io::Result<RowResult>> + Send>, UnreadableFile> {
+    let kind = kind_of(path, source.format)?;
+    let file = File::open(path)?;
+    let check = |columns: &_| mapping.check_columns(columns).map_err(UnreadableFile::Format);
+    Ok(match kind.format {
+        Format::Csv => {
+            let rows = CsvRows::new(unpack(file, kind.packing)?, delimiter(source, path))?;
+            check(rows.columns())?;
+            Box::new(rows.skip(skip))
+        }
+        Format::Ndjson => Box::new(NdjsonRows::new(unpack(file, kind.packing)?).skip(skip)),
+        Format::Parquet => {
+            let file = match kind.packing {
+                Packing::None => file,
+                packing => {
+                    let mut plain = tempfile::tempfile()?;
+                    std::io::copy(&mut unpack(file, packing)?, &mut plain)?;
+                    plain.rewind()?;
+                    plain
+                }
+            };
+            let rows = ParquetRows::new(file)?;
+            check(rows.columns())?;
+            Box::new(rows.skip(skip).map(|row| Ok(Ok(row))))
+        }
+    })
+}
+
+/// A `.tsv` is separated by tabs unless the plan says otherwise.
+fn delimiter(source: &Source, path: &Path) -> char {
+    let is_tsv = path.to_string_lossy().to_lowercase().contains(".tsv");
+    if is_tsv && source.delimiter == ',' { '\t' } else { source.delimiter }
+}

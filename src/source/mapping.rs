@@ -1,0 +1,169 @@
+//! From a row's columns to drafts of records, as the source's mapping says.
+
+use std::collections::HashMap;
+
+use super::{AssertionDraft, Draft, PredictionDraft, Problem, Row, time};
+use crate::config::{Layout, Model, RecordKind, Source};
+
+/// The mapping of one source, resolved against its model.
+pub struct Mapping<'a> {
+    source: &'a Source,
+    /// `(output or finding, column)` of a wide file.
+    outputs: Vec<(String, String)>,
+    /// `(attribute, column)`.
+    attributes: Vec<(String, String)>,
+}
+
+impl<'a> Mapping<'a> {
+    /// Resolve a source's mapping.
+    #[must_use]
+    pub fn new(source: &'a Source, model: &Model) -> Self {
+        let column = |names: [&String; 2]| {
+            let mapped = names.iter().find_map(|name| source.outputs.get(*name));
+            mapped.map_or_else(|| names[0].clone(), Clone::clone)
+        };
+        let outputs = model.outputs.iter().map(|output| match source.record {
+            RecordKind::Predictions => (output.name.clone(), column([&output.name, &output.truth])),
+            RecordKind::Assertions => (output.truth.clone(), column([&output.truth, &output.name])),
+        });
+        let mut attributes: Vec<(String, String)> =
+            source.attributes.iter().map(|(name, column)| (name.clone(), column.clone())).collect();
+        for dimension in &model.dimensions {
+            if !source.attributes.contains_key(&dimension.name) {
+                attributes.push((dimension.name.clone(), dimension.name.clone()));
+            }
+        }
+        Self { source, outputs: outputs.collect(), attributes }
+    }
+
+    /// Columns that must be there and are not: then the file as a whole is refused.
+    ///
+    /// # Errors
+    /// Which columns are missing, and which there are.
+    pub fn check_columns(&self, columns: &HashMap<String, usize>) -> Result<(), String> {
+        let mut missing: Vec<&str> = Vec::new();
+        for (field, column) in &self.source.columns {
+            let optional = ["id", "subject", "reader", "status"].contains(&field.as_str());
+            if !optional && !columns.contains_key(column) {
+                missing.push(column);
+            }
+        }
+        let wide = self.source.layout == Layout::Wide;
+        if wide && !self.outputs.iter().any(|(_, column)| columns.contains_key(column)) {
+            missing.extend(self.outputs.iter().map(|(_, column)| column.as_str()));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut there: Vec<&str> = columns.keys().map(String::as_str).collect();
+        there.sort_unstable();
+        Err(format!(
+            "the file lacks the column(s) {}; it has {}. Correct the source's columns or the file",
+            missing.join(", "),
+            there.join(", ")
+        ))
+    }
+
+    /// The records of a row, or what keeps the row from being one.
+    #[must_use]
+    pub fn drafts(&self, row: &Row) -> Vec<Result<Draft, Problem>> {
+        match self.source.record {
+            RecordKind::Predictions => vec![self.prediction(row).map(Draft::Prediction)],
+            RecordKind::Assertions => match self.assertions(row) {
+                Ok(drafts) => drafts.into_iter().map(|draft| Ok(Draft::Assertion(draft))).collect(),
+                Err(problem) => vec![Err(problem)],
+            },
+        }
+    }
+
+    /// The row without its identifiers, to be kept with a rejection.
+    #[must_use]
+    pub fn payload(&self, row: &Row) -> serde_json::Value {
+        let hidden = ["id", "case", "subject"].iter().filter_map(|field| self.source.columns.get(*field));
+        row.without(&hidden.map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The value of a field, by column or constant.
+    fn optional(&self, row: &Row, field: &str) -> Option<String> {
+        match self.source.columns.get(field) {
+            Some(column) => row.get(column).map(str::to_owned),
+            None => self.source.constants.get(field).cloned(),
+        }
+    }
+
+    fn required(&self, row: &Row, field: &str) -> Result<String, Problem> {
+        self.optional(row, field).ok_or_else(|| {
+            let column = self.column(field);
+            Problem::new(column, "missing-field", format!("{field} is missing: the column {column:?} is empty"))
+        })
+    }
+
+    fn column<'s>(&'s self, field: &'s str) -> &'s str {
+        self.source.columns.get(field).map_or(field, String::as_str)
+    }
+
+    fn instant(&self, row: &Row, field: &str) -> Result<chrono::DateTime<chrono::Utc>, Problem> {
+        let text = self.required(row, field)?;
+        time::parse(&text, &self.source.time_format, self.source.time_zone)
+            .map_err(|message| Problem::new(self.column(field), "bad-time", message))
+    }
+
+    fn prediction(&self, row: &Row) -> Result<PredictionDraft, Problem> {
+        let is_part = self.source.layout == Layout::Long;
+        let scores = if is_part {
+            vec![(self.required(row, "output")?, self.column("score").to_owned(), self.required(row, "score")?)]
+        } else {
+            let cells = self.outputs.iter();
+            cells
+                .filter_map(|(output, column)| Some((output.clone(), column.clone(), row.get(column)?.to_owned())))
+                .collect()
+        };
+        let attributes = self.attributes.iter();
+        Ok(PredictionDraft {
+            id: self.optional(row, "id"),
+            case: self.required(row, "case")?,
+            subject: self.optional(row, "subject"),
+            occurred_at: self.instant(row, "occurred_at")?,
+            version: self.required(row, "version")?,
+            scores,
+            attributes: attributes
+                .filter_map(|(name, column)| Some((name.clone(), row.get(column)?.to_owned())))
+                .collect(),
+            is_part,
+        })
+    }
+
+    fn assertions(&self, row: &Row) -> Result<Vec<AssertionDraft>, Problem> {
+        let shared = AssertionDraft {
+            id: self.optional(row, "id"),
+            case: self.required(row, "case")?,
+            source: self.required(row, "source")?,
+            reader: self.optional(row, "reader").unwrap_or_default(),
+            status: self.optional(row, "status"),
+            observed_at: self.instant(row, "observed_at")?,
+            ..AssertionDraft::default()
+        };
+        if self.source.layout == Layout::Long {
+            let value = (self.column("value").to_owned(), self.required(row, "value")?);
+            return Ok(vec![AssertionDraft { finding: self.required(row, "output")?, value, ..shared }]);
+        }
+        let stated = self.outputs.iter().filter_map(|(finding, column)| Some((finding, column, row.get(column)?)));
+        let drafts: Vec<AssertionDraft> = stated
+            .map(|(finding, column, value)| AssertionDraft {
+                // One row makes several statements: the sender's id alone would not tell them apart.
+                id: shared.id.as_ref().map(|id| format!("{id}/{finding}")),
+                finding: finding.clone(),
+                value: (column.clone(), value.to_owned()),
+                ..shared.clone()
+            })
+            .collect();
+        if drafts.is_empty() {
+            return Err(Problem::new(
+                "value",
+                "missing-field",
+                "the row states nothing: every finding's column is empty",
+            ));
+        }
+        Ok(drafts)
+    }
+}

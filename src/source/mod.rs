@@ -1,0 +1,148 @@
+//! Sources: where records come from. Each turns what it finds into rows, and rows into drafts of records.
+//!
+//! Must never: decide whether a record is valid; that is the door's task (`intake`).
+//! Look next at `file::discover` and `mapping::Mapping`.
+
+pub mod csv;
+pub mod file;
+pub mod mapping;
+pub mod ndjson;
+pub mod parquet;
+pub mod time;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+/// One row of a file, every value as text.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Line or row in the file, from 1.
+    pub line: i64,
+    columns: Arc<HashMap<String, usize>>,
+    values: Vec<Option<String>>,
+}
+
+impl Row {
+    /// A row with the columns of its file.
+    #[must_use]
+    pub fn new(line: i64, columns: Arc<HashMap<String, usize>>, values: Vec<Option<String>>) -> Self {
+        Self { line, columns, values }
+    }
+
+    /// A value; `None` when the column is absent or the value is null or blank.
+    #[must_use]
+    pub fn get(&self, column: &str) -> Option<&str> {
+        let value = self.values.get(*self.columns.get(column)?)?.as_deref()?.trim();
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// The row as an object, without some columns.
+    #[must_use]
+    pub fn without(&self, hidden: &[&str]) -> serde_json::Value {
+        let mut named: Vec<(&String, &usize)> = self.columns.iter().collect();
+        named.sort_by_key(|(_, index)| **index);
+        let shown = named.into_iter().filter(|(name, _)| !hidden.contains(&name.as_str()));
+        // Postgres has no NUL in texts.
+        let clean = |text: &str| text.replace('\0', "\u{FFFD}");
+        let value = |index: &usize| self.values.get(*index).cloned().flatten().map(|text| clean(&text));
+        shown
+            .map(|(name, index)| (clean(name), serde_json::json!(value(index))))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
+/// A row that is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRow {
+    /// Line or row in the file, from 1.
+    pub line: i64,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+/// What a reader gives, row after row.
+pub type RowResult = Result<Row, BrokenRow>;
+
+/// A file that cannot be read as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableFile {
+    /// The operating system refuses.
+    #[error("cannot read the file: {0}")]
+    Io(#[from] std::io::Error),
+    /// It is not what its name says.
+    #[error("{0}")]
+    Format(String),
+}
+
+/// What a record says, not yet validated.
+#[derive(Clone, Debug)]
+pub enum Draft {
+    /// A prediction.
+    Prediction(PredictionDraft),
+    /// An assertion.
+    Assertion(AssertionDraft),
+}
+
+/// A prediction as the sender wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct PredictionDraft {
+    /// The sender's id.
+    pub id: Option<String>,
+    /// The case.
+    pub case: String,
+    /// Whom it is about.
+    pub subject: Option<String>,
+    /// When the model spoke.
+    pub occurred_at: DateTime<Utc>,
+    /// The version.
+    pub version: String,
+    /// Scores by output: `(output, column, text)`.
+    pub scores: Vec<(String, String, String)>,
+    /// Slice dimensions and metadata.
+    pub attributes: Vec<(String, String)>,
+    /// Whether it is one row of several that make up one prediction.
+    pub is_part: bool,
+}
+
+/// An assertion as the sender wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct AssertionDraft {
+    /// The sender's id.
+    pub id: Option<String>,
+    /// The case.
+    pub case: String,
+    /// The finding.
+    pub finding: String,
+    /// What is stated, with its column.
+    pub value: (String, String),
+    /// Where the statement comes from.
+    pub source: String,
+    /// Who made it.
+    pub reader: String,
+    /// How settled it is.
+    pub status: Option<String>,
+    /// When the hospital knew it.
+    pub observed_at: DateTime<Utc>,
+}
+
+/// Why a record is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The column or field at fault.
+    pub field: String,
+    /// The reason as one word; there are few of them.
+    pub reason: &'static str,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem.
+    #[must_use]
+    pub fn new(field: &str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), reason, message: message.into() }
+    }
+}

@@ -1,0 +1,201 @@
+//! Models, versions, outputs, findings and plans.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{Named, Result, Store};
+use crate::config::{Model, Plan};
+
+/// The numbers that the store gave to the names of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The plan in force.
+    pub plan_id: i32,
+    /// Random name of this installation.
+    pub installation: String,
+    /// Numbers by model.
+    pub models: HashMap<String, ModelNumbers>,
+}
+
+/// Numbers of one model.
+#[derive(Clone, Debug, Default)]
+pub struct ModelNumbers {
+    /// The model.
+    pub model_id: i32,
+    /// Outputs by name.
+    pub outputs: HashMap<String, i32>,
+    /// Findings by name.
+    pub findings: HashMap<String, i32>,
+}
+
+/// One release of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its number.
+    pub version_id: i32,
+    /// The model's name.
+    pub model: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Store {
+    /// Take up a plan: names get numbers, a new plan is recorded and audited, and models whose summaries have another shape
+    /// now are marked to be folded again from rows. One transaction.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn adopt_plan(&self, plan: &Plan, now: DateTime<Utc>, actor: &str) -> Result<Catalog> {
+        let mut transaction = self.begin().await?;
+        // One process adopts at a time; the row lock ends with the transaction.
+        let installation = sqlx::query_scalar!("select installation_id from installation for update")
+            .fetch_one(&mut *transaction)
+            .await
+            .named("adopt_plan")?;
+        let mut catalog = Catalog { installation, ..Catalog::default() };
+        for model in &plan.models {
+            let numbers = adopt_model(&mut transaction, model, now).await?;
+            catalog.models.insert(model.name.clone(), numbers);
+        }
+        let digest = plan.digest();
+        let known = sqlx::query_scalar!("select plan_id from plan where digest = $1", digest)
+            .fetch_optional(&mut *transaction)
+            .await
+            .named("find_plan")?;
+        let last = sqlx::query_scalar!(
+            "select subject from audit where action = 'plan adopted' order by audit_id desc limit 1"
+        )
+        .fetch_optional(&mut *transaction)
+        .await
+        .named("find_last_plan")?;
+        catalog.plan_id = match known {
+            Some(plan_id) => plan_id,
+            None => sqlx::query_scalar!(
+                "insert into plan (digest, body, adopted_at) values ($1, $2, $3) returning plan_id",
+                digest,
+                plan.canonical(),
+                now
+            )
+            .fetch_one(&mut *transaction)
+            .await
+            .named("insert_plan")?,
+        };
+        if last.as_deref() != Some(&digest) {
+            let detail = serde_json::json!({ "plan_id": catalog.plan_id, "before": last });
+            super::alert::audit(&mut transaction, now, actor, "plan adopted", &digest, "", detail).await?;
+        }
+        transaction.commit().await.named("adopt_plan")?;
+        Ok(catalog)
+    }
+
+    /// The number of a version, given at its first prediction.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn version_number(&self, model_id: i32, name: &str, now: DateTime<Utc>) -> Result<i32> {
+        sqlx::query_scalar!(
+            r#"with new as (
+                insert into model_version (model_id, name, first_seen_at) values ($1, $2, $3)
+                on conflict (model_id, name) do nothing returning version_id)
+            select version_id as "version_id!" from new
+            union all select version_id from model_version where model_id = $1 and name = $2 limit 1"#,
+            model_id,
+            name,
+            now
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("version_number")
+    }
+
+    /// All versions of the plan's models, oldest first.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_versions(&self) -> Result<Vec<Version>> {
+        sqlx::query_as!(
+            Version,
+            "select version_id, model.name as model, model_version.name as name
+            from model_version join model using (model_id) order by version_id"
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_versions")
+    }
+}
+
+async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: DateTime<Utc>) -> Result<ModelNumbers> {
+    let digest = model.fold_digest();
+    let before = sqlx::query!("select model_id, fold_digest from model where name = $1", model.name)
+        .fetch_optional(&mut **transaction)
+        .await
+        .named("find_model")?;
+    let model_id = sqlx::query_scalar!(
+        "insert into model (name, bucket, fold_digest, created_at) values ($1, $2, $3, $4)
+        on conflict (name) do update set bucket = excluded.bucket, fold_digest = excluded.fold_digest
+        returning model_id",
+        model.name,
+        model.bucket.as_str(),
+        digest,
+        now
+    )
+    .fetch_one(&mut **transaction)
+    .await
+    .named("insert_model")?;
+    if before.is_some_and(|before| before.fold_digest != digest) {
+        refold(transaction, model_id).await?;
+    }
+    let mut numbers = ModelNumbers { model_id, ..ModelNumbers::default() };
+    for output in &model.outputs {
+        let output_id = sqlx::query_scalar!(
+            "insert into output (model_id, name) values ($1, $2)
+            on conflict (model_id, name) do update set name = excluded.name returning output_id",
+            model_id,
+            output.name
+        )
+        .fetch_one(&mut **transaction)
+        .await
+        .named("insert_output")?;
+        numbers.outputs.insert(output.name.clone(), output_id);
+        let truth_id = sqlx::query_scalar!(
+            "insert into finding (name) values ($1)
+            on conflict (name) do update set name = excluded.name returning truth_id",
+            output.truth
+        )
+        .fetch_one(&mut **transaction)
+        .await
+        .named("insert_finding")?;
+        numbers.findings.insert(output.truth.clone(), truth_id);
+    }
+    Ok(numbers)
+}
+
+/// Forget the summaries of a model and mark every bucket that has a prediction.
+async fn refold(transaction: &mut super::Transaction, model_id: i32) -> Result<()> {
+    sqlx::query!(
+        "delete from summary where version_id in (select version_id from model_version where model_id = $1)",
+        model_id
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("forget_summaries")?;
+    sqlx::query!(
+        "delete from dirty_bucket where version_id in (select version_id from model_version where model_id = $1)",
+        model_id
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("forget_dirty_buckets")?;
+    sqlx::query!(
+        "insert into dirty_bucket (version_id, bucket, batch_id)
+        select version_id, date_trunc(bucket, occurred_at, 'UTC'), max(batch_id)
+        from prediction join model_version using (version_id) join model using (model_id)
+        where model_id = $1 group by 1, 2",
+        model_id
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("mark_all_buckets")?;
+    Ok(())
+}

@@ -1,0 +1,412 @@
+//! Taking in a batch: one transaction from staged rows to a committed batch number.
+//!
+//! Rows are staged by `COPY` without any lock. Then the batch counter's row is locked until the commit, so batch numbers
+//! ascend in commit order and every statement after it sees all earlier batches: a prediction and its truth that arrive
+//! at the same moment cannot miss each other.
+
+use chrono::{DateTime, Utc};
+
+use super::file::FileProgress;
+use super::{Named, Result, Store, Transaction};
+use crate::domain::window::month_of;
+
+/// `record_key.kind` of a prediction.
+pub const PREDICTION: i16 = 1;
+/// `record_key.kind` of an assertion.
+pub const ASSERTION: i16 = 2;
+
+/// Where a record stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Line or row, from 1; 0 for the whole file.
+    pub line: i64,
+    /// Which record of that row, from 0.
+    pub item: i32,
+}
+
+/// A validated prediction.
+#[derive(Clone, Debug)]
+pub struct NewPrediction {
+    /// Identity within the case.
+    pub record_id: String,
+    /// SHA-256 of the content.
+    pub digest: [u8; 32],
+    /// The version.
+    pub version_id: i32,
+    /// Whom the case is about.
+    pub subject_id: Option<String>,
+    /// The rest.
+    pub prediction: crate::domain::Prediction,
+    /// Where it stood.
+    pub position: Position,
+}
+
+/// A validated assertion.
+#[derive(Clone, Debug)]
+pub struct NewAssertion {
+    /// Identity within the case.
+    pub record_id: String,
+    /// SHA-256 of the content.
+    pub digest: [u8; 32],
+    /// The rest.
+    pub assertion: crate::domain::Assertion,
+    /// Where it stood.
+    pub position: Position,
+}
+
+/// A refused record.
+#[derive(Clone, Debug)]
+pub struct NewRejection {
+    /// Where it stood.
+    pub position: Position,
+    /// The column or field at fault.
+    pub field: String,
+    /// The reason as one word.
+    pub reason: &'static str,
+    /// What is wrong and what to do about it.
+    pub message: String,
+    /// The record without its identifiers.
+    pub payload: serde_json::Value,
+}
+
+/// What one transaction takes in.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// How far the file has been read once this batch is committed.
+    pub progress: FileProgress,
+    /// Predictions, their identities distinct.
+    pub predictions: Vec<NewPrediction>,
+    /// Assertions, their identities distinct.
+    pub assertions: Vec<NewAssertion>,
+    /// Records refused so far.
+    pub rejections: Vec<NewRejection>,
+    /// Duplicates found within the batch.
+    pub duplicates: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number.
+    pub batch_id: i64,
+    /// Records that were new.
+    pub accepted: u64,
+    /// Records that were known with the same content.
+    pub duplicates: u64,
+    /// Records that were refused.
+    pub rejected: u64,
+}
+
+impl Store {
+    /// Commit a batch. Records that are known with other content become rejections.
+    ///
+    /// # Errors
+    /// When Postgres fails; then nothing of the batch is kept.
+    pub async fn commit_batch(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<Committed> {
+        self.ensure_partitions(batch.predictions.iter().map(|new| new.prediction.occurred_at)).await?;
+        let mut transaction = self.begin().await?;
+        stage(&mut transaction, &batch).await?;
+        let batch_id = sqlx::query_scalar!("update batch_counter set last_batch = last_batch + 1 returning last_batch")
+            .fetch_one(&mut *transaction)
+            .await
+            .named("next_batch")?;
+        let accepted = insert_new(&mut transaction, batch_id).await?;
+        let conflicts = find_conflicts(&mut transaction, batch_id).await?;
+        let staged = batch.predictions.len() as u64 + batch.assertions.len() as u64;
+        let known = staged - accepted - conflicts.len() as u64;
+        for conflict in conflicts {
+            let rejection = conflict_rejection(&batch, conflict);
+            batch.rejections.push(rejection);
+        }
+        mark_dirty(&mut transaction, batch_id).await?;
+        let rejected = insert_rejections(&mut transaction, &batch, batch_id, now).await?;
+        super::file::store_progress(&mut transaction, &batch.progress, now).await?;
+        let committed = Committed { batch_id, accepted, duplicates: known + batch.duplicates, rejected };
+        insert_batch(&mut transaction, &batch.progress, committed, now).await?;
+        transaction.commit().await.named("commit_batch")?;
+        Ok(committed)
+    }
+
+    /// Make sure that each instant's month has a partition. Cheap when it has.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn ensure_partitions(&self, instants: impl Iterator<Item = DateTime<Utc>>) -> Result<()> {
+        let months: std::collections::BTreeSet<_> = instants.map(month_of).collect();
+        for month in months {
+            let name = format!("prediction_{}", month.from.format("%Y_%m"));
+            let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "exists!""#, name)
+                .fetch_one(&self.pool)
+                .await
+                .named("find_partition")?;
+            if exists {
+                continue;
+            }
+            let mut transaction = self.begin().await?;
+            // A hint only: a loser of the race finds the partition there.
+            sqlx::query!("select pg_advisory_xact_lock(7261001)")
+                .execute(&mut *transaction)
+                .await
+                .named("lock_partitions")?;
+            // Names and bounds are dates of our own making: nothing of the sender's enters the statement.
+            let create = format!(
+                "create table if not exists {name} partition of prediction for values from ('{}') to ('{}')",
+                month.from.to_rfc3339(),
+                month.to.to_rfc3339()
+            );
+            sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *transaction).await.named("create_partition")?;
+            transaction.commit().await.named("create_partition")?;
+        }
+        Ok(())
+    }
+}
+
+/// Copy the records into temporary tables that vanish with the transaction.
+async fn stage(transaction: &mut Transaction, batch: &Batch) -> Result<()> {
+    sqlx::raw_sql(
+        "create temp table staged_prediction (
+            ord integer, case_id text, record_id text, digest bytea, version_id integer, occurred_at timestamptz,
+            subject_id text, output_ids integer[], scores double precision[], attributes jsonb) on commit drop;
+        create temp table staged_assertion (
+            ord integer, case_id text, record_id text, digest bytea, truth_id integer, opinion text, source text,
+            reader text, status text, observed_at timestamptz) on commit drop;
+        create temp table new_key (case_id text, kind smallint, record_id text, version_id integer) on commit drop",
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("create_staging")?;
+
+    let mut rows = CopyText::default();
+    for (ord, new) in batch.predictions.iter().enumerate() {
+        let p = &new.prediction;
+        rows.field(&ord.to_string());
+        rows.field(&p.case_id);
+        rows.field(&new.record_id);
+        rows.field(&format!("\\x{}", crate::config::hex(&new.digest)));
+        rows.field(&new.version_id.to_string());
+        rows.field(&p.occurred_at.to_rfc3339());
+        rows.optional(new.subject_id.as_deref());
+        rows.field(&array(p.scores.iter().map(|(output, _)| output.to_string())));
+        rows.field(&array(p.scores.iter().map(|(_, score)| score.to_string())));
+        // unwrap safety: a map of texts always serialises.
+        rows.field(&serde_json::to_string(&p.attributes).unwrap_or_default());
+        rows.end();
+    }
+    rows.send(transaction, "copy staged_prediction from stdin").await?;
+    for (ord, new) in batch.assertions.iter().enumerate() {
+        let a = &new.assertion;
+        rows.field(&ord.to_string());
+        rows.field(&a.case_id);
+        rows.field(&new.record_id);
+        rows.field(&format!("\\x{}", crate::config::hex(&new.digest)));
+        rows.field(&a.truth_id.to_string());
+        rows.field(a.opinion.as_str());
+        rows.field(&a.source);
+        rows.field(&a.reader);
+        rows.field(a.status.as_str());
+        rows.field(&a.observed_at.to_rfc3339());
+        rows.end();
+    }
+    rows.send(transaction, "copy staged_assertion from stdin").await
+}
+
+/// Insert the keys that are new, and the rows that belong to them. Returns how many there are.
+async fn insert_new(transaction: &mut Transaction, batch_id: i64) -> Result<u64> {
+    let inserted = sqlx::query(
+        "with new as (
+            insert into record_key (case_id, kind, record_id, digest, occurred_at, version_id, batch_id)
+            select case_id, 1, record_id, digest, occurred_at, version_id, $1 from staged_prediction
+            union all
+            select case_id, 2, record_id, digest, observed_at, null, $1 from staged_assertion
+            on conflict do nothing returning case_id, kind, record_id, version_id)
+        insert into new_key select case_id, kind, record_id, version_id from new",
+    )
+    .bind(batch_id)
+    .execute(&mut **transaction)
+    .await
+    .named("insert_record_keys")?;
+    sqlx::query(
+        "insert into prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, batch_id)
+        select s.case_id, s.record_id, s.version_id, s.occurred_at, s.subject_id, s.output_ids, s.scores, s.attributes, $1
+        from staged_prediction s join new_key n on n.case_id = s.case_id and n.record_id = s.record_id and n.kind = 1",
+    )
+    .bind(batch_id)
+    .execute(&mut **transaction)
+    .await
+    .named("insert_predictions")?;
+    sqlx::query(
+        "insert into assertion (case_id, record_id, truth_id, opinion, source, reader, status, observed_at, batch_id)
+        select s.case_id, s.record_id, s.truth_id, s.opinion, s.source, s.reader, s.status, s.observed_at, $1
+        from staged_assertion s join new_key n on n.case_id = s.case_id and n.record_id = s.record_id and n.kind = 2",
+    )
+    .bind(batch_id)
+    .execute(&mut **transaction)
+    .await
+    .named("insert_assertions")?;
+    Ok(inserted.rows_affected())
+}
+
+/// Staged records whose identity is known with other content: `(kind, ord)`.
+async fn find_conflicts(transaction: &mut Transaction, batch_id: i64) -> Result<Vec<(i16, i32)>> {
+    sqlx::query_as(
+        "select 1::smallint, s.ord from staged_prediction s
+            join record_key k on k.case_id = s.case_id and k.kind = 1 and k.record_id = s.record_id
+            where k.digest <> s.digest and k.batch_id <> $1
+        union all
+        select 2::smallint, s.ord from staged_assertion s
+            join record_key k on k.case_id = s.case_id and k.kind = 2 and k.record_id = s.record_id
+            where k.digest <> s.digest and k.batch_id <> $1
+        order by 1, 2",
+    )
+    .bind(batch_id)
+    .fetch_all(&mut **transaction)
+    .await
+    .named("find_conflicts")
+}
+
+fn conflict_rejection(batch: &Batch, (kind, ord): (i16, i32)) -> NewRejection {
+    let at = usize::try_from(ord).unwrap_or_default();
+    let position =
+        if kind == PREDICTION { batch.predictions[at].position.clone() } else { batch.assertions[at].position.clone() };
+    NewRejection {
+        position,
+        field: "id".to_owned(),
+        reason: "conflict",
+        message: "a record with this identity is known with other content; the first one stands. Send a correction \
+                  as a record of its own, with its own id or a later observed_at"
+            .to_owned(),
+        payload: serde_json::json!({}),
+    }
+}
+
+/// Mark the buckets of new predictions, and of the predictions of the cases of new assertions.
+async fn mark_dirty(transaction: &mut Transaction, batch_id: i64) -> Result<()> {
+    sqlx::query(
+        "insert into dirty_bucket (version_id, bucket, batch_id)
+        select k.version_id, date_trunc(m.bucket, k.occurred_at, 'UTC'), $1
+        from (select distinct case_id from new_key) n
+            join record_key k on k.case_id = n.case_id and k.kind = 1
+            join model_version v on v.version_id = k.version_id
+            join model m on m.model_id = v.model_id
+        group by 1, 2
+        on conflict (version_id, bucket) do update set batch_id = excluded.batch_id",
+    )
+    .bind(batch_id)
+    .execute(&mut **transaction)
+    .await
+    .named("mark_dirty")?;
+    Ok(())
+}
+
+async fn insert_rejections(
+    transaction: &mut Transaction,
+    batch: &Batch,
+    batch_id: i64,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let column = |read: &dyn Fn(&NewRejection) -> String| batch.rejections.iter().map(read).collect::<Vec<_>>();
+    let inserted = sqlx::query!(
+        "insert into rejection (source, origin, origin_digest, line, item, field, reason, message, payload, batch_id, rejected_at)
+        select $1, $2, $3, line, item, field, reason, message, payload::jsonb, $4, $5
+        from unnest($6::bigint[], $7::integer[], $8::text[], $9::text[], $10::text[], $11::text[])
+            as t (line, item, field, reason, message, payload)
+        on conflict (source, origin_digest, line, item) do nothing",
+        batch.progress.source,
+        batch.progress.path,
+        batch.progress.digest,
+        batch_id,
+        now,
+        &batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>(),
+        &batch.rejections.iter().map(|r| r.position.item).collect::<Vec<_>>(),
+        &column(&|r| r.field.clone()),
+        &column(&|r| r.reason.to_owned()),
+        &column(&|r| r.message.clone()),
+        &column(&|r| r.payload.to_string())
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("insert_rejections")?;
+    Ok(inserted.rows_affected())
+}
+
+async fn insert_batch(
+    transaction: &mut Transaction,
+    progress: &FileProgress,
+    committed: Committed,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into batch (batch_id, source, origin, committed_at, accepted, duplicates, rejected)
+        values ($1, $2, $3, $4, $5, $6, $7)",
+        committed.batch_id,
+        progress.source,
+        progress.path,
+        now,
+        committed.accepted.cast_signed(),
+        committed.duplicates.cast_signed(),
+        committed.rejected.cast_signed()
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("insert_batch")?;
+    Ok(())
+}
+
+fn array(items: impl Iterator<Item = String>) -> String {
+    format!("{{{}}}", items.collect::<Vec<_>>().join(","))
+}
+
+/// Rows in the text format of `COPY`.
+#[derive(Default)]
+struct CopyText {
+    text: String,
+    started: bool,
+}
+
+impl CopyText {
+    fn separator(&mut self) {
+        if self.started {
+            self.text.push('\t');
+        }
+        self.started = true;
+    }
+
+    fn field(&mut self, value: &str) {
+        self.separator();
+        for c in value.chars() {
+            match c {
+                '\\' => self.text.push_str("\\\\"),
+                '\t' => self.text.push_str("\\t"),
+                '\n' => self.text.push_str("\\n"),
+                '\r' => self.text.push_str("\\r"),
+                c => self.text.push(c),
+            }
+        }
+    }
+
+    fn optional(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.field(value),
+            None => {
+                self.separator();
+                self.text.push_str("\\N");
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.text.push('\n');
+        self.started = false;
+    }
+
+    /// Send the rows and start afresh.
+    async fn send(&mut self, transaction: &mut Transaction, statement: &'static str) -> Result<()> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        let mut copy = transaction.copy_in_raw(statement).await.named(statement)?;
+        copy.send(std::mem::take(&mut self.text).into_bytes()).await.named(statement)?;
+        copy.finish().await.named(statement)?;
+        Ok(())
+    }
+}

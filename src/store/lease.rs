@@ -1,0 +1,61 @@
+//! Leases: which process may run a job. Times are Postgres's own, the only clock that replicas share.
+
+use std::time::Duration;
+
+use super::{Error, Named, Result, Store};
+
+/// A lease that this process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub name: String,
+    /// Number of the holding; it grows with every new holder.
+    pub fencing: i64,
+}
+
+impl Store {
+    /// Take or prolong a lease; `None` while another process holds it.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn take_lease(&self, name: &str, holder: &str, length: Duration) -> Result<Option<Lease>> {
+        let fencing = sqlx::query_scalar!(
+            "insert into lease (name, holder, fencing, expires_at)
+            values ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
+            on conflict (name) do update set
+                holder = excluded.holder,
+                expires_at = excluded.expires_at,
+                fencing = lease.fencing + case when lease.holder = excluded.holder then 0 else 1 end
+            where lease.holder = excluded.holder or lease.expires_at < clock_timestamp()
+            returning fencing",
+            name,
+            holder,
+            length.as_secs_f64()
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("take_lease")?;
+        Ok(fencing.map(|fencing| Lease { name: name.to_owned(), fencing }))
+    }
+
+    /// Give every lease of a holder back.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn release_leases(&self, holder: &str) -> Result<()> {
+        sqlx::query!("update lease set expires_at = '-infinity' where holder = $1", holder)
+            .execute(&self.pool)
+            .await
+            .named("release_leases")?;
+        Ok(())
+    }
+}
+
+/// Refuse to go on in a transaction whose lease has a later holder; hold the row until the commit.
+pub(super) async fn check(transaction: &mut super::Transaction, lease: &Lease) -> Result<()> {
+    let current = sqlx::query_scalar!("select fencing from lease where name = $1 for update", lease.name)
+        .fetch_optional(&mut **transaction)
+        .await
+        .named("check_lease")?;
+    if current == Some(lease.fencing) { Ok(()) } else { Err(Error::LeaseLost(lease.name.clone())) }
+}

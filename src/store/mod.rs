@@ -1,0 +1,152 @@
+//! The store: the only SQL. One file per table family; a private Postgres beside it.
+//!
+//! Must never: decide anything about models or alerts. Statements are named after their functions.
+//! Look next at `intake::commit`, the transaction that everything else depends on.
+
+pub mod alert;
+pub mod catalog;
+pub mod estimate;
+pub mod file;
+pub mod intake;
+pub mod lease;
+pub mod reference;
+pub mod rows;
+pub mod server;
+pub mod status;
+pub mod summary;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+/// What goes wrong between us and Postgres, by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server cannot be reached or broke off: try again later.
+    #[error("Postgres cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// A statement failed: a defect, or somebody changed the schema.
+    #[error("the statement {statement} failed")]
+    Statement {
+        /// Name of the statement.
+        statement: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("the schema cannot be brought up to date; was the database written by a later release?")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// A stored value cannot be read.
+    #[error("corrupt row in {table}.{column}, {row}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// Which row.
+        row: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another process has taken over the job.
+    #[error("the lease {0} was taken over by another process")]
+    LeaseLost(String),
+    /// Something that the caller named does not exist or is in the wrong state.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Name the statement that failed.
+trait Named<T> {
+    fn named(self, statement: &'static str) -> Result<T>;
+}
+
+impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
+    fn named(self, statement: &'static str) -> Result<T> {
+        self.map_err(|source| match source {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
+                Error::Unreachable(source)
+            }
+            source => Error::Statement { statement, source },
+        })
+    }
+}
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A pool of connections to one database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connect to a server.
+    ///
+    /// # Errors
+    /// When the address is malformed or nobody answers within ten seconds.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self> {
+        let options: PgConnectOptions = url.parse().map_err(Error::Unreachable)?;
+        let options =
+            options.application_name("dosimeter").options([("timezone", "UTC"), ("synchronous_commit", "on")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(Error::Unreachable)?;
+        Ok(Self { pool })
+    }
+
+    /// A store over an existing pool.
+    #[must_use]
+    pub fn over(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Bring the schema up to date, under a lock that lets one process do it.
+    ///
+    /// # Errors
+    /// When a migration fails or the database is newer than this release.
+    pub async fn migrate(&self) -> Result<()> {
+        MIGRATOR.run(&self.pool).await.map_err(Error::Migration)
+    }
+
+    /// Whether the server answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query!("select 1 as one").fetch_one(&self.pool).await.named("ping")?;
+        Ok(())
+    }
+
+    /// Let go of all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A named transaction.
+type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+
+impl Store {
+    async fn begin(&self) -> Result<Transaction> {
+        self.pool.begin().await.named("begin")
+    }
+
+    /// A transaction that sees one instant of the database throughout.
+    async fn snapshot(&self) -> Result<Transaction> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("set transaction isolation level repeatable read, read only")
+            .execute(&mut *transaction)
+            .await
+            .named("snapshot")?;
+        Ok(transaction)
+    }
+}

@@ -1,0 +1,190 @@
+//! References: frozen, then approved by a person.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{Error, Named, Result, Store};
+use crate::domain::{Slice, Window};
+use crate::summary::{Summary, codec};
+
+/// A reference and its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    /// Its number.
+    pub reference_id: i32,
+    /// The model.
+    pub model: String,
+    /// The version it is for.
+    pub version: String,
+    /// First instant of its rows, when frozen here.
+    pub window_from: Option<DateTime<Utc>>,
+    /// First instant after them.
+    pub window_to: Option<DateTime<Utc>>,
+    /// Where it comes from.
+    pub origin: String,
+    /// When it was made.
+    pub frozen_at: DateTime<Utc>,
+    /// By whom.
+    pub frozen_by: String,
+    /// Why.
+    pub reason: String,
+    /// When it was approved.
+    pub approved_at: Option<DateTime<Utc>>,
+    /// By whom.
+    pub approved_by: Option<String>,
+}
+
+/// A reference to be stored.
+#[derive(Clone, Debug)]
+pub struct NewReference {
+    /// The version it is for.
+    pub version_id: i32,
+    /// The window it was frozen from.
+    pub window: Option<Window>,
+    /// Truth up to this instant.
+    pub known_at: Option<DateTime<Utc>>,
+    /// Batches up to this one.
+    pub recorded: Option<i64>,
+    /// Where it comes from.
+    pub origin: String,
+    /// The shape of its summaries.
+    pub fold_digest: String,
+    /// Who made it.
+    pub person: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Summaries by output and slice.
+pub type Parts = BTreeMap<(i32, Slice), Summary>;
+
+impl Store {
+    /// Store a reference, not yet approved. Audited.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn insert_reference(&self, new: &NewReference, parts: &Parts, now: DateTime<Utc>) -> Result<i32> {
+        let mut transaction = self.begin().await?;
+        let reference_id = sqlx::query_scalar!(
+            "insert into reference (version_id, window_from, window_to, known_at, recorded, origin, fold_digest,
+                frozen_at, frozen_by, reason)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning reference_id",
+            new.version_id,
+            new.window.map(|window| window.from),
+            new.window.map(|window| window.to),
+            new.known_at,
+            new.recorded,
+            new.origin,
+            new.fold_digest,
+            now,
+            new.person,
+            new.reason
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .named("insert_reference")?;
+        sqlx::query!(
+            "insert into reference_summary (reference_id, output_id, slice, body)
+            select $1, output_id, slice, body from unnest($2::integer[], $3::text[], $4::bytea[]) as t (output_id, slice, body)",
+            reference_id,
+            &parts.keys().map(|(output_id, _)| *output_id).collect::<Vec<_>>(),
+            &parts.keys().map(|(_, slice)| slice.to_string()).collect::<Vec<_>>(),
+            &parts.values().map(codec::encode).collect::<Vec<_>>()
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("insert_reference_summaries")?;
+        let detail = serde_json::json!({ "origin": new.origin, "version_id": new.version_id });
+        let subject = format!("reference {reference_id}");
+        super::alert::audit(&mut transaction, now, &new.person, "reference frozen", &subject, &new.reason, detail)
+            .await?;
+        transaction.commit().await.named("insert_reference")?;
+        Ok(reference_id)
+    }
+
+    /// Approve a reference: from now on it is the one in force for its version. Audited.
+    ///
+    /// # Errors
+    /// When there is no such reference, it is approved already, or Postgres fails.
+    pub async fn approve_reference(
+        &self,
+        reference_id: i32,
+        person: &str,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let changed = sqlx::query!(
+            "update reference set approved_at = $2, approved_by = $3, approval_reason = $4
+            where reference_id = $1 and approved_at is null",
+            reference_id,
+            now,
+            person,
+            reason
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("approve_reference")?;
+        if changed.rows_affected() == 0 {
+            return Err(Error::Refused(format!(
+                "reference {reference_id} does not exist or is approved already; see `dosimeter reference list`"
+            )));
+        }
+        let subject = format!("reference {reference_id}");
+        let detail = serde_json::json!({});
+        super::alert::audit(&mut transaction, now, person, "reference approved", &subject, reason, detail).await?;
+        transaction.commit().await.named("approve_reference")
+    }
+
+    /// All references, latest first.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_references(&self) -> Result<Vec<Reference>> {
+        sqlx::query_as!(
+            Reference,
+            "select reference_id, model.name as model, model_version.name as version, window_from, window_to, origin,
+                frozen_at, frozen_by, reason, approved_at, approved_by
+            from reference join model_version using (version_id) join model using (model_id)
+            order by reference_id desc"
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_references")
+    }
+
+    /// The reference in force for a version: the one approved last.
+    ///
+    /// # Errors
+    /// When Postgres fails or a summary cannot be decoded.
+    pub async fn load_reference(&self, version_id: i32) -> Result<Option<(i32, Parts)>> {
+        let reference_id = sqlx::query_scalar!(
+            "select reference_id from reference where version_id = $1 and approved_at is not null
+            order by approved_at desc, reference_id desc limit 1",
+            version_id
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("find_reference")?;
+        let Some(reference_id) = reference_id else { return Ok(None) };
+        let rows =
+            sqlx::query!("select output_id, slice, body from reference_summary where reference_id = $1", reference_id)
+                .fetch_all(&self.pool)
+                .await
+                .named("load_reference")?;
+        let mut parts = Parts::new();
+        for row in rows {
+            let corrupt = |column, source: Box<dyn std::error::Error + Send + Sync>| Error::Corrupt {
+                table: "reference_summary",
+                column,
+                row: format!("reference {reference_id}, output {}, {}", row.output_id, row.slice),
+                source,
+            };
+            let slice: Slice = row.slice.parse().map_err(|message: String| corrupt("slice", message.into()))?;
+            let summary = codec::decode(&row.body).map_err(|error| corrupt("body", error.into()))?;
+            parts.insert((row.output_id, slice), summary);
+        }
+        Ok(Some((reference_id, parts)))
+    }
+}

@@ -1,0 +1,111 @@
+//! Rows of a window, as known at an instant.
+
+use chrono::{DateTime, Utc};
+
+use super::{Error, Named, Result, Store};
+use crate::domain::{Assertion, Opinion, Prediction, Status, Window};
+
+/// The two clocks of knowledge; `None` means now, and all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Knowledge {
+    /// Truth observed up to this instant: what the hospital knew.
+    pub known_at: Option<DateTime<Utc>>,
+    /// Batches up to this number: what this installation had.
+    pub recorded: Option<i64>,
+}
+
+/// Predictions of a window, everything that was said about their cases, and how far the store had got.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// Predictions.
+    pub predictions: Vec<Prediction>,
+    /// Assertions, those about one finding of one case next to each other.
+    pub assertions: Vec<Assertion>,
+    /// The last batch that the rows include.
+    pub batch_id: i64,
+}
+
+impl Store {
+    /// The rows of one version in one window, in one snapshot. Only scores of `outputs` and statements about `findings`.
+    ///
+    /// # Errors
+    /// When Postgres fails or a row cannot be read.
+    pub async fn load_rows(
+        &self,
+        version_id: i32,
+        window: Window,
+        knowledge: Knowledge,
+        outputs: &[i32],
+        findings: &[i32],
+    ) -> Result<Rows> {
+        let mut transaction = self.snapshot().await?;
+        let last = sqlx::query_scalar!("select last_batch from batch_counter")
+            .fetch_one(&mut *transaction)
+            .await
+            .named("last_batch")?;
+        let recorded = knowledge.recorded.map_or(last, |recorded| recorded.min(last));
+        let predictions = sqlx::query!(
+            "select case_id, occurred_at, output_ids, scores, attributes from prediction
+            where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4",
+            version_id,
+            window.from,
+            window.to,
+            recorded
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .named("load_predictions")?;
+        let assertions = sqlx::query!(
+            "select case_id, truth_id, opinion, source, reader, status, observed_at from assertion
+            where case_id in (select case_id from prediction
+                where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4)
+            and truth_id = any($5) and batch_id <= $4 and ($6::timestamptz is null or observed_at <= $6)
+            order by case_id, truth_id",
+            version_id,
+            window.from,
+            window.to,
+            recorded,
+            findings,
+            knowledge.known_at
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .named("load_assertions")?;
+        let predictions = predictions.into_iter().map(|row| {
+            let scores = row.output_ids.into_iter().zip(row.scores).filter(|(output, _)| outputs.contains(output));
+            Ok(Prediction {
+                occurred_at: row.occurred_at,
+                scores: scores.collect(),
+                attributes: serde_json::from_value(row.attributes).map_err(|source| Error::Corrupt {
+                    table: "prediction",
+                    column: "attributes",
+                    row: format!("a prediction of {}", row.occurred_at),
+                    source: source.into(),
+                })?,
+                case_id: row.case_id,
+            })
+        });
+        let assertions = assertions.into_iter().map(|row| {
+            let corrupt = |column, value: &str| Error::Corrupt {
+                table: "assertion",
+                column,
+                row: format!("an assertion of {}", row.observed_at),
+                source: format!("{value:?} is not known").into(),
+            };
+            Ok(Assertion {
+                opinion: Opinion::parse(&row.opinion).ok_or_else(|| corrupt("opinion", &row.opinion))?,
+                status: Status::parse(&row.status).ok_or_else(|| corrupt("status", &row.status))?,
+                case_id: row.case_id,
+                truth_id: row.truth_id,
+                source: row.source,
+                reader: row.reader,
+                observed_at: row.observed_at,
+            })
+        });
+        Ok(Rows {
+            predictions: predictions.collect::<Result<_>>()?,
+            assertions: assertions.collect::<Result<_>>()?,
+            batch_id: recorded,
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! A private Postgres in the data directory, for whoever names no server.
+//!
+//! `pg_ctl` starts and stops it; it survives a daemon that is killed and is taken over by the next one. The crate
+//! `postgresql_embedded` was looked at first and does not fit: it starts the server with `-F` (no fsync, so nothing
+//! acknowledged is durable), takes a stale `postmaster.pid` for a running server, picks the port on all addresses, asks for
+//! passwords in clear text and accepts any version of the data directory.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Why there is no private Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No installation was found.
+    #[error(
+        "no Postgres found (looked in {looked}). Install it (Debian/Ubuntu: apt-get install postgresql; Fedora: dnf install \
+         postgresql-server; macOS: brew install postgresql@16), name its folder as database.bin_dir, or set DATABASE_URL"
+    )]
+    NotInstalled {
+        /// Where.
+        looked: String,
+    },
+    /// The data directory belongs to another major version.
+    #[error(
+        "the data directory {dir} was made by Postgres {found}, but the installed one is {installed}. Install Postgres \
+         {found} beside it and name its folder as database.bin_dir, or move the data with pg_upgrade"
+    )]
+    OtherVersion {
+        /// The directory.
+        dir: PathBuf,
+        /// Its major version.
+        found: String,
+        /// The installed major version.
+        installed: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot use {path}; does it belong to the user that runs dosimeter?")]
+    Files {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A Postgres program failed.
+    #[error("{program} failed: {output}")]
+    Program {
+        /// Which.
+        program: String,
+        /// What it printed.
+        output: String,
+    },
+}
+
+type Result<T> = std::result::Result<T, ServerError>;
+
+/// A running private server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    bin: PathBuf,
+    data: PathBuf,
+    port: u16,
+    password: crate::config::Secret,
+}
+
+impl Server {
+    /// Start the server of a data directory, or take over the one that runs there.
+    ///
+    /// Blocking: it waits until the server accepts connections.
+    ///
+    /// # Errors
+    /// When there is no installation, the directory cannot be used, or Postgres does not start.
+    pub fn start(data_dir: &Path, bin_dir: Option<&Path>) -> Result<Self> {
+        let bin = find_installation(bin_dir)?;
+        let home = data_dir.join("postgres");
+        let data = home.join("data");
+        private_dir(&home)?;
+        let password = crate::config::Secret::new(&password(&home)?);
+        if data.join("PG_VERSION").exists() {
+            check_version(&bin, &data)?;
+        } else {
+            initialise(&bin, &home, &data)?;
+        }
+        let port = match running_port(&bin, &data) {
+            Some(port) => {
+                tracing::info!(port, "took over the private Postgres that was running");
+                port
+            }
+            None => launch(&bin, &home, &data)?,
+        };
+        Ok(Self { bin, data, port, password })
+    }
+
+    /// Its address, with the password: do not log it.
+    #[must_use]
+    pub fn url(&self) -> crate::config::Secret {
+        let password = self.password.expose();
+        crate::config::Secret::new(&format!("postgres://dosimeter:{password}@127.0.0.1:{}/postgres", self.port))
+    }
+
+    /// Stop it; open connections are broken off, committed work is safe.
+    ///
+    /// # Errors
+    /// When `pg_ctl` fails.
+    pub fn stop(&self) -> Result<()> {
+        run(
+            &self.bin,
+            "pg_ctl",
+            &[OsStr::new("-D"), self.data.as_os_str(), "-m".as_ref(), "fast".as_ref(), "-w".as_ref(), "stop".as_ref()],
+        )
+        .map(drop)
+    }
+}
+
+/// The folder that holds `initdb`, `pg_ctl` and `postgres`, the newest version first.
+fn find_installation(configured: Option<&Path>) -> Result<PathBuf> {
+    let complete = |dir: &Path| ["initdb", "pg_ctl", "postgres"].iter().all(|program| dir.join(program).is_file());
+    if let Some(dir) = configured {
+        return if complete(dir) {
+            Ok(dir.to_owned())
+        } else {
+            Err(ServerError::NotInstalled { looked: dir.display().to_string() })
+        };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(dir) = std::env::split_paths(&path).find(|dir| complete(dir)) {
+        return Ok(dir);
+    }
+    const USUAL: [&str; 6] = [
+        "/usr/lib/postgresql/*/bin",
+        "/usr/pgsql-*/bin",
+        "/opt/homebrew/opt/postgresql*/bin",
+        "/usr/local/opt/postgresql*/bin",
+        "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",
+        "/Applications/Postgres.app/Contents/Versions/*/bin",
+    ];
+    let mut found: Vec<PathBuf> = USUAL
+        .iter()
+        .flat_map(|pattern| glob::glob(pattern).into_iter().flatten().flatten())
+        .filter(|dir| complete(dir))
+        .collect();
+    found.sort_by_key(|dir| major_of(dir));
+    found.pop().ok_or_else(|| ServerError::NotInstalled { looked: format!("PATH, {}", USUAL.join(", ")) })
+}
+
+/// The largest number in a path: the major version, in every layout that we know.
+fn major_of(dir: &Path) -> u32 {
+    let text = dir.to_string_lossy();
+    text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).max().unwrap_or(0)
+}
+
+fn check_version(bin: &Path, data: &Path) -> Result<()> {
+    let found = read(&data.join("PG_VERSION"))?.trim().to_owned();
+    let printed = run(bin, "postgres", &["--version".as_ref()])?;
+    let installed: String =
+        printed.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    if found == installed { Ok(()) } else { Err(ServerError::OtherVersion { dir: data.to_owned(), found, installed }) }
+}
+
+fn initialise(bin: &Path, home: &Path, data: &Path) -> Result<()> {
+    // A directory that initdb was killed in has no PG_VERSION and is not empty: it holds nothing of worth.
+    if data.exists() {
+        fs::remove_dir_all(data).map_err(|source| ServerError::Files { path: data.to_owned(), source })?;
+    }
+    tracing::info!(dir = %data.display(), "making a private Postgres");
+    let password_file = home.join("password");
+    let arguments: [&OsStr; 13] = [
+        "-D".as_ref(),
+        data.as_os_str(),
+        "-U".as_ref(),
+        "dosimeter".as_ref(),
+        "-A".as_ref(),
+        "scram-sha-256".as_ref(),
+        "--pwfile".as_ref(),
+        password_file.as_os_str(),
+        "-E".as_ref(),
+        "UTF8".as_ref(),
+        "--locale".as_ref(),
+        "C".as_ref(),
+        "--data-checksums".as_ref(),
+    ];
+    run(bin, "initdb", &arguments).map(drop)
+}
+
+/// The port of the server that runs on this data directory, if one does. A stale pid file is not a running server.
+fn running_port(bin: &Path, data: &Path) -> Option<u16> {
+    run(bin, "pg_ctl", &["-D".as_ref(), data.as_os_str(), "status".as_ref()]).ok()?;
+    fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().nth(3)?.trim().parse().ok()
+}
+
+fn launch(bin: &Path, home: &Path, data: &Path) -> Result<u16> {
+    let mut last = None;
+    // Between choosing a free port and Postgres binding it another process may come first: choose again.
+    for _ in 0..5 {
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|listener| listener.local_addr())
+            .map_err(|source| ServerError::Files { path: "127.0.0.1".into(), source })?
+            .port();
+        let settings = format!(
+            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='{}' -c synchronous_commit=on",
+            socket_dir(data)
+        );
+        let log = home.join("postgres.log");
+        let arguments: [&OsStr; 8] = [
+            "-D".as_ref(),
+            data.as_os_str(),
+            "-l".as_ref(),
+            log.as_os_str(),
+            "-w".as_ref(),
+            "-o".as_ref(),
+            settings.as_ref(),
+            "start".as_ref(),
+        ];
+        match run(bin, "pg_ctl", &arguments) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = Some((error, tail(&log))),
+        }
+    }
+    match last {
+        Some((ServerError::Program { program, output }, log)) => {
+            Err(ServerError::Program { program, output: format!("{output}\n{log}") })
+        }
+        Some((error, _)) => Err(error),
+        None => Err(ServerError::Program { program: "pg_ctl".into(), output: "not tried".into() }),
+    }
+}
+
+/// The data directory itself, unless its path is too long for a socket address (107 bytes); then there is no socket.
+fn socket_dir(data: &Path) -> String {
+    let text = data.to_string_lossy();
+    if text.len() + "/.s.PGSQL.65535.lock".len() <= 107 && !text.contains(['\'', ',', '"']) {
+        text.into_owned()
+    } else {
+        String::new()
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+fn private_dir(dir: &Path) -> Result<()> {
+    let failed = |source| ServerError::Files { path: dir.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// The generated password, made once.
+fn password(home: &Path) -> Result<String> {
+    let path = home.join("password");
+    if let Ok(known) = read(&path)
+        && !known.trim().is_empty()
+    {
+        return Ok(known.trim().to_owned());
+    }
+    let fresh = random_text();
+    write_private(&path, &fresh)?;
+    Ok(fresh)
+}
+
+/// 256 random bits as hexadecimal text.
+#[must_use]
+pub fn random_text() -> String {
+    let bytes: [u8; 32] = rand::random();
+    crate::config::hex(&bytes)
+}
+
+/// Write a file that only its owner can read, whole or not at all.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    let failed = |source| ServerError::Files { path: path.to_owned(), source };
+    let part = path.with_extension("part");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&part, path).map_err(failed)
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|source| ServerError::Files { path: path.to_owned(), source })
+}
+
+/// Run a Postgres program and return what it printed. Its output goes through files: a server that `pg_ctl` starts
+/// inherits the descriptors, and a pipe would never end.
+fn run(bin: &Path, program: &str, arguments: &[&OsStr]) -> Result<String> {
+    let failed = |source| ServerError::Files { path: bin.join(program), source };
+    let mut output = tempfile::tempfile().map_err(failed)?;
+    let status = Command::new(bin.join(program))
+        .args(arguments)
+        .current_dir("/")
+        .env("LC_ALL", "C")
+        .stdin(std::process::Stdio::null())
+        .stdout(output.try_clone().map_err(failed)?)
+        .stderr(output.try_clone().map_err(failed)?)
+        .status()
+        .map_err(failed)?;
+    let mut printed = String::new();
+    std::io::Seek::rewind(&mut output).map_err(failed)?;
+    std::io::Read::read_to_string(&mut output, &mut printed).map_err(failed)?;
+    if status.success() {
+        Ok(printed)
+    } else {
+        Err(ServerError::Program { program: program.to_owned(), output: printed.trim().to_owned() })
+    }
+}

@@ -1,0 +1,166 @@
+//! Dirty buckets and the cache of summaries.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::lease::Lease;
+use super::{Error, Named, Result, Store};
+use crate::domain::{Slice, Window};
+use crate::summary::fold::Cell;
+use crate::summary::{Summary, codec};
+
+/// A bucket that has to be folded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirtyBucket {
+    /// The version.
+    pub version_id: i32,
+    /// Start of the bucket.
+    pub bucket: DateTime<Utc>,
+}
+
+/// A stored summary and what it knows.
+#[derive(Clone, Debug)]
+pub struct StoredSummary {
+    /// Where it belongs.
+    pub cell: Cell,
+    /// The summary.
+    pub summary: Summary,
+    /// Its bytes, for digests.
+    pub bytes: Vec<u8>,
+    /// The latest `observed_at` of the assertions about its cases.
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+/// The summaries of one version and window, consistent with one batch number.
+#[derive(Clone, Debug)]
+pub struct WindowSummaries {
+    /// By cell.
+    pub summaries: Vec<StoredSummary>,
+    /// The last batch that they include.
+    pub batch_id: i64,
+    /// Buckets of the window that are waiting to be folded.
+    pub dirty: i64,
+}
+
+impl Store {
+    /// Some of the buckets that have to be folded, oldest first.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_dirty_buckets(&self, limit: i64) -> Result<Vec<DirtyBucket>> {
+        sqlx::query_as!(
+            DirtyBucket,
+            "select version_id, bucket from dirty_bucket order by bucket, version_id limit $1",
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_dirty_buckets")
+    }
+
+    /// Replace the summaries of one bucket by freshly folded ones and clear its mark, unless a later batch set it again.
+    ///
+    /// # Errors
+    /// When Postgres fails or the lease is lost.
+    pub async fn replace_summaries(
+        &self,
+        lease: &Lease,
+        dirty: DirtyBucket,
+        summaries: &BTreeMap<Cell, Summary>,
+        batch_id: i64,
+        known_at: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        super::lease::check(&mut transaction, lease).await?;
+        sqlx::query!("delete from summary where version_id = $1 and bucket = $2", dirty.version_id, dirty.bucket)
+            .execute(&mut *transaction)
+            .await
+            .named("delete_summaries")?;
+        sqlx::query!(
+            "insert into summary (version_id, output_id, slice, bucket, body, batch_id, known_at)
+            select $1, output_id, slice, $2, body, $3, $4
+            from unnest($5::integer[], $6::text[], $7::bytea[]) as t (output_id, slice, body)",
+            dirty.version_id,
+            dirty.bucket,
+            batch_id,
+            known_at,
+            &summaries.keys().map(|cell| cell.output_id).collect::<Vec<_>>(),
+            &summaries.keys().map(|cell| cell.slice.to_string()).collect::<Vec<_>>(),
+            &summaries.values().map(codec::encode).collect::<Vec<_>>()
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("insert_summaries")?;
+        sqlx::query!(
+            "delete from dirty_bucket where version_id = $1 and bucket = $2 and batch_id <= $3",
+            dirty.version_id,
+            dirty.bucket,
+            batch_id
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("clear_dirty_bucket")?;
+        transaction.commit().await.named("replace_summaries")
+    }
+
+    /// The summaries of one version in one window, in one snapshot.
+    ///
+    /// # Errors
+    /// When Postgres fails or a summary cannot be decoded.
+    pub async fn load_summaries(&self, version_id: i32, window: Window) -> Result<WindowSummaries> {
+        let mut transaction = self.snapshot().await?;
+        let batch_id = sqlx::query_scalar!("select last_batch from batch_counter")
+            .fetch_one(&mut *transaction)
+            .await
+            .named("last_batch")?;
+        let dirty = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from dirty_bucket where version_id = $1 and bucket >= $2 and bucket < $3"#,
+            version_id,
+            window.from,
+            window.to
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .named("count_dirty_buckets")?;
+        let rows = sqlx::query!(
+            "select output_id, slice, bucket, body, known_at from summary
+            where version_id = $1 and bucket >= $2 and bucket < $3
+            order by output_id, slice, bucket",
+            version_id,
+            window.from,
+            window.to
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .named("load_summaries")?;
+        let summaries = rows.into_iter().map(|row| {
+            let corrupt = |column, source: Box<dyn std::error::Error + Send + Sync>| Error::Corrupt {
+                table: "summary",
+                column,
+                row: format!("version {version_id}, output {}, {}, {}", row.output_id, row.slice, row.bucket),
+                source,
+            };
+            let slice: Slice = row.slice.parse().map_err(|message: String| corrupt("slice", message.into()))?;
+            let summary = codec::decode(&row.body).map_err(|error| corrupt("body", error.into()))?;
+            let cell = Cell { output_id: row.output_id, slice, bucket: row.bucket };
+            Ok(StoredSummary { cell, summary, known_at: row.known_at, bytes: row.body })
+        });
+        Ok(WindowSummaries { summaries: summaries.collect::<Result<_>>()?, batch_id, dirty })
+    }
+
+    /// The instants of the first and the last bucket of a version that have a summary.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn summary_span(&self, version_id: i32) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+        let row = sqlx::query!(
+            "select min(bucket) as first, max(bucket) as last from summary where version_id = $1",
+            version_id
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("summary_span")?;
+        Ok(row.first.zip(row.last))
+    }
+}
