@@ -4,7 +4,6 @@
 //! [`ManualClock`] through a hundred days while the very code that `serve` runs looks on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::watch;
@@ -47,15 +46,14 @@ impl Clock {
         }
     }
 
-    /// Sleep until `duration` has passed on this clock. On a manual clock this waits for the handle.
-    pub async fn sleep(&self, duration: Duration) {
+    /// Sleep until this clock shows `instant`. On a manual clock this waits for the handle.
+    pub async fn sleep_until(&self, instant: DateTime<Utc>) {
         match &self.0 {
-            Kind::System => tokio::time::sleep(duration).await,
+            Kind::System => tokio::time::sleep((instant - self.now()).to_std().unwrap_or_default()).await,
             Kind::Manual(now) => {
-                let wake_at = *now.borrow() + duration;
                 let mut turned = now.subscribe();
                 // unwrap safety: `self` holds the sender, so the channel cannot close while we wait.
-                let _ = turned.wait_for(|now| *now >= wake_at).await;
+                let _ = turned.wait_for(|now| *now >= instant).await;
             }
         }
     }

@@ -30,4 +30,22 @@ pub mod store;
 /// Where records come from.
 pub mod source;
 
-// The joints.
+/// How people are told.
+pub mod notify;
+/// What Prometheus reads.
+pub mod export;
+/// Jobs, tasks, privileges.
+pub mod runtime;
+
+// The joints: they put the machinery to use.
+
+/// The one door of records.
+pub mod intake;
+/// What the daemon does, step by step.
+pub mod job;
+/// Answers to any question.
+pub mod query;
+/// Metrics, health and the API.
+pub mod http;
+/// The wiring.
+pub mod app;

@@ -55,9 +55,22 @@ pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, O
         performance.iter_mut().for_each(|(_, outcome)| *outcome = Err(withheld.clone()));
     }
     answers.extend(performance);
+    answers.extend(question.reference.into_iter().flat_map(on_reference));
     answers.extend(drift::of_scores(question.reference, summary));
     answers.extend(question.mixes.iter().flat_map(|mix| drift::of_mix(mix, question.reference.is_some())));
     answers
+}
+
+/// What the same output was like on the reference, as `reference_<metric>`.
+fn on_reference(reference: &Summary) -> Vec<(MetricKey, Outcome)> {
+    let answers = [
+        ("reference_auroc", discrimination::auroc(reference)),
+        ("reference_average_precision", discrimination::average_precision(reference)),
+        ("reference_brier", calibration::brier(reference)),
+        ("reference_observed_expected", calibration::observed_expected(reference)),
+        ("reference_prevalence", volume::prevalence(Labelled::of(reference))),
+    ];
+    answers.into_iter().map(|(name, outcome)| (MetricKey::plain(name), outcome)).collect()
 }
 
 /// The labelled rows of a summary.

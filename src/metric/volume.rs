@@ -20,12 +20,13 @@ pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
         (MetricKey::plain("label_coverage"), share(labelled.n(), total)),
         (MetricKey::plain("label_delay_p50_seconds"), delay(summary, labelled, 0.5)),
         (MetricKey::plain("label_delay_p90_seconds"), delay(summary, labelled, 0.9)),
-        (MetricKey::plain("prevalence"), labelled.some().and_then(|l| prevalence(l))),
+        (MetricKey::plain("prevalence"), prevalence(labelled)),
         (MetricKey::plain("mean_score"), mean_score(summary, total)),
     ]
 }
 
-fn prevalence(labelled: Labelled) -> Outcome {
+pub(super) fn prevalence(labelled: Labelled) -> Outcome {
+    labelled.some()?;
     let share = share(labelled.positives, labelled.n())?;
     Ok(Estimate { positives: Some(labelled.positives), ..share })
 }

@@ -6,12 +6,14 @@
 //! passwords in clear text and accepts any version of the data directory.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use nix::fcntl::{Flock, FlockArg};
 
 /// Why there is no private Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +62,16 @@ pub enum ServerError {
 type Result<T> = std::result::Result<T, ServerError>;
 
 /// A running private server.
-#[derive(Clone, Debug)]
+///
+/// Every process that uses it holds a shared lock; whoever leaves last stops it.
+#[derive(Debug)]
 pub struct Server {
     bin: PathBuf,
     data: PathBuf,
+    home: PathBuf,
     port: u16,
     password: crate::config::Secret,
+    in_use: Flock<File>,
 }
 
 impl Server {
@@ -80,6 +86,9 @@ impl Server {
         let home = data_dir.join("postgres");
         let data = home.join("data");
         private_dir(&home)?;
+        // Held to the end of this function: two processes do not start one server.
+        let _starting = lock(&home.join("start.lock"), FlockArg::LockExclusive)?;
+        let in_use = lock(&home.join("use.lock"), FlockArg::LockShared)?;
         let password = crate::config::Secret::new(&password(&home)?);
         if data.join("PG_VERSION").exists() {
             check_version(&bin, &data)?;
@@ -93,7 +102,7 @@ impl Server {
             }
             None => launch(&bin, &home, &data)?,
         };
-        Ok(Self { bin, data, port, password })
+        Ok(Self { bin, data, home, port, password, in_use })
     }
 
     /// Its address, with the password: do not log it.
@@ -103,18 +112,28 @@ impl Server {
         crate::config::Secret::new(&format!("postgres://dosimeter:{password}@127.0.0.1:{}/postgres", self.port))
     }
 
-    /// Stop it; open connections are broken off, committed work is safe.
+    /// Leave it. If no other process uses it, it is stopped; what was committed is safe.
     ///
     /// # Errors
     /// When `pg_ctl` fails.
-    pub fn stop(&self) -> Result<()> {
-        run(
-            &self.bin,
-            "pg_ctl",
-            &[OsStr::new("-D"), self.data.as_os_str(), "-m".as_ref(), "fast".as_ref(), "-w".as_ref(), "stop".as_ref()],
-        )
-        .map(drop)
+    pub fn leave(self) -> Result<()> {
+        let _starting = lock(&self.home.join("start.lock"), FlockArg::LockExclusive)?;
+        drop(self.in_use);
+        let alone = File::open(self.home.join("use.lock"))
+            .is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok());
+        if !alone {
+            return Ok(());
+        }
+        let arguments: [&OsStr; 6] =
+            ["-D".as_ref(), self.data.as_os_str(), "-m".as_ref(), "fast".as_ref(), "-w".as_ref(), "stop".as_ref()];
+        run(&self.bin, "pg_ctl", &arguments).map(drop)
     }
+}
+
+fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>> {
+    let failed = |source| ServerError::Files { path: path.to_owned(), source };
+    let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
+    Flock::lock(file, how).map_err(|(_, errno)| failed(errno.into()))
 }
 
 /// The folder that holds `initdb`, `pg_ctl` and `postgres`, the newest version first.

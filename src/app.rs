@@ -1,0 +1,215 @@
+//! The wiring, top to bottom in the order in which data flows.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{CaseIds, Plan, Secret};
+use crate::export::Exporter;
+use crate::intake::Pseudonyms;
+use crate::job::{Context, Job};
+use crate::notify::Sender;
+use crate::runtime::JobRecords;
+use crate::runtime::supervisor::Supervisor;
+use crate::store::Store;
+use crate::store::server::{Server, random_text, write_private};
+
+/// The jobs that run one after the other: what one leaves, the next finds.
+const PIPELINE: [Job; 6] = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Detect, Job::Publish, Job::Retain];
+/// The jobs that wait for others, each in a loop of its own.
+const MAILROOM: [Job; 1] = [Job::Notify];
+
+/// A connected installation: the database is up to date and the plan adopted.
+pub struct App {
+    /// What every job is given; replaced whole when a plan is taken up.
+    pub context: watch::Sender<Context>,
+    server: Option<Server>,
+}
+
+impl App {
+    /// Find or start the database, bring it up to date, take up the plan.
+    ///
+    /// # Errors
+    /// When the database, the data directory or the notices' way cannot be used.
+    pub async fn start(plan: Plan, clock: Clock) -> anyhow::Result<Self> {
+        let (server, url) = match &plan.database.url {
+            Some(url) => (None, url.clone()),
+            None => {
+                let (data_dir, bin_dir) = (plan.service.data_dir.clone(), plan.database.bin_dir.clone());
+                let start = move || Server::start(&data_dir, bin_dir.as_deref());
+                let server = tokio::task::spawn_blocking(start).await??;
+                let url = server.url();
+                (Some(server), url)
+            }
+        };
+        let store = Store::connect(url.expose(), plan.database.max_connections).await?;
+        store.migrate().await?;
+        let catalog = store.adopt_plan(&plan, clock.now(), "dosimeter").await?;
+        let context = Context {
+            pseudonyms: pseudonyms(&plan)?,
+            sender: Sender::new(&plan.notify)?,
+            exporter: Exporter::new()?,
+            records: JobRecords::default(),
+            holder: format!("{}-{}", std::process::id(), &random_text()[..8]).into(),
+            started_at: clock.now(),
+            catalog: Arc::new(catalog),
+            plan: Arc::new(plan),
+            store,
+            clock,
+        };
+        Ok(Self { context: watch::Sender::new(context), server })
+    }
+
+    /// The present context.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.context.borrow().clone()
+    }
+
+    /// Start the jobs and the HTTP server. The channels count finished passes of the pipeline and of the mailroom.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn spawn(&self, supervisor: &Supervisor) -> anyhow::Result<[watch::Receiver<u64>; 2]> {
+        let listen = self.context().plan.service.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}; is another dosimeter running? (service.listen)"))?;
+        tracing::info!(address = %listener.local_addr()?, "listening");
+        let stop = supervisor.stop_token();
+        let (pipeline, mailroom) = (watch::Sender::new(0), watch::Sender::new(0));
+        let passes = [pipeline.subscribe(), mailroom.subscribe()];
+        supervisor.spawn("pipeline", drive(&PIPELINE, self.context.subscribe(), pipeline, stop.clone()));
+        supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
+        supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), stop));
+        Ok(passes)
+    }
+
+    /// Let go of the database; the private server is stopped if nobody else uses it.
+    ///
+    /// # Errors
+    /// When the server cannot be stopped.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let context = self.context();
+        if let Err(error) = context.store.release_leases(&context.holder).await {
+            tracing::warn!(error = format!("{error:#}"), "leases run out by themselves");
+        }
+        context.store.close().await;
+        if let Some(server) = self.server {
+            tokio::task::spawn_blocking(move || server.leave()).await??;
+        }
+        Ok(())
+    }
+}
+
+/// Run jobs one after the other at every tick, until asked to stop.
+async fn drive(
+    jobs: &'static [Job],
+    context: watch::Receiver<Context>,
+    passes: watch::Sender<u64>,
+    stop: tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let present = context.borrow().clone();
+        // Read before the pass: a clock that is turned during it counts.
+        let next = present.clock.now() + present.plan.service.tick;
+        for job in jobs {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            job.run(&present).await;
+        }
+        passes.send_modify(|count| *count += 1);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = present.clock.sleep_until(next) => {}
+        }
+    }
+}
+
+/// Take up a changed plan, or refuse it whole.
+///
+/// # Errors
+/// When the new plan has problems or changes what only a restart can; the old one stays in force.
+pub async fn take_up(context: &watch::Sender<Context>, plan: Plan) -> anyhow::Result<()> {
+    let present = context.borrow().clone();
+    let fixed = |plan: &Plan| format!("{:?} {:?} {:?}", plan.service.listen, plan.service.data_dir, plan.database);
+    anyhow::ensure!(
+        fixed(&plan) == fixed(&present.plan),
+        "service.listen, service.data_dir and [database] change with a restart only"
+    );
+    let sender = Sender::new(&plan.notify)?;
+    let pseudonyms = pseudonyms(&plan)?;
+    let catalog = present.store.adopt_plan(&plan, present.clock.now(), "dosimeter").await?;
+    let (plan, catalog) = (Arc::new(plan), Arc::new(catalog));
+    context.send_modify(|context| {
+        context.plan = plan;
+        context.catalog = catalog;
+        context.sender = sender;
+        context.pseudonyms = pseudonyms;
+    });
+    Ok(())
+}
+
+/// Take up the configuration again at every SIGHUP.
+///
+/// # Errors
+/// When the signal cannot be listened for.
+pub async fn watch_hangup(
+    config: PathBuf,
+    context: watch::Sender<Context>,
+    stop: tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
+        let loaded = crate::config::load(&config, &environment).map_err(anyhow::Error::from);
+        let taken = match loaded {
+            Ok(plan) => take_up(&context, plan).await,
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) => tracing::info!(plan = context.borrow().plan.digest(), "took up the plan"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "refused the plan; the old one stays in force"),
+        }
+    }
+}
+
+/// The environment, as the configuration asks for it.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn pseudonyms(plan: &Plan) -> anyhow::Result<Pseudonyms> {
+    let key = match (&plan.identity.key, plan.identity.case_ids) {
+        (Some(key), _) => key.clone(),
+        (None, CaseIds::Pseudonym) => Secret::new(""),
+        (None, CaseIds::Hash) => generated_key(&plan.service.data_dir)?,
+    };
+    Ok(Pseudonyms::new(plan.identity.case_ids, key))
+}
+
+/// The key in the data directory, made once. Without it the same case has another pseudonym: back it up.
+fn generated_key(data_dir: &Path) -> anyhow::Result<Secret> {
+    let path = data_dir.join("identity.key");
+    match std::fs::read_to_string(&path) {
+        Ok(key) if key.trim().len() >= 32 => Ok(Secret::new(key.trim())),
+        Ok(_) => anyhow::bail!("{} is no identity key; restore it from a backup", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+            let key = random_text();
+            write_private(&path, &key)?;
+            tracing::info!(file = %path.display(), "made the key of the pseudonyms; back it up");
+            Ok(Secret::new(&key))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}

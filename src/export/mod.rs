@@ -1,0 +1,226 @@
+//! What Prometheus reads: an immutable snapshot behind a collector.
+//!
+//! A snapshot replaces the one before it whole, so series of what no longer exists are gone with the next scrape. Every
+//! family is declared in [`FAMILIES`], with its help.
+//! Must never: ask the database during a scrape.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, Registry, TextEncoder};
+
+/// All metric families: name without the prefix `dosimeter_`, and help. Names that end in `_total` are counters.
+pub const FAMILIES: &[(&str, &str)] = &[
+    ("predictions", "Predictions in the window."),
+    ("labelled", "Predictions in the window whose truth is known."),
+    ("positives", "Predictions in the window whose truth is positive."),
+    ("label_coverage", "Share of the window's predictions whose truth is known."),
+    ("label_delay_p50_seconds", "Median delay from prediction to truth, of the labels that have arrived."),
+    (
+        "label_delay_p90_seconds",
+        "90 % quantile of the delay from prediction to truth, of the labels that have arrived.",
+    ),
+    ("prevalence", "Share of positives among the predictions with truth."),
+    ("mean_score", "Mean score of all predictions in the window."),
+    ("auroc", "Area under the ROC curve."),
+    ("average_precision", "Average precision."),
+    ("brier", "Brier score."),
+    ("log_loss", "Logarithmic loss."),
+    ("observed_expected", "Observed over expected positives."),
+    ("ece", "Expected calibration error over ten equal-width bins; biased upwards at small n."),
+    ("calibration_intercept", "Calibration in the large: shift of log odds at slope one."),
+    ("calibration_slope", "Slope of the logistic recalibration."),
+    ("true_positives", "Cases with truth, flagged and positive."),
+    ("false_positives", "Cases with truth, flagged and negative."),
+    ("true_negatives", "Cases with truth, not flagged and negative."),
+    ("false_negatives", "Cases with truth, not flagged and positive."),
+    ("sensitivity", "Share of positives that are flagged at the threshold."),
+    ("specificity", "Share of negatives that are not flagged at the threshold."),
+    ("ppv", "Positive predictive value at the threshold."),
+    ("npv", "Negative predictive value at the threshold."),
+    ("alert_rate", "Share of all predictions that are flagged at the threshold."),
+    ("score_psi", "Population stability index of the scores against the reference."),
+    ("score_js", "Jensen-Shannon distance (base 2) of the scores from the reference."),
+    ("score_ks", "Kolmogorov-Smirnov distance of the scores from the reference."),
+    ("dimension_psi", "Population stability index of a slice dimension's mix against the reference."),
+    ("dimension_js", "Jensen-Shannon distance (base 2) of a slice dimension's mix from the reference."),
+    ("dimension_ks", "Kolmogorov-Smirnov distance of an ordered slice dimension's mix from the reference."),
+    ("reference_auroc", "Area under the ROC curve on the approved reference."),
+    ("reference_average_precision", "Average precision on the approved reference."),
+    ("reference_brier", "Brier score on the approved reference."),
+    ("reference_observed_expected", "Observed over expected positives on the approved reference."),
+    ("reference_prevalence", "Prevalence on the approved reference."),
+    ("undefined", "A metric of the slice \"all\" that has no value, with the reason."),
+    ("window_end_timestamp_seconds", "End of the window that was estimated last."),
+    ("estimated_timestamp_seconds", "When the window was estimated last."),
+    ("alerts", "Open alerts by rule and state."),
+    ("build_info", "The running release; always 1."),
+    ("start_timestamp_seconds", "When the daemon started."),
+    ("snapshot_timestamp_seconds", "When these numbers were put together."),
+    ("series", "Series in this exposition."),
+    ("job_runs_total", "Runs of a job by outcome."),
+    ("job_run_seconds_total", "Time spent in a job."),
+    ("job_last_success_timestamp_seconds", "When a job last ended without failure."),
+    ("records_total", "Records by source, kind and what became of them."),
+    ("rejections_total", "Kept rejections by source and reason."),
+    ("source_last_progress_timestamp_seconds", "When a source last took records in."),
+    ("source_files_pending", "Files that a source has found and not yet finished."),
+    ("dirty_buckets", "Buckets that wait to be folded."),
+    ("outbox_pending", "Notices that wait to be sent."),
+    ("outbox_oldest_seconds", "Age of the oldest notice that waits; 0 when none does."),
+    ("outbox_sent_total", "Notices that were sent."),
+    ("outbox_attempts_failed_total", "Attempts to send a notice that failed."),
+];
+
+/// Endings of the families that accompany a metric, with what they add to its help.
+const COMPANIONS: [(&str, &str); 4] = [
+    ("_lower", " Lower end of the 95 % interval."),
+    ("_upper", " Upper end of the 95 % interval."),
+    ("_null95", " Value that chance alone exceeds once in twenty without any change."),
+    ("_p_value", " Probability of so large a value without any change."),
+];
+
+fn help_of(name: &str) -> Option<String> {
+    let find = |name: &str| FAMILIES.iter().find(|(family, _)| *family == name).map(|(_, help)| *help);
+    find(name).map(str::to_owned).or_else(|| {
+        COMPANIONS.iter().find_map(|(ending, more)| Some(format!("{}{more}", find(name.strip_suffix(ending)?)?)))
+    })
+}
+
+/// One consistent set of numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    families: BTreeMap<String, Vec<Metric>>,
+}
+
+impl Snapshot {
+    /// Add a sample to a family, by its name without the prefix.
+    ///
+    /// # Panics
+    /// In debug builds, when the family is not declared in [`FAMILIES`].
+    pub fn add(&mut self, family: &str, labels: &[(&str, &str)], value: f64) {
+        debug_assert!(help_of(family).is_some(), "the family {family} is not declared");
+        let mut metric = Metric::default();
+        let pairs = labels.iter().map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        metric.set_label(pairs.collect());
+        if family.ends_with("_total") {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.families.entry(family.to_owned()).or_default().push(metric);
+    }
+
+    /// How many samples there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.families.values().map(Vec::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.families.is_empty()
+    }
+}
+
+/// The present snapshot and the registry that exposes it. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Exporter {
+    current: Arc<RwLock<Arc<Snapshot>>>,
+    registry: Registry,
+}
+
+impl Exporter {
+    /// An exporter without numbers yet.
+    ///
+    /// # Errors
+    /// Never in practice: the registry is new.
+    pub fn new() -> prometheus::Result<Self> {
+        let current = Arc::new(RwLock::new(Arc::new(Snapshot::default())));
+        let registry = Registry::new();
+        let desc = Desc::new("dosimeter_snapshot".into(), "The present snapshot.".into(), vec![], [].into())?;
+        registry.register(Box::new(SnapshotCollector { current: current.clone(), desc }))?;
+        Ok(Self { current, registry })
+    }
+
+    /// Replace the snapshot.
+    pub fn publish(&self, snapshot: Snapshot) {
+        // A poisoned lock guards a pointer: whatever it points to is whole.
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
+    }
+
+    /// Whether a snapshot has been published.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+    }
+
+    /// The text format of Prometheus.
+    ///
+    /// # Errors
+    /// When the encoder refuses a family.
+    pub fn render(&self) -> prometheus::Result<String> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+struct SnapshotCollector {
+    current: Arc<RwLock<Arc<Snapshot>>>,
+    desc: Desc,
+}
+
+impl Collector for SnapshotCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let snapshot = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let families = snapshot.families.iter().map(|(name, metrics)| {
+            let mut family = MetricFamily::default();
+            family.set_name(format!("dosimeter_{name}"));
+            family.set_help(help_of(name).unwrap_or_default());
+            family.set_field_type(if name.ends_with("_total") { MetricType::COUNTER } else { MetricType::GAUGE });
+            family.set_metric(metrics.clone());
+            family
+        });
+        families.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_what_is_gone_are_gone() {
+        let exporter = Exporter::new().expect("a registry");
+        let mut first = Snapshot::default();
+        first.add("auroc", &[("model", "a")], 0.9);
+        first.add("auroc_lower", &[("model", "a")], 0.8);
+        exporter.publish(first);
+        let text = exporter.render().expect("text");
+        assert!(text.contains("dosimeter_auroc{model=\"a\"} 0.9"), "{text}");
+        assert!(text.contains("# HELP dosimeter_auroc_lower Area under the ROC curve. Lower end"), "{text}");
+        let mut second = Snapshot::default();
+        second.add("job_runs_total", &[("job", "fold"), ("outcome", "done")], 3.0);
+        exporter.publish(second);
+        let text = exporter.render().expect("text");
+        assert!(!text.contains("auroc"), "{text}");
+        assert!(text.contains("# TYPE dosimeter_job_runs_total counter"), "{text}");
+    }
+}

@@ -1,0 +1,12 @@
+//! `GET /metrics`: the present snapshot in Prometheus's text format.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use super::{Problem, Shared};
+
+pub(super) async fn get(State(shared): State<Shared>) -> Result<impl IntoResponse, Problem> {
+    let text = shared.context().exporter.render().map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
+}

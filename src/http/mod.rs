@@ -1,0 +1,67 @@
+//! HTTP: metrics, health and the API. One file per operation; one type of problem (RFC 9457).
+//!
+//! Must never: compute; it asks `query`, the store and the exporter.
+
+mod alerts;
+mod health;
+mod metrics;
+mod problem;
+mod query;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use problem::Problem;
+
+use crate::job::Context;
+
+/// What the operations share: the present context.
+#[derive(Clone)]
+pub struct Shared {
+    context: watch::Receiver<Context>,
+}
+
+impl Shared {
+    fn context(&self) -> Context {
+        self.context.borrow().clone()
+    }
+}
+
+/// All operations.
+#[must_use]
+pub fn router(context: watch::Receiver<Context>) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics::get))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/api/v1/alerts", get(alerts::get))
+        .route("/api/v1/query", get(query::get))
+        .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
+        .with_state(Shared { context })
+}
+
+async fn index() -> &'static str {
+    "dosimeter\n\n\
+     /metrics         what Prometheus scrapes\n\
+     /livez           the process lives\n\
+     /readyz          database, schema and numbers are there\n\
+     /api/v1/alerts   alerts, ?open=true for open ones\n\
+     /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold\n"
+}
+
+/// Answer requests until asked to stop.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    context: watch::Receiver<Context>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    axum::serve(listener, router(context)).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}

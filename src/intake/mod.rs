@@ -1,0 +1,357 @@
+//! The one door: whichever way a record came, here it is validated, pseudonymised and given its identity.
+//!
+//! [`Door::admit`] is pure: a draft goes in, a record or the reason for its refusal comes out. Deduplication against what
+//! is known happens in the transaction of `store::intake`.
+//! Must never: drop a record without a reason.
+
+mod identity;
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+pub use identity::Pseudonyms;
+
+use crate::config::{Intake, Model};
+use crate::domain::window::show_instant;
+use crate::domain::{Assertion, Opinion, Prediction, Status};
+use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
+use crate::store::catalog::ModelNumbers;
+use crate::store::intake::{Batch, NewAssertion, NewPrediction, NewRejection, Position};
+
+/// Ids and names may be so long.
+const LONGEST_NAME: usize = 512;
+/// Attribute values may be so long: they become labels.
+const LONGEST_VALUE: usize = 200;
+
+/// What the door knows of the records it lets in.
+#[derive(Clone, Debug)]
+pub struct Door {
+    model: Model,
+    numbers: ModelNumbers,
+    limits: Intake,
+    pseudonyms: Pseudonyms,
+}
+
+/// An admitted record. The version of a prediction still is a name: its number is given by the store.
+#[derive(Clone, Debug)]
+pub enum Admitted {
+    /// A prediction of a version.
+    Prediction {
+        /// The version's name.
+        version: String,
+        /// The record; its `version_id` is to be filled in.
+        record: NewPrediction,
+    },
+    /// An assertion.
+    Assertion(NewAssertion),
+}
+
+impl Door {
+    /// The door of one model.
+    #[must_use]
+    pub fn new(model: Model, numbers: ModelNumbers, limits: Intake, pseudonyms: Pseudonyms) -> Self {
+        Self { model, numbers, limits, pseudonyms }
+    }
+
+    /// Validate a draft and make it a record.
+    ///
+    /// # Errors
+    /// The field at fault, the reason and the remedy.
+    pub fn admit(&self, draft: Draft, position: Position, now: DateTime<Utc>) -> Result<Admitted, Problem> {
+        match draft {
+            Draft::Prediction(draft) => self.prediction(draft, position, now),
+            Draft::Assertion(draft) => self.assertion(draft, position, now).map(Admitted::Assertion),
+        }
+    }
+
+    fn prediction(&self, draft: PredictionDraft, position: Position, now: DateTime<Utc>) -> Result<Admitted, Problem> {
+        let case = self.name("case", &draft.case)?;
+        let version = self.name("version", &draft.version)?;
+        self.sane_time("occurred_at", draft.occurred_at, now)?;
+        let mut scores = Vec::with_capacity(draft.scores.len());
+        for (output, column, text) in &draft.scores {
+            let output_id = *self.numbers.outputs.get(output).ok_or_else(|| {
+                let known: Vec<&str> = self.model.outputs.iter().map(|output| output.name.as_str()).collect();
+                let message =
+                    format!("{output:?} is no output of model {}; known are {}", self.model.name, known.join(", "));
+                Problem::new("output", "unknown-output", message)
+            })?;
+            scores.push((output_id, score(column, text)?));
+        }
+        if scores.is_empty() {
+            return Err(Problem::new("score", "no-scores", "the prediction has no score for any output of the model"));
+        }
+        scores.sort_unstable_by_key(|(output_id, _)| *output_id);
+        let attributes = attributes(draft.attributes)?;
+        let subject_id = draft.subject.as_deref().map(|subject| self.name("subject", subject)).transpose()?;
+
+        let part = if draft.is_part { draft.scores.first().map(|(output, ..)| output.as_str()) } else { None };
+        let micros = draft.occurred_at.timestamp_micros().to_string();
+        let record_id = match &draft.id {
+            // In a long file the rows of one prediction share its id.
+            Some(id) => {
+                format!("{}{}", self.name("id", id)?, part.map_or(String::new(), |output| format!("|{output}")))
+            }
+            None => derived(&[version, &micros, part.unwrap_or_default()]),
+        };
+        let mut content = Content::new();
+        content.add(version).add(&micros).add(subject_id.unwrap_or_default());
+        for (output_id, score) in &scores {
+            content.add(&output_id.to_string()).add(&score.to_bits().to_string());
+        }
+        for (name, value) in &attributes {
+            content.add(name).add(value);
+        }
+        let record = NewPrediction {
+            record_id,
+            digest: content.digest(),
+            version_id: 0,
+            subject_id: subject_id.map(|subject| self.pseudonyms.subject(subject)),
+            prediction: Prediction {
+                case_id: self.pseudonyms.case(case),
+                occurred_at: draft.occurred_at,
+                scores,
+                attributes,
+            },
+            position,
+        };
+        Ok(Admitted::Prediction { version: version.to_owned(), record })
+    }
+
+    fn assertion(
+        &self,
+        draft: AssertionDraft,
+        position: Position,
+        now: DateTime<Utc>,
+    ) -> Result<NewAssertion, Problem> {
+        let case = self.name("case", &draft.case)?;
+        let source = self.name("source", &draft.source)?;
+        self.sane_time("observed_at", draft.observed_at, now)?;
+        if !draft.reader.is_empty() {
+            self.name("reader", &draft.reader)?;
+        }
+        let truth_id = self.finding(&draft.finding)?;
+        let (column, text) = &draft.value;
+        let opinion = Opinion::parse(text).ok_or_else(|| {
+            let message = format!("{text:?} is no statement of truth; write 0, 1, or -1 for uncertain");
+            Problem::new(column, "bad-value", message)
+        })?;
+        let status = match &draft.status {
+            None => Status::Final,
+            Some(text) => Status::parse(text).ok_or_else(|| {
+                let known = "preliminary, final, amended, corrected, entered-in-error";
+                Problem::new("status", "bad-status", format!("{text:?} is no status; known are {known}"))
+            })?,
+        };
+        let micros = draft.observed_at.timestamp_micros().to_string();
+        let record_id = match &draft.id {
+            Some(id) => self.name("id", id)?.to_owned(),
+            None => derived(&[&truth_id.to_string(), source, &draft.reader, &micros]),
+        };
+        let mut content = Content::new();
+        content.add(&truth_id.to_string()).add(opinion.as_str()).add(source).add(&draft.reader);
+        content.add(status.as_str()).add(&micros);
+        Ok(NewAssertion {
+            record_id,
+            digest: content.digest(),
+            assertion: Assertion {
+                case_id: self.pseudonyms.case(case),
+                truth_id,
+                opinion,
+                source: source.to_owned(),
+                reader: draft.reader,
+                status,
+                observed_at: draft.observed_at,
+            },
+            position,
+        })
+    }
+
+    /// A finding by its own name, or by that of the output whose truth it is.
+    fn finding(&self, name: &str) -> Result<i32, Problem> {
+        let by_output = || self.numbers.findings.get(&self.model.output(name)?.truth);
+        self.numbers.findings.get(name).or_else(by_output).copied().ok_or_else(|| {
+            let known: Vec<&str> = self.model.outputs.iter().map(|output| output.truth.as_str()).collect();
+            let message = format!("{name:?} is no finding of this plan; known are {}", known.join(", "));
+            Problem::new("output", "unknown-output", message)
+        })
+    }
+
+    #[allow(clippy::unused_self, reason = "every check of the door reads alike")]
+    fn name<'t>(&self, field: &str, text: &'t str) -> Result<&'t str, Problem> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Problem::new(field, "missing-field", format!("{field} is empty")));
+        }
+        checked(field, text, LONGEST_NAME)?;
+        Ok(text)
+    }
+
+    fn sane_time(&self, field: &str, at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Problem> {
+        let latest = now + self.limits.future_tolerance;
+        if at >= self.limits.earliest && at <= latest {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is outside {} to {}; correct the sender's clock or time zone, or widen the plan's [intake]",
+            show_instant(at),
+            show_instant(self.limits.earliest),
+            show_instant(latest)
+        );
+        Err(Problem::new(field, "time-range", message))
+    }
+}
+
+fn score(column: &str, text: &str) -> Result<f64, Problem> {
+    let number: f64 = text.parse().map_err(|_| {
+        Problem::new(column, "bad-score", format!("{text:?} is no number; scores are probabilities such as 0.25"))
+    })?;
+    if (0.0..=1.0).contains(&number) {
+        // Adding zero turns -0 into 0.
+        return Ok(number + 0.0);
+    }
+    Err(Problem::new(column, "score-range", format!("{text} is not a probability from 0 to 1")))
+}
+
+fn attributes(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Problem> {
+    for (name, value) in &given {
+        checked(name, value, LONGEST_VALUE)?;
+        // Slices are written `view=AP & sex=F`: such a value could not be asked for.
+        if value.contains('&') {
+            let message = format!("{value:?} contains &, which separates the parts of a slice");
+            return Err(Problem::new(name, "bad-text", message));
+        }
+    }
+    Ok(given.into_iter().collect())
+}
+
+fn checked(field: &str, text: &str, longest: usize) -> Result<(), Problem> {
+    if text.len() > longest {
+        return Err(Problem::new(
+            field,
+            "too-long",
+            format!("{field} has {} bytes; at most {longest} are kept", text.len()),
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Problem::new(field, "bad-text", format!("{field} contains a control character")));
+    }
+    Ok(())
+}
+
+/// An identity derived from what identifies the record. Parts are separated so that they cannot run together.
+fn derived(parts: &[&str]) -> String {
+    parts.join("\u{1f}").trim_end_matches('\u{1f}').to_owned()
+}
+
+/// Digest of a record's content: each part with its length, so that parts cannot run together.
+struct Content(Sha256);
+
+impl Content {
+    fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    fn add(&mut self, part: &str) -> &mut Self {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+        self
+    }
+
+    fn digest(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// Collects what is admitted and refused into a batch whose identities are distinct.
+#[derive(Debug, Default)]
+pub struct Collector {
+    predictions: Vec<(String, NewPrediction)>,
+    assertions: Vec<NewAssertion>,
+    rejections: Vec<NewRejection>,
+    duplicates: u64,
+    seen: HashMap<(String, i16, String), [u8; 32]>,
+}
+
+impl Collector {
+    /// Rows and records at hand.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.predictions.len() + self.assertions.len() + self.rejections.len()
+    }
+
+    /// Whether nothing is at hand.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Versions that the predictions name.
+    #[must_use]
+    pub fn versions(&self) -> std::collections::BTreeSet<String> {
+        self.predictions.iter().map(|(version, _)| version.clone()).collect()
+    }
+
+    /// Take a record in. One that is in this batch already is a duplicate, or a conflict that is rejected.
+    pub fn admit(&mut self, admitted: Admitted, payload: impl FnOnce() -> serde_json::Value) {
+        use crate::store::intake::{ASSERTION, PREDICTION};
+        let (key, digest, position) = match &admitted {
+            Admitted::Prediction { record, .. } => {
+                let key = (record.prediction.case_id.clone(), PREDICTION, record.record_id.clone());
+                (key, record.digest, record.position.clone())
+            }
+            Admitted::Assertion(record) => {
+                let key = (record.assertion.case_id.clone(), ASSERTION, record.record_id.clone());
+                (key, record.digest, record.position.clone())
+            }
+        };
+        match self.seen.get(&key) {
+            Some(known) if *known == digest => self.duplicates += 1,
+            Some(_) => {
+                let problem = Problem::new(
+                    "id",
+                    "conflict",
+                    "a record with this identity stands earlier in the same file with other content; the first one stands",
+                );
+                self.reject(problem, position, payload());
+            }
+            None => {
+                self.seen.insert(key, digest);
+                match admitted {
+                    Admitted::Prediction { version, record } => self.predictions.push((version, record)),
+                    Admitted::Assertion(record) => self.assertions.push(record),
+                }
+            }
+        }
+    }
+
+    /// Refuse a record.
+    pub fn reject(&mut self, problem: Problem, position: Position, payload: serde_json::Value) {
+        let Problem { field, reason, message } = problem;
+        // What goes into the database is text without NUL.
+        let clean = |text: String| text.replace('\0', "\u{FFFD}");
+        self.rejections.push(NewRejection { position, field: clean(field), reason, message: clean(message), payload });
+    }
+
+    /// The batch, with the numbers of the versions filled in.
+    #[must_use]
+    pub fn into_batch(self, progress: crate::store::file::FileProgress, versions: &HashMap<String, i32>) -> Batch {
+        let numbered = self.predictions.into_iter().map(|(version, mut record)| {
+            // unwrap safety: the caller numbered every one of `versions()`.
+            record.version_id = versions.get(&version).copied().unwrap_or_default();
+            record
+        });
+        Batch {
+            progress,
+            predictions: numbered.collect(),
+            assertions: self.assertions,
+            rejections: self.rejections,
+            duplicates: self.duplicates,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! Ingest: files to rows, through the one door.
+//!
+//! A file counts exactly once: its content is its identity, and the number of rows taken in moves in the transaction that
+//! takes them in. A killed run goes on where the last commit ended; were it to read a row twice, the row's own identity
+//! would make that a duplicate.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Context, Error, Result};
+use crate::config::Source;
+use crate::intake::{Collector, Door};
+use crate::runtime::Outcome;
+use crate::source::file::{Candidate, Inspection};
+use crate::source::mapping::Mapping;
+use crate::source::{BrokenRow, Problem, Row, RowResult, file};
+use crate::store::file::{FileProgress, KnownFile};
+use crate::store::intake::{Committed, Position};
+use crate::store::lease::Lease;
+
+/// A file whose last line does not end is left alone for so many times the settling time: a writer may be at work.
+const UNTERMINATED_PATIENCE: u32 = 15;
+
+/// What a pass over the sources came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Files finished.
+    pub files: u64,
+    /// Records that were new.
+    pub accepted: u64,
+    /// Records that were known with the same content.
+    pub duplicates: u64,
+    /// Records that were refused.
+    pub rejected: u64,
+}
+
+/// Take in what the sources have.
+///
+/// # Errors
+/// When the store or a file fails.
+pub async fn run(context: &Context, lease: &Lease) -> Result {
+    let tally = run_sources(context, lease, Patience::Settle, &|_, _| {}).await?;
+    Ok(if tally == Tally::default() { Outcome::Idle } else { Outcome::Done })
+}
+
+/// Whether a file that was just written may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It must have stood still for the source's settling time.
+    Settle,
+    /// Everything is complete: one pass over what is there.
+    Everything,
+}
+
+/// Take in what the sources have; `progress` is told the source and the rows after every batch.
+///
+/// # Errors
+/// When the store or a file fails.
+pub async fn run_sources(
+    context: &Context,
+    lease: &Lease,
+    patience: Patience,
+    progress: &(dyn Fn(&str, Committed) + Sync),
+) -> std::result::Result<Tally, Error> {
+    let mut tally = Tally::default();
+    for source in &context.plan.sources {
+        let known = context.store.list_files(&source.name).await?;
+        for candidate in file::discover(source) {
+            if is_unchanged(&candidate, &known) || !has_settled(source, &candidate, patience, 1) {
+                continue;
+            }
+            let intake = FileIntake { context, lease, source, candidate: &candidate, progress };
+            let Some(inspection) = intake.inspect(patience).await? else { continue };
+            intake.take_in(&inspection, &known, &mut tally).await?;
+        }
+    }
+    Ok(tally)
+}
+
+/// Whether a path holds what it held when its content was finished.
+pub(super) fn is_unchanged(candidate: &Candidate, known: &[KnownFile]) -> bool {
+    let path = candidate.path.to_string_lossy();
+    known.iter().any(|file| {
+        file.state != "reading"
+            && file.path == path
+            && file.bytes == candidate.bytes
+            && file.modified_at == candidate.modified_at
+    })
+}
+
+/// Files carry the machine's time, whatever clock drives the jobs: their age is measured against the file system's own.
+fn has_settled(source: &Source, candidate: &Candidate, patience: Patience, times: u32) -> bool {
+    if patience == Patience::Everything || source.settle.is_zero() {
+        return true;
+    }
+    let age = std::fs::metadata(&candidate.path).and_then(|metadata| metadata.modified()).ok();
+    let age = age.and_then(|modified| modified.elapsed().ok()).unwrap_or(Duration::ZERO);
+    age >= source.settle * times
+}
+
+struct FileIntake<'a> {
+    context: &'a Context,
+    lease: &'a Lease,
+    source: &'a Source,
+    candidate: &'a Candidate,
+    progress: &'a (dyn Fn(&str, Committed) + Sync),
+}
+
+impl FileIntake<'_> {
+    /// The first pass: digest and completeness. `None` when the file is not ready to be read.
+    async fn inspect(&self, patience: Patience) -> std::result::Result<Option<Inspection>, Error> {
+        let (source, path) = (self.source.clone(), self.candidate.path.clone());
+        let inspection = tokio::task::spawn_blocking(move || file::inspect(&source, &path)).await?;
+        let inspection = match inspection {
+            Ok(inspection) => inspection,
+            Err(error) => {
+                // Gone again, or not ours to read: the next tick looks again.
+                tracing::warn!(source = self.source.name, %error, "a file cannot be opened");
+                return Ok(None);
+            }
+        };
+        let is_young = !has_settled(self.source, self.candidate, patience, UNTERMINATED_PATIENCE);
+        let looks_unfinished = !inspection.is_terminated || inspection.damage.is_some();
+        if !self.candidate.is_unchanged() || (looks_unfinished && is_young) {
+            return Ok(None);
+        }
+        Ok(Some(inspection))
+    }
+
+    /// Read the rows that are not in yet, batch by batch.
+    async fn take_in(
+        &self,
+        inspection: &Inspection,
+        known: &[KnownFile],
+        tally: &mut Tally,
+    ) -> std::result::Result<(), Error> {
+        let path = self.candidate.path.to_string_lossy().into_owned();
+        let before = known.iter().find(|file| file.digest == inspection.digest);
+        if let Some(before) = before.filter(|file| file.state != "reading") {
+            // The same content under another name, or touched: nothing to read.
+            if before.path != path || before.modified_at != self.candidate.modified_at {
+                let digest = &inspection.digest;
+                self.context.store.touch_file(&self.source.name, digest, &path, self.candidate.modified_at).await?;
+            }
+            return Ok(());
+        }
+        let mut cursor = FileProgress {
+            source: self.source.name.clone(),
+            path,
+            digest: inspection.digest.clone(),
+            bytes: self.candidate.bytes,
+            modified_at: self.candidate.modified_at,
+            rows_done: before.map_or(0, |file| file.rows_done),
+            state: "reading",
+        };
+        let Some(model) = self.context.plan.model(&self.source.model) else { return Ok(()) };
+        let mapping = Mapping::new(self.source, model);
+        let skip = usize::try_from(cursor.rows_done).unwrap_or_default();
+        let opened = match &inspection.damage {
+            Some(damage) => Err(damage.clone()),
+            None => file::open(self.source, &mapping, &self.candidate.path, skip).map_err(|error| error.to_string()),
+        };
+        let mut rows = match opened {
+            Ok(rows) => rows,
+            Err(message) => {
+                tracing::warn!(source = self.source.name, message, "a file is unreadable");
+                cursor.state = "unreadable";
+                let mut collector = Collector::default();
+                let problem = Problem::new("", "unreadable-file", message);
+                collector.reject(problem, Position { line: 0, item: 0 }, serde_json::json!({}));
+                return self.commit(collector, cursor, tally).await;
+            }
+        };
+        let door = self.door(model);
+        loop {
+            let mut collector = Collector::default();
+            let mut is_last = true;
+            let now = self.context.clock.now();
+            for row in rows.by_ref() {
+                let row = row.map_err(|source| Error::File { path: cursor.path.clone(), source })?;
+                cursor.rows_done += 1;
+                admit_row(&door, &mapping, row, now, &mut collector);
+                if collector.len() >= self.context.plan.intake.batch_rows {
+                    is_last = false;
+                    break;
+                }
+            }
+            if is_last {
+                if !self.candidate.is_unchanged() {
+                    // Written to while it was read: what has been taken in stands, the new content is read anew.
+                    tracing::warn!(source = self.source.name, "a file changed while it was read; it is read again");
+                    return Ok(());
+                }
+                cursor.state = "done";
+            }
+            self.commit(collector, cursor.clone(), tally).await?;
+            if is_last {
+                return Ok(());
+            }
+            self.context.prolong(self.lease).await?;
+        }
+    }
+
+    fn door(&self, model: &crate::config::Model) -> Door {
+        let numbers = self.context.catalog.models.get(&model.name).cloned().unwrap_or_default();
+        Door::new(model.clone(), numbers, self.context.plan.intake.clone(), self.context.pseudonyms.clone())
+    }
+
+    async fn commit(
+        &self,
+        collector: Collector,
+        cursor: FileProgress,
+        tally: &mut Tally,
+    ) -> std::result::Result<(), Error> {
+        let now = self.context.clock.now();
+        let model = self.context.catalog.models.get(&self.source.model);
+        let model_id = model.map(|model| model.model_id).unwrap_or_default();
+        let mut versions = HashMap::new();
+        for version in collector.versions() {
+            let number = self.context.store.version_number(model_id, &version, now).await?;
+            versions.insert(version, number);
+        }
+        let is_done = cursor.state == "done";
+        let committed = self.context.store.commit_batch(collector.into_batch(cursor, &versions), now).await?;
+        tally.files += u64::from(is_done);
+        tally.accepted += committed.accepted;
+        tally.duplicates += committed.duplicates;
+        tally.rejected += committed.rejected;
+        (self.progress)(&self.source.name, committed);
+        tracing::debug!(source = self.source.name, ?committed, "took in a batch");
+        Ok(())
+    }
+}
+
+/// Take one row's records in, or refuse them with their reasons.
+fn admit_row(
+    door: &Door,
+    mapping: &Mapping<'_>,
+    row: RowResult,
+    now: chrono::DateTime<chrono::Utc>,
+    collector: &mut Collector,
+) {
+    let row: Row = match row {
+        Ok(row) => row,
+        Err(BrokenRow { line, message }) => {
+            let problem = Problem::new("", "malformed-row", message);
+            return collector.reject(problem, Position { line, item: 0 }, serde_json::json!({}));
+        }
+    };
+    for (item, draft) in (0_i32..).zip(mapping.drafts(&row)) {
+        let position = Position { line: row.line, item };
+        match draft.and_then(|draft| door.admit(draft, position.clone(), now)) {
+            Ok(admitted) => collector.admit(admitted, || mapping.payload(&row)),
+            Err(problem) => collector.reject(problem, position, mapping.payload(&row)),
+        }
+    }
+}

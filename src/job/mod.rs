@@ -1,0 +1,194 @@
+//! The jobs, in the order in which data flows. Each reads as prose.
+//!
+//! A job takes no input: it looks at the database, compares it with what should be, acts in one transaction per step and
+//! may be killed anywhere. A lease lets one replica run it at a time.
+//! Look next at [`Context`], which every job is given, and at `app`, which drives them.
+
+pub mod detect;
+pub mod evaluate;
+pub mod fold;
+pub mod ingest;
+pub mod notify;
+pub mod publish;
+pub mod retain;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{Model, Plan};
+use crate::export::Exporter;
+use crate::intake::Pseudonyms;
+use crate::runtime::{JobRecords, Outcome};
+use crate::store::Store;
+use crate::store::catalog::{Catalog, ModelNumbers, Version};
+use crate::store::lease::Lease;
+use crate::summary::fold::{OutputShape, Shape};
+
+/// How long a job may go without prolonging its lease.
+pub const LEASE_LENGTH: Duration = Duration::from_secs(60);
+
+/// Everything that a job works with. The plan and its numbers belong together and change together.
+#[derive(Clone)]
+pub struct Context {
+    /// The injected clock.
+    pub clock: Clock,
+    /// The database.
+    pub store: Store,
+    /// The plan in force.
+    pub plan: Arc<Plan>,
+    /// The numbers of its names.
+    pub catalog: Arc<Catalog>,
+    /// How ids become pseudonyms.
+    pub pseudonyms: Pseudonyms,
+    /// What Prometheus reads.
+    pub exporter: Exporter,
+    /// Runs of the jobs.
+    pub records: JobRecords,
+    /// This process, among replicas.
+    pub holder: Arc<str>,
+    /// When it started.
+    pub started_at: chrono::DateTime<chrono::Utc>,
+    /// Notices that are written for SMTP or a directory.
+    pub sender: crate::notify::Sender,
+}
+
+/// Why a run of a job failed. The job is tried again at its next tick.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The fold failed.
+    #[error("the fold failed")]
+    Fold(#[from] polars::error::PolarsError),
+    /// A thread of work broke off.
+    #[error("a worker thread broke off")]
+    Worker(#[from] tokio::task::JoinError),
+    /// A file could not be read to its end.
+    #[error("the file {path} cannot be read")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A notice could not be written.
+    #[error(transparent)]
+    Notice(#[from] crate::notify::Error),
+}
+
+/// The outcome of a run.
+pub type Result = std::result::Result<Outcome, Error>;
+
+/// The jobs, by name, in the order in which data flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Sources to rows.
+    Ingest,
+    /// Rows to summaries.
+    Fold,
+    /// Summaries to estimates.
+    Evaluate,
+    /// Estimates to alerts.
+    Detect,
+    /// Alerts to people.
+    Notify,
+    /// Estimates to Prometheus.
+    Publish,
+    /// Old rows to nothing.
+    Retain,
+}
+
+impl Job {
+    /// All jobs, in the order in which data flows.
+    pub const ALL: [Self; 7] =
+        [Self::Ingest, Self::Fold, Self::Evaluate, Self::Detect, Self::Notify, Self::Publish, Self::Retain];
+
+    /// The name that its lease, its span and its metrics share.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Fold => "fold",
+            Self::Evaluate => "evaluate",
+            Self::Detect => "detect",
+            Self::Notify => "notify",
+            Self::Publish => "publish",
+            Self::Retain => "retain",
+        }
+    }
+
+    /// Run it once, if this replica may, and note how it went. A failure is logged here and nowhere else.
+    pub async fn run(self, context: &Context) -> Outcome {
+        let started = std::time::Instant::now();
+        let result = self.try_run(context).await;
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::error!(job = self.name(), error = format!("{error:#}"), "the job failed; it is tried again");
+                Outcome::Failed
+            }
+        };
+        context.records.note(self.name(), outcome, started.elapsed(), context.clock.now());
+        outcome
+    }
+
+    async fn try_run(self, context: &Context) -> Result {
+        // Every replica exposes its own snapshot; everything else is done by one.
+        if self == Self::Publish {
+            return publish::run(context).await;
+        }
+        let lease = context.store.take_lease(self.name(), &context.holder, LEASE_LENGTH).await?;
+        let Some(lease) = lease else { return Ok(Outcome::Idle) };
+        match self {
+            Self::Ingest => ingest::run(context, &lease).await,
+            Self::Fold => fold::run(context, &lease).await,
+            Self::Evaluate => evaluate::run(context, &lease).await,
+            Self::Detect => detect::run(context, &lease).await,
+            Self::Notify => notify::run(context).await,
+            Self::Retain => retain::run(context).await,
+            Self::Publish => Ok(Outcome::Idle),
+        }
+    }
+}
+
+impl Context {
+    /// Prolong a lease in the middle of long work.
+    ///
+    /// # Errors
+    /// When Postgres fails or another process has taken the lease.
+    pub async fn prolong(&self, lease: &Lease) -> std::result::Result<(), Error> {
+        let taken = self.store.take_lease(&lease.name, &self.holder, LEASE_LENGTH).await?;
+        if taken.as_ref() == Some(lease) {
+            return Ok(());
+        }
+        Err(crate::store::Error::LeaseLost(lease.name.clone()).into())
+    }
+
+    /// A version's model in the plan with its numbers; `None` when the plan no longer has the model.
+    #[must_use]
+    pub fn model_of(&self, version: &Version) -> Option<(&Model, &ModelNumbers)> {
+        self.plan.model(&version.model).zip(self.catalog.models.get(&version.model))
+    }
+}
+
+/// What rows of a model are folded into.
+#[must_use]
+pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
+    let number = |map: &std::collections::HashMap<String, i32>, name: &str| map.get(name).copied().unwrap_or_default();
+    let outputs = model.outputs.iter().map(|output| OutputShape {
+        output_id: number(&numbers.outputs, &output.name),
+        truth_id: number(&numbers.findings, &output.truth),
+        thresholds: output.thresholds.clone(),
+    });
+    let index = |name: &String| model.dimensions.iter().position(|dimension| dimension.name == *name);
+    Shape {
+        outputs: outputs.collect(),
+        dimensions: model.dimensions.clone(),
+        crossings: model.crossings.iter().map(|names| names.iter().filter_map(index).collect()).collect(),
+        granularity: model.bucket,
+    }
+}

@@ -1,0 +1,188 @@
+//! Publish: the latest estimates, open alerts and the daemon's own numbers become one snapshot for Prometheus.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use super::{Context, Job, Result};
+use crate::alert::State;
+use crate::domain::MetricKey;
+use crate::export::Snapshot;
+use crate::runtime::Outcome;
+use crate::source::file;
+use crate::store::catalog::Version;
+use crate::store::estimate::StoredEstimate;
+
+/// Put a snapshot together and publish it.
+///
+/// # Errors
+/// When the store fails; then the snapshot before it stays.
+pub async fn run(context: &Context) -> Result {
+    let mut snapshot = Snapshot::default();
+    let versions: HashMap<i32, Version> =
+        context.store.list_versions().await?.into_iter().map(|version| (version.version_id, version)).collect();
+    for estimate in context.store.latest_estimates().await? {
+        if let Some(version) = versions.get(&estimate.version_id) {
+            add_estimate(context, &mut snapshot, version, &estimate);
+        }
+    }
+    add_alerts(context, &mut snapshot, &versions).await?;
+    add_daemon(context, &mut snapshot).await?;
+    let series = snapshot.len() + 1;
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    snapshot.add("series", &[], series as f64);
+    context.exporter.publish(snapshot);
+    Ok(Outcome::Done)
+}
+
+fn add_estimate(context: &Context, snapshot: &mut Snapshot, version: &Version, estimate: &StoredEstimate) {
+    let Some((_, numbers)) = context.model_of(version) else { return };
+    let Some(output) = numbers.outputs.iter().find(|(_, id)| **id == estimate.output_id).map(|(name, _)| name) else {
+        return;
+    };
+    let slice = estimate.slice.to_string();
+    let place = [("model", version.model.as_str()), ("version", &version.name), ("output", output)];
+    let window = ("window", estimate.window_name.as_str());
+    for (key, outcome) in &estimate.metrics {
+        let mut labels = place.to_vec();
+        match outcome {
+            Err(reason) if estimate.slice.is_all() => {
+                let metric = key.to_string();
+                labels.extend([window, ("metric", metric.as_str()), ("reason", reason.code())]);
+                snapshot.add("undefined", &labels, 1.0);
+            }
+            Err(_) => {}
+            Ok(value) => {
+                labels.push(("slice", &slice));
+                // A reference does not depend on the window: it is exposed once, with the shortest one.
+                if key.name.starts_with("reference_") {
+                    if is_first_window(context, version, estimate) {
+                        snapshot.add(&key.name, &labels, value.value);
+                    }
+                    continue;
+                }
+                labels.push(window);
+                labels.extend(parameters(key));
+                snapshot.add(&key.name, &labels, value.value);
+                if let Some(interval) = &value.interval {
+                    snapshot.add(&format!("{}_lower", key.name), &labels, interval.lower);
+                    snapshot.add(&format!("{}_upper", key.name), &labels, interval.upper);
+                }
+                if let (Some(null), Some(p)) = (value.null_95, value.p_value) {
+                    snapshot.add(&format!("{}_null95", key.name), &labels, null);
+                    snapshot.add(&format!("{}_p_value", key.name), &labels, p);
+                }
+            }
+        }
+    }
+}
+
+fn is_first_window(context: &Context, version: &Version, estimate: &StoredEstimate) -> bool {
+    let model = context.plan.model(&version.model);
+    model.and_then(|model| model.windows.first()).is_some_and(|first| first.to_string() == estimate.window_name)
+}
+
+fn parameters(key: &MetricKey) -> impl Iterator<Item = (&str, &str)> {
+    let threshold = key.threshold.as_deref().map(|threshold| ("threshold", threshold));
+    let dimension = key.dimension.as_deref().map(|dimension| ("dimension", dimension));
+    threshold.into_iter().chain(dimension)
+}
+
+/// Open alerts by rule and state; a rule without alerts shows zeros.
+async fn add_alerts(
+    context: &Context,
+    snapshot: &mut Snapshot,
+    versions: &HashMap<i32, Version>,
+) -> std::result::Result<(), super::Error> {
+    let mut counts: BTreeMap<(&str, &str, &str, State), f64> = BTreeMap::new();
+    for model in &context.plan.models {
+        for rule in &model.alerts {
+            for state in State::OPEN {
+                counts.insert((&model.name, &rule.name, rule.severity.as_str(), state), 0.0);
+            }
+        }
+    }
+    for alert in context.store.list_open_alerts().await? {
+        let model = versions.get(&alert.key.version_id).map(|version| version.model.as_str()).unwrap_or_default();
+        for ((of_model, rule, _, state), count) in &mut counts {
+            if *of_model == model && *rule == alert.key.rule && *state == alert.standing.state {
+                *count += 1.0;
+            }
+        }
+    }
+    for ((model, rule, severity, state), count) in counts {
+        let labels = [("model", model), ("rule", rule), ("severity", severity), ("state", state.as_str())];
+        snapshot.add("alerts", &labels, count);
+    }
+    // When each window was estimated, and up to when: the same for all its outputs.
+    let mut windows: BTreeMap<(String, String, String), (DateTime<Utc>, DateTime<Utc>)> = BTreeMap::new();
+    for estimate in context.store.latest_estimates().await? {
+        let Some(version) = versions.get(&estimate.version_id) else { continue };
+        let key = (version.model.clone(), version.name.clone(), estimate.window_name.clone());
+        let entry = windows.entry(key).or_insert((estimate.window.to, estimate.estimated_at));
+        *entry = (entry.0.max(estimate.window.to), entry.1.max(estimate.estimated_at));
+    }
+    for ((model, version, window), (end, at)) in windows {
+        let labels = [("model", model.as_str()), ("version", &version), ("window", &window)];
+        snapshot.add("window_end_timestamp_seconds", &labels, timestamp(end));
+        snapshot.add("estimated_timestamp_seconds", &labels, timestamp(at));
+    }
+    Ok(())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::Result<(), super::Error> {
+    let now = context.clock.now();
+    snapshot.add("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    snapshot.add("start_timestamp_seconds", &[], timestamp(context.started_at));
+    snapshot.add("snapshot_timestamp_seconds", &[], timestamp(now));
+    let records = context.records.all();
+    for job in Job::ALL {
+        let record = records.get(job.name()).cloned().unwrap_or_default();
+        for (outcome, runs) in crate::runtime::Outcome::ALL.into_iter().zip(record.runs) {
+            let labels = [("task", job.name()), ("outcome", outcome.as_str())];
+            snapshot.add("job_runs_total", &labels, runs as f64);
+        }
+        snapshot.add("job_run_seconds_total", &[("task", job.name())], record.spent.as_secs_f64());
+        if let Some(at) = record.last_success_at {
+            snapshot.add("job_last_success_timestamp_seconds", &[("task", job.name())], timestamp(at));
+        }
+    }
+    let status = context.store.status().await?;
+    let progress = context.store.source_progress().await?;
+    for source in &context.plan.sources {
+        let name = ("source", source.name.as_str());
+        let kind = match source.record {
+            crate::config::RecordKind::Predictions => "prediction",
+            crate::config::RecordKind::Assertions => "assertion",
+        };
+        let counts = status.records.iter().find(|(known, ..)| *known == source.name);
+        let (accepted, duplicates, rejected) = counts.map_or((0, 0, 0), |(_, a, d, r)| (*a, *d, *r));
+        for (outcome, count) in [("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)] {
+            snapshot.add("records_total", &[name, ("kind", kind), ("outcome", outcome)], count as f64);
+        }
+        if let Some(at) = progress.get(&source.name) {
+            snapshot.add("source_last_progress_timestamp_seconds", &[name], timestamp(*at));
+        }
+        let known = context.store.list_files(&source.name).await?;
+        let pending = file::discover(source).into_iter().filter(|file| !super::ingest::is_unchanged(file, &known));
+        snapshot.add("source_files_pending", &[name], pending.count() as f64);
+    }
+    for (source, reason, count) in &status.rejections {
+        snapshot.add("rejections_total", &[("source", source), ("reason", reason)], *count as f64);
+    }
+    for (model, dirty) in &status.dirty {
+        snapshot.add("dirty_buckets", &[("model", model)], *dirty as f64);
+    }
+    snapshot.add("outbox_pending", &[], status.outbox_pending as f64);
+    let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+    snapshot.add("outbox_oldest_seconds", &[], oldest);
+    snapshot.add("outbox_sent_total", &[], status.outbox_sent as f64);
+    snapshot.add("outbox_attempts_failed_total", &[], status.outbox_failures as f64);
+    Ok(())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "seconds are far below 2^53")]
+fn timestamp(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
+}

@@ -1,0 +1,278 @@
+//! Answers to any question about any window at any instant of knowledge, whether or not it was ever published.
+//!
+//! The latest knowledge about whole buckets of declared slices is read from summaries; everything else is folded from rows.
+//! Both ways give the same bits. The CLI and the HTTP API ask here, and so does whoever freezes a reference.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::config::{Model, Output};
+use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined, Window};
+use crate::job::evaluate::answer;
+use crate::job::fold::fold_rows;
+use crate::job::{Context, shape_of};
+use crate::metric::CALCULATOR_VERSION;
+use crate::store::catalog::{ModelNumbers, Version};
+use crate::store::reference::Parts;
+use crate::store::rows::Knowledge;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The question names something that does not exist; the message names what does.
+    #[error("{0}")]
+    Unknown(String),
+    /// The machinery failed.
+    #[error(transparent)]
+    Failed(#[from] crate::job::Error),
+}
+
+impl From<crate::store::Error> for Error {
+    fn from(error: crate::store::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The model.
+    pub model: String,
+    /// The version; may be left out while there is only one.
+    pub version: Option<String>,
+    /// The output.
+    pub output: String,
+    /// The slice, declared in the plan or not.
+    pub slice: Slice,
+    /// The window, aligned to buckets or not.
+    pub window: Window,
+    /// The two clocks.
+    pub knowledge: Knowledge,
+    /// Operating points besides those of the plan.
+    pub thresholds: Vec<f64>,
+}
+
+/// An answer with all that is needed to get it again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: String,
+    /// The output.
+    pub output: String,
+    /// The slice.
+    pub slice: String,
+    /// First instant of the window.
+    pub from: DateTime<Utc>,
+    /// First instant after it.
+    pub to: DateTime<Utc>,
+    /// Truth observed up to then was used.
+    pub known_at: DateTime<Utc>,
+    /// Batches up to this one were used.
+    pub recorded: i64,
+    /// summaries or rows.
+    pub read_from: &'static str,
+    /// The reference it was compared with.
+    pub reference_id: Option<i32>,
+    /// Digest of the plan that answered.
+    pub plan: String,
+    /// Version of the formulas.
+    pub calculator: i32,
+    /// The metrics.
+    pub metrics: Vec<Row>,
+}
+
+/// One metric of an answer: an estimate or the reason why there is none.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The metric, with its threshold or dimension.
+    pub metric: String,
+    /// The estimate.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+    /// The reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<Undefined>,
+    /// The reason in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Row {
+    fn new(key: &MetricKey, outcome: Outcome) -> Self {
+        let metric = key.to_string();
+        match outcome {
+            Ok(estimate) => Self { metric, estimate: Some(estimate), undefined: None, reason: None },
+            Err(why) => Self { metric, estimate: None, reason: Some(why.to_string()), undefined: Some(why) },
+        }
+    }
+}
+
+/// Answer a question.
+///
+/// # Errors
+/// When it names something unknown, or the store fails.
+pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error> {
+    let Place { version, model, numbers } = find(context, &question.model, question.version.as_deref()).await?;
+    let output = model.output(&question.output).ok_or_else(|| {
+        let known: Vec<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
+        Error::Unknown(format!("model {} has no output {:?}; it has {}", model.name, question.output, known.join(", ")))
+    })?;
+    let Window { from, to } = question.window;
+    if from >= to {
+        return Err(Error::Unknown(format!("the window {} is empty: from must be before to", question.window)));
+    }
+    let model = narrowed(&model, output, question);
+    let output = &model.outputs[0];
+    let output_id = numbers.outputs.get(&output.name).copied().unwrap_or_default();
+    let reference = context.store.load_reference(version.version_id).await?;
+    let known = read(context, &version, &model, &numbers, question).await?;
+    let mut parts = known.parts;
+    parts.entry((output_id, question.slice.clone())).or_default();
+    let reference_parts = reference.as_ref().map(|(_, parts)| parts);
+    let metrics = answer(&model, output, output_id, &question.slice, &parts, reference_parts).unwrap_or_default();
+    Ok(Answer {
+        model: model.name.clone(),
+        version: version.name,
+        output: output.name.clone(),
+        slice: question.slice.to_string(),
+        from,
+        to,
+        known_at: known.known_at,
+        recorded: known.recorded,
+        read_from: known.read_from,
+        reference_id: reference.map(|(reference_id, _)| reference_id),
+        plan: context.plan.digest(),
+        calculator: CALCULATOR_VERSION,
+        metrics: metrics.into_iter().map(|(key, outcome)| Row::new(&key, outcome)).collect(),
+    })
+}
+
+/// A version with its model.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The version.
+    pub version: Version,
+    /// Its model in the plan.
+    pub model: Model,
+    /// The model's numbers.
+    pub numbers: ModelNumbers,
+}
+
+/// Find a version by model and name; the name may be left out while there is only one.
+///
+/// # Errors
+/// When there is none, or several.
+pub async fn find(context: &Context, model: &str, version: Option<&str>) -> Result<Place, Error> {
+    let known = context.plan.model(model).zip(context.catalog.models.get(model));
+    let (model, numbers) = known.ok_or_else(|| {
+        let known: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();
+        Error::Unknown(format!("the plan has no model {model:?}; it has {}", known.join(", ")))
+    })?;
+    let mut versions = context.store.list_versions().await?;
+    versions.retain(|known| known.model == model.name);
+    let names: Vec<String> = versions.iter().map(|version| version.name.clone()).collect();
+    versions.retain(|known| version.is_none_or(|name| known.name == name));
+    match <[Version; 1]>::try_from(versions) {
+        Ok([version]) => Ok(Place { version, model: model.clone(), numbers: numbers.clone() }),
+        Err(_) if names.is_empty() => Err(Error::Unknown(format!("model {} has no predictions yet", model.name))),
+        Err(_) => Err(Error::Unknown(format!("name one version of model {}: {}", model.name, names.join(", ")))),
+    }
+}
+
+/// The model as if it had only this output, and the slice among its slices.
+fn narrowed(model: &Model, output: &Output, question: &Question) -> Model {
+    let mut output = output.clone();
+    output.thresholds.extend(&question.thresholds);
+    output.thresholds.sort_by(f64::total_cmp);
+    output.thresholds.dedup();
+    let mut dimensions = model.dimensions.clone();
+    let named = question.slice.dimensions();
+    if !question.slice.is_all() {
+        dimensions.retain(|dimension| named.contains(&dimension.name));
+    }
+    for name in &named {
+        if !dimensions.iter().any(|dimension| dimension.name == *name) {
+            dimensions.push(Dimension::any(name));
+        }
+    }
+    let crossings = if named.len() > 1 { vec![named] } else { Vec::new() };
+    Model { outputs: vec![output], dimensions, crossings, ..model.clone() }
+}
+
+/// What is known of a window.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Merged summaries by output and slice.
+    pub parts: Parts,
+    /// Truth observed up to then is in them.
+    pub known_at: DateTime<Utc>,
+    /// Batches up to this one are in them.
+    pub recorded: i64,
+    /// summaries or rows.
+    pub read_from: &'static str,
+}
+
+async fn read(
+    context: &Context,
+    version: &Version,
+    model: &Model,
+    numbers: &ModelNumbers,
+    question: &Question,
+) -> Result<Known, Error> {
+    let declared = context.plan.model(&model.name).is_some_and(|plan| {
+        let dimensions = question.slice.dimensions();
+        match dimensions.as_slice() {
+            [] => true,
+            [one] => plan.dimensions.iter().any(|dimension| dimension.name == *one),
+            _ => plan.crossings.contains(&dimensions),
+        }
+    });
+    let aligned = model.bucket.is_aligned(question.window.from) && model.bucket.is_aligned(question.window.to);
+    if declared && aligned && question.knowledge == Knowledge::default() {
+        let stored = context.store.load_summaries(version.version_id, question.window).await?;
+        if stored.dirty == 0 {
+            let mut parts = Parts::new();
+            let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
+            for summary in stored.summaries {
+                parts.entry((summary.cell.output_id, summary.cell.slice)).or_default().merge(&summary.summary);
+            }
+            let now = context.clock.now();
+            return Ok(Known {
+                parts,
+                known_at: latest.map_or(now, |at| at.max(now)),
+                recorded: stored.batch_id,
+                read_from: "summaries",
+            });
+        }
+    }
+    from_rows(context, version, model, numbers, question.window, question.knowledge).await
+}
+
+/// Fold a window from its rows as they were known.
+///
+/// # Errors
+/// When the store or the fold fails.
+pub async fn from_rows(
+    context: &Context,
+    version: &Version,
+    model: &Model,
+    numbers: &ModelNumbers,
+    window: Window,
+    knowledge: Knowledge,
+) -> Result<Known, Error> {
+    let shape = shape_of(model, numbers);
+    let outputs: Vec<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
+    let findings: Vec<i32> = shape.outputs.iter().map(|output| output.truth_id).collect();
+    let rows = context.store.load_rows(version.version_id, window, knowledge, &outputs, &findings).await?;
+    let recorded = rows.batch_id;
+    let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
+    let now = context.clock.now();
+    let known_at = knowledge.known_at.unwrap_or_else(|| latest.map_or(now, |at| at.max(now)));
+    let mut parts = Parts::new();
+    for (cell, summary) in fold_rows(model.clone(), shape, rows).await? {
+        parts.entry((cell.output_id, cell.slice)).or_default().merge(&summary);
+    }
+    Ok(Known { parts, known_at, recorded, read_from: "rows" })
+}

@@ -1,0 +1,61 @@
+//! Never root: Postgres refuses it, and a monitor needs no such power.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use nix::unistd::{Uid, User, chown, setgid, setgroups, setuid};
+
+/// If the process runs as root, make the data directory and become the ordinary user who owns it.
+///
+/// Call this before any thread is started. Returns the user's name, or `None` when the process was an ordinary one.
+///
+/// # Errors
+/// When there is no ordinary user to become, or the system refuses.
+pub fn drop_root(data_dir: &Path, run_as: Option<&str>) -> anyhow::Result<Option<String>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    let user = ordinary_user(data_dir, run_as)?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(data_dir)?;
+    hand_over(data_dir, &user)?;
+    setgroups(&[user.gid])?;
+    setgid(user.gid)?;
+    setuid(user.uid)?;
+    Ok(Some(user.name))
+}
+
+fn ordinary_user(data_dir: &Path, run_as: Option<&str>) -> anyhow::Result<User> {
+    if let Some(name) = run_as {
+        let user = User::from_name(name)?
+            .ok_or_else(|| anyhow::anyhow!("database.run_as names {name:?}, and there is no such user"))?;
+        anyhow::ensure!(!user.uid.is_root(), "database.run_as must name an ordinary user, not root");
+        return Ok(user);
+    }
+    if let Ok(metadata) = fs::metadata(data_dir)
+        && metadata.uid() != 0
+        && let Some(owner) = User::from_uid(Uid::from_raw(metadata.uid()))?
+    {
+        return Ok(owner);
+    }
+    for name in ["dosimeter", "postgres", "nobody"] {
+        if let Some(user) = User::from_name(name)? {
+            return Ok(user);
+        }
+    }
+    anyhow::bail!("started as root and found no ordinary user to become; name one as database.run_as")
+}
+
+/// Give a directory tree to a user.
+fn hand_over(path: &Path, user: &User) -> anyhow::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.uid() != user.uid.as_raw() && !metadata.file_type().is_symlink() {
+        chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            hand_over(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
+}
