@@ -45,7 +45,13 @@ pub mod intake;
 pub mod job;
 /// Answers to any question.
 pub mod query;
+/// Making references.
+pub mod reference;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.
 pub mod app;
+/// A simulated radiology department.
+pub mod demo;
+/// The commands.
+pub mod cli;

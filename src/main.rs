@@ -1,1 +1,5 @@
-fn main() {}
+//! The `dosimeter` command.
+
+fn main() -> std::process::ExitCode {
+    dosimeter::cli::main()
+}

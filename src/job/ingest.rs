@@ -11,7 +11,7 @@ use super::{Context, Error, Result};
 use crate::config::Source;
 use crate::intake::{Collector, Door};
 use crate::runtime::Outcome;
-use crate::source::file::{Candidate, Inspection};
+use crate::source::file::{Candidate, Inspection, Reading};
 use crate::source::mapping::Mapping;
 use crate::source::{BrokenRow, Problem, Row, RowResult, file};
 use crate::store::file::{FileProgress, KnownFile};
@@ -158,7 +158,11 @@ impl FileIntake<'_> {
         let skip = usize::try_from(cursor.rows_done).unwrap_or_default();
         let opened = match &inspection.damage {
             Some(damage) => Err(damage.clone()),
-            None => file::open(self.source, &mapping, &self.candidate.path, skip).map_err(|error| error.to_string()),
+            None => {
+                let check = |columns: &HashMap<String, usize>| mapping.check_columns(columns);
+                file::open(Reading::of(self.source), &self.candidate.path, skip, &check)
+                    .map_err(|error| error.to_string())
+            }
         };
         let mut rows = match opened {
             Ok(rows) => rows,

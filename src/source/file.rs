@@ -1,5 +1,6 @@
 //! Files: found by path, glob or directory, identified by their content.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,6 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::csv::CsvRows;
-use super::mapping::Mapping;
 use super::ndjson::NdjsonRows;
 use super::parquet::ParquetRows;
 use super::{RowResult, UnreadableFile};
@@ -163,22 +163,40 @@ pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
     Ok(Inspection { digest, is_terminated, damage })
 }
 
+/// How a file is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Format; by the file's name when absent.
+    pub format: Option<Format>,
+    /// Field separator of CSV.
+    pub delimiter: char,
+}
+
+impl Reading {
+    /// As a source's plan says.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        Self { format: source.format, delimiter: source.delimiter }
+    }
+}
+
+/// Rows one after the other; an error ends the file.
+pub type Rows = Box<dyn Iterator<Item = std::io::Result<RowResult>> + Send>;
+
+/// Says what is missing from a file's columns.
+pub type ColumnCheck<'a> = &'a dyn Fn(&HashMap<String, usize>) -> Result<(), String>;
+
 /// Rows of a file, after the first `skip`; each with its number in the file.
 ///
 /// # Errors
-/// When the file as a whole cannot be read, or lacks a column that the mapping needs.
-pub fn open(
-    source: &Source,
-    mapping: &Mapping<'_>,
-    path: &Path,
-    skip: usize,
-) -> Result<Box<dyn Iterator<Item = std::io::Result<RowResult>> + Send>, UnreadableFile> {
-    let kind = kind_of(path, source.format)?;
+/// When the file as a whole cannot be read, or lacks a column that `check` asks for.
+pub fn open(reading: Reading, path: &Path, skip: usize, check: ColumnCheck<'_>) -> Result<Rows, UnreadableFile> {
+    let kind = kind_of(path, reading.format)?;
     let file = File::open(path)?;
-    let check = |columns: &_| mapping.check_columns(columns).map_err(UnreadableFile::Format);
+    let check = |columns: &_| check(columns).map_err(UnreadableFile::Format);
     Ok(match kind.format {
         Format::Csv => {
-            let rows = CsvRows::new(unpack(file, kind.packing)?, delimiter(source, path))?;
+            let rows = CsvRows::new(unpack(file, kind.packing)?, delimiter(reading.delimiter, path))?;
             check(rows.columns())?;
             Box::new(rows.skip(skip))
         }
@@ -201,7 +219,7 @@ pub fn open(
 }
 
 /// A `.tsv` is separated by tabs unless the plan says otherwise.
-fn delimiter(source: &Source, path: &Path) -> char {
+fn delimiter(configured: char, path: &Path) -> char {
     let is_tsv = path.to_string_lossy().to_lowercase().contains(".tsv");
-    if is_tsv && source.delimiter == ',' { '\t' } else { source.delimiter }
+    if is_tsv && configured == ',' { '\t' } else { configured }
 }

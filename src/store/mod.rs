@@ -150,3 +150,19 @@ impl Store {
         Ok(transaction)
     }
 }
+
+/// Make a database anew on a server and return its address. Whatever it held is gone.
+///
+/// # Errors
+/// When the address is malformed or the user may not make databases.
+pub async fn fresh_database(url: &str, name: &str) -> Result<String> {
+    use sqlx::{ConnectOptions, Connection};
+    let options: PgConnectOptions = url.parse().map_err(Error::Unreachable)?;
+    let mut connection = options.connect().await.map_err(Error::Unreachable)?;
+    // The name is ours, not a user's.
+    for statement in [format!("drop database if exists {name} with (force)"), format!("create database {name}")] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.named("fresh_database")?;
+    }
+    connection.close().await.named("fresh_database")?;
+    Ok(options.database(name).to_url_lossy().to_string())
+}

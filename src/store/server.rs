@@ -130,6 +130,29 @@ impl Server {
     }
 }
 
+/// Remove the private server of a data directory with all its data, unless a process uses it.
+///
+/// # Errors
+/// When a process uses it, or files cannot be removed.
+pub fn discard(data_dir: &Path) -> Result<()> {
+    let home = data_dir.join("postgres");
+    if !home.exists() {
+        return Ok(());
+    }
+    let failed = |source| ServerError::Files { path: home.clone(), source };
+    let file = fs::OpenOptions::new().create(true).append(true).open(home.join("use.lock")).map_err(failed)?;
+    let _alone = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| failed(errno.into()))?;
+    let data = home.join("data");
+    if let Ok(bin) = find_installation(None)
+        && running_port(&bin, &data).is_some()
+    {
+        let stop: [&OsStr; 6] =
+            ["-D".as_ref(), data.as_os_str(), "-m".as_ref(), "immediate".as_ref(), "-w".as_ref(), "stop".as_ref()];
+        run(&bin, "pg_ctl", &stop)?;
+    }
+    fs::remove_dir_all(&home).map_err(failed)
+}
+
 fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>> {
     let failed = |source| ServerError::Files { path: path.to_owned(), source };
     let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;

@@ -1,0 +1,249 @@
+//! What the commands print.
+
+use std::fmt::Write;
+
+use crate::config::{Limit, Plan, RecordKind, Transport};
+use crate::domain::window::show_instant;
+use crate::domain::{Estimate, Exactness};
+use crate::query::Answer;
+use crate::store::alert::AlertRow;
+use crate::store::reference::Reference;
+
+/// What a plan monitors.
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut out = format!("The configuration is valid. Plan {}\n", &plan.digest()[..12]);
+    for model in &plan.models {
+        let _ = writeln!(out, "\nmodel {} (a bucket per {})", model.name, model.bucket.as_str());
+        for output in &model.outputs {
+            let truth = if output.truth == output.name { String::new() } else { format!(", truth {:?}", output.truth) };
+            let _ = writeln!(out, "  output {}{truth}, thresholds {}", output.name, list(&output.thresholds));
+        }
+        let dimensions: Vec<String> = model.dimensions.iter().map(|d| d.name.clone()).collect();
+        let crossings: Vec<String> = model.crossings.iter().map(|names| names.join(" & ")).collect();
+        let slices = [vec!["all".to_owned()], dimensions, crossings].concat();
+        let _ = writeln!(out, "  slices {}", slices.join(", "));
+        let _ = writeln!(
+            out,
+            "  windows {}; performance of fewer than {} cases is withheld",
+            list(&model.windows),
+            model.minimum_n
+        );
+        for rule in &model.alerts {
+            let limit = match rule.limit {
+                Limit::Below(limit) => format!("below {limit}"),
+                Limit::Above(limit) => format!("above {limit}"),
+            };
+            let output = rule.output.as_deref().unwrap_or("every output");
+            let _ = writeln!(
+                out,
+                "  alert {} ({}): {} of {output}, {}, over {} {limit} for {}",
+                rule.name,
+                rule.severity.as_str(),
+                rule.metric,
+                rule.slices,
+                rule.window,
+                humantime::format_duration(rule.hold)
+            );
+        }
+    }
+    for source in &plan.sources {
+        let what = if source.record == RecordKind::Predictions { "predictions" } else { "assertions" };
+        let files = crate::source::file::discover(source).len();
+        let _ = writeln!(
+            out,
+            "\nsource {}: {what} for {}, {files} file(s) at {}",
+            source.name,
+            source.model,
+            source.paths.join(", ")
+        );
+    }
+    let way = match &plan.notify.transport {
+        Transport::None => "nowhere but the log: set [notify.smtp] or notify.directory".to_owned(),
+        Transport::Directory(directory) => format!("as files in {}", directory.display()),
+        Transport::Smtp(smtp) => format!("by {}:{}", smtp.host, smtp.port),
+    };
+    let _ = writeln!(
+        out,
+        "\nnotices to {} go {way}",
+        if plan.notify.to.is_empty() { "nobody".into() } else { plan.notify.to.join(", ") }
+    );
+    let database = if plan.database.url.is_some() { "the configured Postgres" } else { "a private Postgres" };
+    let _ = writeln!(out, "database: {database}; files below {}", plan.service.data_dir.display());
+    out
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// An ordinary user may not be able to read what root can: say so instead of finding nothing.
+pub(super) fn warn_unreadable(plan: &Plan, user: &str) {
+    for source in &plan.sources {
+        for path in &source.paths {
+            let base = path.split(['*', '?', '[']).next().unwrap_or_default();
+            let base = std::path::Path::new(base);
+            let base = if base.exists() { Some(base) } else { base.parent() };
+            let error = base.and_then(|base| {
+                std::fs::metadata(base).err().or_else(|| {
+                    if base.is_dir() { std::fs::read_dir(base).err() } else { std::fs::File::open(base).err() }
+                })
+            });
+            if let Some(error) = error {
+                tracing::warn!(source = source.name, path, user, %error, "the source cannot be read by this user");
+            }
+        }
+    }
+}
+
+/// An answer as a table.
+pub(super) fn table(answer: &Answer) -> String {
+    let mut out = format!(
+        "{} {}, {}, {}, {} to {}\ntruth observed up to {}, batches up to {}, read from {}\n\n",
+        answer.model,
+        answer.version,
+        answer.output,
+        answer.slice,
+        show_instant(answer.from),
+        show_instant(answer.to),
+        show_instant(answer.known_at),
+        answer.recorded,
+        answer.read_from
+    );
+    let cells = answer.metrics.iter().map(|row| match (&row.estimate, &row.reason) {
+        (Some(estimate), _) => {
+            let interval = estimate.interval.as_ref();
+            let interval = interval.map_or_else(String::new, |i| format!("{:.6} to {:.6}", i.lower, i.upper));
+            let value = if estimate.value.fract() == 0.0 {
+                estimate.value.to_string()
+            } else {
+                format!("{:.6}", estimate.value)
+            };
+            [row.metric.clone(), value, interval, estimate.n.to_string(), note(estimate)]
+        }
+        (None, reason) => {
+            let reason = format!("undefined: {}", reason.clone().unwrap_or_default());
+            [row.metric.clone(), "-".into(), String::new(), String::new(), reason]
+        }
+    });
+    let header = ["metric", "value", "95 % interval", "n", ""].map(str::to_owned);
+    out.push_str(&columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>()));
+    out
+}
+
+fn note(estimate: &Estimate) -> String {
+    let mut notes = Vec::new();
+    if let Exactness::Bracket { lower, upper } = estimate.exactness {
+        notes.push(format!("within {lower:.6} to {upper:.6}"));
+    }
+    if let (Some(null), Some(p)) = (estimate.null_95, estimate.p_value) {
+        notes.push(format!("chance exceeds {null:.4} once in 20; p = {p:.2e}"));
+    }
+    notes.join("; ")
+}
+
+/// An answer as CSV, with every digit.
+pub(super) fn csv(answer: &Answer) -> anyhow::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "model",
+        "version",
+        "output",
+        "slice",
+        "from",
+        "to",
+        "known_at",
+        "recorded",
+        "metric",
+        "value",
+        "lower",
+        "upper",
+        "standard_error",
+        "n",
+        "positives",
+        "undefined",
+    ])?;
+    for row in &answer.metrics {
+        let estimate = row.estimate.as_ref();
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        let interval = estimate.and_then(|estimate| estimate.interval.as_ref());
+        writer.write_record([
+            &answer.model,
+            &answer.version,
+            &answer.output,
+            &answer.slice,
+            &show_instant(answer.from),
+            &show_instant(answer.to),
+            &show_instant(answer.known_at),
+            &answer.recorded.to_string(),
+            &row.metric,
+            &number(estimate.map(|estimate| estimate.value)),
+            &number(interval.map(|interval| interval.lower)),
+            &number(interval.map(|interval| interval.upper)),
+            &number(estimate.and_then(|estimate| estimate.standard_error)),
+            &estimate.map_or_else(String::new, |estimate| estimate.n.to_string()),
+            &estimate.and_then(|estimate| estimate.positives).map_or_else(String::new, |count| count.to_string()),
+            &row.undefined.as_ref().map_or_else(String::new, |why| why.code().to_owned()),
+        ])?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// References as a table.
+pub(super) fn references(references: &[Reference]) -> String {
+    if references.is_empty() {
+        return "There is no reference. Freeze one: dosimeter reference freeze --help\n".to_owned();
+    }
+    let header = ["id", "model", "version", "origin", "frozen", "by", "reason", "approved"].map(str::to_owned);
+    let cells = references.iter().map(|reference| {
+        let window = reference.window_from.zip(reference.window_to);
+        let origin = window.map_or_else(
+            || reference.origin.clone(),
+            |(from, to)| format!("{} to {}", show_instant(from), show_instant(to)),
+        );
+        let approved = reference.approved_at.zip(reference.approved_by.as_ref());
+        [
+            reference.reference_id.to_string(),
+            reference.model.clone(),
+            reference.version.clone(),
+            origin,
+            reference.frozen_at.format("%Y-%m-%d %H:%M").to_string(),
+            reference.frozen_by.clone(),
+            reference.reason.clone(),
+            approved.map_or_else(|| "not yet".into(), |(at, by)| format!("{} by {by}", at.format("%Y-%m-%d %H:%M"))),
+        ]
+    });
+    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
+}
+
+/// Alerts as a table.
+pub(super) fn alerts(alerts: &[AlertRow]) -> String {
+    if alerts.is_empty() {
+        return "There are no such alerts.\n".to_owned();
+    }
+    let header = ["id", "state", "severity", "rule", "model", "output", "slice", "since", "holds"].map(str::to_owned);
+    let cells = alerts.iter().map(|alert| {
+        [
+            alert.alert_id.to_string(),
+            alert.state.clone(),
+            alert.severity.clone(),
+            alert.rule.clone(),
+            format!("{} {}", alert.model, alert.version),
+            alert.output.clone(),
+            alert.slice.clone(),
+            alert.pending_since.format("%Y-%m-%d %H:%M").to_string(),
+            if alert.breached { "yes" } else { "no" }.to_owned(),
+        ]
+    });
+    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
+}
+
+/// Rows in columns of equal width.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    rows.iter().fold(String::new(), |mut out, row| {
+        let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(line.join("  ").trim_end());
+        out.push('\n');
+        out
+    })
+}

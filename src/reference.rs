@@ -1,0 +1,140 @@
+//! Making references: frozen from a window of rows, or imported from a file of scores and truth.
+//!
+//! A reference is in force only after a person has approved it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use crate::domain::{Opinion, Prediction, Window};
+use crate::job::{Context, shape_of};
+use crate::query::{Error, Place, find, from_rows};
+use crate::source::Row;
+use crate::source::file::{Reading, open};
+use crate::store::reference::{NewReference, Parts};
+use crate::store::rows::Knowledge;
+use crate::summary::fold::{Truths, fold};
+
+/// Who makes a reference, for which version, and why.
+#[derive(Clone, Debug)]
+pub struct Maker<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// The version; may be left out while there is only one.
+    pub version: Option<&'a str>,
+    /// The person.
+    pub person: &'a str,
+    /// The reason.
+    pub reason: &'a str,
+}
+
+/// Freeze what is known now about a window. Returns the reference's number and the predictions in it.
+///
+/// # Errors
+/// When the window holds no prediction, or the store fails.
+pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Result<(i32, u64), Error> {
+    let place = find(context, maker.model, maker.version).await?;
+    let known = from_rows(context, &place.version, &place.model, &place.numbers, window, Knowledge::default()).await?;
+    if known.parts.is_empty() {
+        return Err(Error::Unknown(format!("there are no predictions in {window}: nothing to freeze")));
+    }
+    let new = NewReference {
+        version_id: place.version.version_id,
+        window: Some(window),
+        known_at: Some(known.known_at),
+        recorded: Some(known.recorded),
+        origin: "frozen".to_owned(),
+        fold_digest: place.model.fold_digest(),
+        person: maker.person.to_owned(),
+        reason: maker.reason.to_owned(),
+    };
+    store(context, &new, &known.parts).await
+}
+
+/// Import a reference from a file with the columns `output`, `score`, `truth` and one for each slice dimension: a row per
+/// case and output, `truth` blank where it is not known.
+///
+/// # Errors
+/// When a row cannot be read (the first one is named), or the store fails.
+pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result<(i32, u64), Error> {
+    let place = find(context, maker.model, maker.version).await?;
+    let (predictions, truths) = read(&place, path).map_err(Error::Unknown)?;
+    let shape = shape_of(&place.model, &place.numbers);
+    let folded = tokio::task::spawn_blocking(move || fold(&shape, &predictions, &truths))
+        .await
+        .map_err(crate::job::Error::from)?
+        .map_err(crate::job::Error::from)?;
+    let mut parts = Parts::new();
+    for (cell, summary) in folded {
+        parts.entry((cell.output_id, cell.slice)).or_default().merge(&summary);
+    }
+    let new = NewReference {
+        version_id: place.version.version_id,
+        window: None,
+        known_at: None,
+        recorded: None,
+        origin: format!("imported from {}", path.file_name().unwrap_or_default().to_string_lossy()),
+        fold_digest: place.model.fold_digest(),
+        person: maker.person.to_owned(),
+        reason: maker.reason.to_owned(),
+    };
+    store(context, &new, &parts).await
+}
+
+async fn store(context: &Context, new: &NewReference, parts: &Parts) -> Result<(i32, u64), Error> {
+    let rows = parts.iter().filter(|((_, slice), _)| slice.is_all());
+    let largest = rows.map(|(_, summary)| summary.totals().iter().sum()).max().unwrap_or(0);
+    let reference_id = context.store.insert_reference(new, parts, context.clock.now()).await?;
+    Ok((reference_id, largest))
+}
+
+fn read(place: &Place, path: &Path) -> Result<(Vec<Prediction>, Truths), String> {
+    let check = |columns: &HashMap<String, usize>| {
+        let missing: Vec<&str> =
+            ["output", "score", "truth"].into_iter().filter(|name| !columns.contains_key(*name)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("the file lacks the column(s) {}", missing.join(", "))) }
+    };
+    let named = |message: String| format!("{}: {message}", path.display());
+    let rows = open(Reading { format: None, delimiter: ',' }, path, 0, &check).map_err(|e| named(e.to_string()))?;
+    let (mut predictions, mut truths) = (Vec::new(), Truths::new());
+    for (index, row) in rows.enumerate() {
+        let row = row.map_err(|error| named(error.to_string()))?;
+        let row = row.map_err(|broken| named(format!("line {}: {}", broken.line, broken.message)))?;
+        let at = |message: String| named(format!("line {}: {message}", row.line));
+        let (prediction, truth) = record(place, &row, index).map_err(at)?;
+        truths.extend(truth);
+        predictions.push(prediction);
+    }
+    if predictions.is_empty() {
+        return Err(named("the file has no rows".into()));
+    }
+    Ok((predictions, truths))
+}
+
+type Labelled = Option<((String, i32), crate::domain::truth::Truth)>;
+
+fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelled), String> {
+    let name = row.get("output").ok_or("output is empty")?;
+    let output = place.model.output(name).ok_or_else(|| format!("{name:?} is no output of the model"))?;
+    let number = |map: &HashMap<String, i32>, name: &str| map.get(name).copied().unwrap_or_default();
+    let score = row.get("score").ok_or("score is empty")?;
+    let score: f64 = score.parse().map_err(|_| format!("{score:?} is no number"))?;
+    if !(0.0..=1.0).contains(&score) {
+        return Err(format!("{score} is not a probability from 0 to 1"));
+    }
+    let case_id = index.to_string();
+    let occurred_at = chrono::DateTime::UNIX_EPOCH;
+    let truth = match row.get("truth").map(Opinion::parse) {
+        None | Some(Some(Opinion::Uncertain)) => None,
+        Some(None) => return Err("truth is none of 0, 1, -1 or blank".into()),
+        Some(Some(opinion)) => {
+            let positive = opinion == Opinion::Positive;
+            let truth = crate::domain::truth::Truth { positive, known_at: occurred_at };
+            Some(((case_id.clone(), number(&place.numbers.findings, &output.truth)), truth))
+        }
+    };
+    let dimensions = place.model.dimensions.iter();
+    let attributes: BTreeMap<String, String> =
+        dimensions.filter_map(|d| Some((d.name.clone(), row.get(&d.name)?.to_owned()))).collect();
+    let scores = vec![(number(&place.numbers.outputs, &output.name), score + 0.0)];
+    Ok((Prediction { case_id, occurred_at, scores, attributes }, truth))
+}
