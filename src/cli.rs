@@ -377,7 +377,12 @@ async fn import_all(app: &App) -> anyhow::Result<()> {
     .await?;
     let fold_lease = context.store.take_lease(Job::Fold.name(), &context.holder, LEASE_LENGTH).await?;
     let fold_lease = fold_lease.context("another process folds; it will take up what was imported")?;
-    fold::run_with(&context, &fold_lease, &|bucket| bar.set_message(format!("folded {}", bucket.bucket))).await?;
+    let folded = std::sync::atomic::AtomicUsize::new(0);
+    fold::run_with(&context, &fold_lease, &|more| {
+        let all = folded.fetch_add(more, std::sync::atomic::Ordering::Relaxed) + more;
+        bar.set_message(format!("folded {all} buckets"));
+    })
+    .await?;
     bar.set_message("evaluating");
     let evaluated = Job::Evaluate.run(&context).await;
     bar.finish_and_clear();

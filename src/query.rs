@@ -265,7 +265,7 @@ pub async fn from_rows(
     let shape = shape_of(model, numbers);
     let outputs: Vec<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
     let findings: Vec<i32> = shape.outputs.iter().map(|output| output.truth_id).collect();
-    let rows = context.store.load_rows(version.version_id, window, knowledge, &outputs, &findings).await?;
+    let rows = context.store.load_rows(version.version_id, window, None, knowledge, (&outputs, &findings)).await?;
     let recorded = rows.batch_id;
     let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let now = context.clock.now();

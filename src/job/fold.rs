@@ -2,19 +2,21 @@
 //!
 //! A bucket is always folded again from its rows, never corrected by subtraction, so the result depends on the rows alone.
 
+use chrono::{DateTime, Utc};
+
 use super::{Context, Error, Result, shape_of};
 use crate::config::Model;
 use crate::domain::truth::decide;
 use crate::domain::{Assertion, Window};
 use crate::runtime::Outcome;
+use crate::store::catalog::Version;
 use crate::store::lease::Lease;
-use crate::store::rows::Rows;
-use crate::store::summary::DirtyBucket;
+use crate::store::rows::{Knowledge, Rows};
 use crate::summary::Summary;
 use crate::summary::fold::{Cell, Shape, Truths, fold};
 
 /// Buckets that are looked at before the lease is prolonged.
-const AT_ONCE: i64 = 100;
+const AT_ONCE: i64 = 60;
 
 /// Fold every dirty bucket.
 ///
@@ -24,50 +26,54 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     run_with(context, lease, &|_| {}).await
 }
 
-/// Fold every dirty bucket; `progress` is told after each.
+/// Fold every dirty bucket; `progress` is told how many after each step.
 ///
 /// # Errors
 /// When the store or the fold fails.
-pub async fn run_with(context: &Context, lease: &Lease, progress: &(dyn Fn(DirtyBucket) + Sync)) -> Result {
+pub async fn run_with(context: &Context, lease: &Lease, progress: &(dyn Fn(usize) + Sync)) -> Result {
     let versions = context.store.list_versions().await?;
+    // The plan no longer has the models of other versions: their buckets wait until it has.
+    let known: Vec<&Version> = versions.iter().filter(|version| context.model_of(version).is_some()).collect();
+    let numbers: Vec<i32> = known.iter().map(|version| version.version_id).collect();
     let mut outcome = Outcome::Idle;
     loop {
-        let dirty = context.store.list_dirty_buckets(AT_ONCE).await?;
-        let mut folded = 0;
-        for bucket in dirty {
-            let version = versions.iter().find(|version| version.version_id == bucket.version_id);
-            let Some((model, numbers)) = version.and_then(|version| context.model_of(version)) else {
-                // The plan no longer has the model: its buckets wait until it has.
-                continue;
-            };
-            fold_bucket(context, lease, bucket, model, &shape_of(model, numbers)).await?;
-            progress(bucket);
-            folded += 1;
-        }
-        if folded == 0 {
+        let dirty = context.store.list_dirty_buckets(&numbers, AT_ONCE).await?;
+        if dirty.is_empty() {
             return Ok(outcome);
         }
+        for version in &known {
+            let own = dirty.iter().filter(|bucket| bucket.version_id == version.version_id);
+            let buckets: Vec<DateTime<Utc>> = own.map(|dirty| dirty.bucket).collect();
+            if !buckets.is_empty() {
+                fold_buckets(context, lease, version, &buckets).await?;
+            }
+        }
+        progress(dirty.len());
         outcome = Outcome::Done;
         context.prolong(lease).await?;
     }
 }
 
-async fn fold_bucket(
+async fn fold_buckets(
     context: &Context,
     lease: &Lease,
-    dirty: DirtyBucket,
-    model: &Model,
-    shape: &Shape,
+    version: &Version,
+    buckets: &[DateTime<Utc>],
 ) -> std::result::Result<(), Error> {
-    let window = Window { from: dirty.bucket, to: dirty.bucket + shape.granularity.length() };
+    let Some((model, numbers)) = context.model_of(version) else { return Ok(()) };
+    let (Some(first), Some(last)) = (buckets.iter().min(), buckets.iter().max()) else { return Ok(()) };
+    let shape = shape_of(model, numbers);
+    let window = Window { from: *first, to: *last + shape.granularity.length() };
     let outputs: Vec<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
     let findings: Vec<i32> = shape.outputs.iter().map(|output| output.truth_id).collect();
-    let knowledge = crate::store::rows::Knowledge::default();
-    let rows = context.store.load_rows(dirty.version_id, window, knowledge, &outputs, &findings).await?;
+    let only = Some((model.bucket.as_str(), buckets));
+    let load = context.store.load_rows(version.version_id, window, only, Knowledge::default(), (&outputs, &findings));
+    let rows = load.await?;
     let known_at = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let batch_id = rows.batch_id;
-    let summaries = fold_rows(model.clone(), shape.clone(), rows).await?;
-    Ok(context.store.replace_summaries(lease, dirty, &summaries, batch_id, known_at).await?)
+    let summaries = fold_rows(model.clone(), shape, rows).await?;
+    let what = (version.version_id, buckets);
+    Ok(context.store.replace_summaries(lease, what, &summaries, batch_id, known_at).await?)
 }
 
 /// Fold rows on a thread of their own, so that the runtime goes on.

@@ -26,7 +26,8 @@ pub struct Rows {
 }
 
 impl Store {
-    /// The rows of one version in one window, in one snapshot. Only scores of `outputs` and statements about `findings`.
+    /// The rows of one version in one window, in one snapshot; if `buckets` are given (their length as a field of
+    /// `date_trunc`, and their starts), only rows in these. Only scores of `outputs` and statements about `findings`.
     ///
     /// # Errors
     /// When Postgres fails or a row cannot be read.
@@ -34,9 +35,9 @@ impl Store {
         &self,
         version_id: i32,
         window: Window,
+        buckets: Option<(&str, &[DateTime<Utc>])>,
         knowledge: Knowledge,
-        outputs: &[i32],
-        findings: &[i32],
+        (outputs, findings): (&[i32], &[i32]),
     ) -> Result<Rows> {
         let mut transaction = self.snapshot().await?;
         let last = sqlx::query_scalar!("select last_batch from batch_counter")
@@ -44,13 +45,17 @@ impl Store {
             .await
             .named("last_batch")?;
         let recorded = knowledge.recorded.map_or(last, |recorded| recorded.min(last));
+        let (field, starts) = buckets.unzip();
         let predictions = sqlx::query!(
             "select case_id, occurred_at, output_ids, scores, attributes from prediction
-            where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4",
+            where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4
+            and ($5::text is null or date_trunc($5, occurred_at, 'UTC') = any($6::timestamptz[]))",
             version_id,
             window.from,
             window.to,
-            recorded
+            recorded,
+            field,
+            starts
         )
         .fetch_all(&mut *transaction)
         .await
@@ -58,7 +63,8 @@ impl Store {
         let assertions = sqlx::query!(
             "select case_id, truth_id, opinion, source, reader, status, observed_at from assertion
             where case_id in (select case_id from prediction
-                where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4)
+                where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4
+                and ($7::text is null or date_trunc($7, occurred_at, 'UTC') = any($8::timestamptz[])))
             and truth_id = any($5) and batch_id <= $4 and ($6::timestamptz is null or observed_at <= $6)
             order by case_id, truth_id",
             version_id,
@@ -66,7 +72,9 @@ impl Store {
             window.to,
             recorded,
             findings,
-            knowledge.known_at
+            knowledge.known_at,
+            field,
+            starts
         )
         .fetch_all(&mut *transaction)
         .await

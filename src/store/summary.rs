@@ -44,14 +44,15 @@ pub struct WindowSummaries {
 }
 
 impl Store {
-    /// Some of the buckets that have to be folded, oldest first.
+    /// Some of the buckets of these versions that have to be folded, oldest first.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_dirty_buckets(&self, limit: i64) -> Result<Vec<DirtyBucket>> {
+    pub async fn list_dirty_buckets(&self, versions: &[i32], limit: i64) -> Result<Vec<DirtyBucket>> {
         sqlx::query_as!(
             DirtyBucket,
-            "select version_id, bucket from dirty_bucket order by bucket, version_id limit $1",
+            "select version_id, bucket from dirty_bucket where version_id = any($1) order by bucket, version_id limit $2",
+            versions,
             limit
         )
         .fetch_all(&self.pool)
@@ -59,48 +60,49 @@ impl Store {
         .named("list_dirty_buckets")
     }
 
-    /// Replace the summaries of one bucket by freshly folded ones and clear its mark, unless a later batch set it again.
+    /// Replace the summaries of some buckets of one version by freshly folded ones and clear their marks, unless a later
+    /// batch set them again.
     ///
     /// # Errors
     /// When Postgres fails or the lease is lost.
     pub async fn replace_summaries(
         &self,
         lease: &Lease,
-        dirty: DirtyBucket,
+        (version_id, buckets): (i32, &[DateTime<Utc>]),
         summaries: &BTreeMap<Cell, Summary>,
         batch_id: i64,
         known_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
-        sqlx::query!("delete from summary where version_id = $1 and bucket = $2", dirty.version_id, dirty.bucket)
+        sqlx::query!("delete from summary where version_id = $1 and bucket = any($2)", version_id, buckets)
             .execute(&mut *transaction)
             .await
             .named("delete_summaries")?;
         sqlx::query!(
             "insert into summary (version_id, output_id, slice, bucket, body, batch_id, known_at)
-            select $1, output_id, slice, $2, body, $3, $4
-            from unnest($5::integer[], $6::text[], $7::bytea[]) as t (output_id, slice, body)",
-            dirty.version_id,
-            dirty.bucket,
+            select $1, output_id, slice, bucket, body, $2, $3
+            from unnest($4::integer[], $5::text[], $6::timestamptz[], $7::bytea[]) as t (output_id, slice, bucket, body)",
+            version_id,
             batch_id,
             known_at,
             &summaries.keys().map(|cell| cell.output_id).collect::<Vec<_>>(),
             &summaries.keys().map(|cell| cell.slice.to_string()).collect::<Vec<_>>(),
+            &summaries.keys().map(|cell| cell.bucket).collect::<Vec<_>>(),
             &summaries.values().map(codec::encode).collect::<Vec<_>>()
         )
         .execute(&mut *transaction)
         .await
         .named("insert_summaries")?;
         sqlx::query!(
-            "delete from dirty_bucket where version_id = $1 and bucket = $2 and batch_id <= $3",
-            dirty.version_id,
-            dirty.bucket,
+            "delete from dirty_bucket where version_id = $1 and bucket = any($2) and batch_id <= $3",
+            version_id,
+            buckets,
             batch_id
         )
         .execute(&mut *transaction)
         .await
-        .named("clear_dirty_bucket")?;
+        .named("clear_dirty_buckets")?;
         transaction.commit().await.named("replace_summaries")
     }
 
