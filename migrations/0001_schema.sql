@@ -338,6 +338,19 @@ comment on column current_estimate.slice is 'The slice.';
 comment on column current_estimate.estimate_id is 'The estimate.';
 comment on column current_estimate.input_digest is 'Its input digest: equal inputs are not published twice.';
 
+create table evaluation (
+    version_id integer not null references model_version,
+    window_name text not null,
+    input_state text not null,
+    evaluated_at timestamptz not null,
+    primary key (version_id, window_name)
+);
+comment on table evaluation is 'What the latest evaluation of a window found, so that an unchanged window is left alone.';
+comment on column evaluation.version_id is 'The version.';
+comment on column evaluation.window_name is 'The window of the plan.';
+comment on column evaluation.input_state is 'Window, plan, reference, calculator and the batches of the summaries.';
+comment on column evaluation.evaluated_at is 'When.';
+
 create table alert (
     alert_id bigint generated always as identity primary key,
     rule text not null,
@@ -441,6 +454,19 @@ comment on column lease.name is 'The job.';
 comment on column lease.holder is 'The process that holds it.';
 comment on column lease.fencing is 'Grows with every holder; a job''s transaction checks that it still is the latest.';
 comment on column lease.expires_at is 'When others may take it.';
+
+create table tally (
+    family text not null,
+    place text not null,
+    kind text not null,
+    total bigint not null,
+    primary key (family, place, kind)
+);
+comment on table tally is 'Counts that only grow, whatever retention removes.';
+comment on column tally.family is 'What is counted: record, rejection or notice.';
+comment on column tally.place is 'The source of records and rejections; blank for notices.';
+comment on column tally.kind is 'Outcome of a record or notice, reason of a rejection.';
+comment on column tally.total is 'How many there have been.';
 
 create table installation (
     only_row boolean primary key default true check (only_row),

@@ -25,4 +25,4 @@ port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); pr
 (cd "$dir" && as "$bin/initdb" -D "$dir/data" -U dosimeter -A trust -E UTF8 --locale=C >/dev/null)
 (cd "$dir" && as "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
     -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$dir -c fsync=off -c max_connections=200" start >/dev/null)
-DATABASE_URL="postgres://dosimeter@127.0.0.1:$port/postgres" "$@"
+PATH="$bin:$PATH" DATABASE_URL="postgres://dosimeter@127.0.0.1:$port/postgres" "$@"

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::app::{App, environment, watch_hangup};
 use crate::clock::Clock;
 use crate::config::Plan;
+use crate::demo::Simulation;
 use crate::domain::window::parse_instant;
 use crate::domain::{Slice, Window};
 use crate::job::ingest::{Patience, run_sources};
@@ -245,6 +246,26 @@ struct SimulateArgs {
     /// Seed: the same seed gives the same files.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// First day: a date such as 2025-01-06, or days before today such as -120d.
+    #[arg(long, default_value = "2025-01-06", allow_hyphen_values = true, value_parser = parse_day)]
+    start: DateTime<Utc>,
+    /// Write only what happens before this day (a date, -7d, or now); default: all cases and all that is ever said of them.
+    #[arg(long, allow_hyphen_values = true, value_parser = parse_day)]
+    end: Option<DateTime<Utc>>,
+}
+
+/// A date, days before today (`-120d`), or `now`.
+fn parse_day(text: &str) -> Result<DateTime<Utc>, String> {
+    let now = Clock::system().now();
+    if text == "now" {
+        return Ok(now);
+    }
+    let back = text.strip_prefix('-').and_then(|rest| rest.strip_suffix('d')).and_then(|days| days.parse::<u32>().ok());
+    let date = match back {
+        Some(days) => now.date_naive() - chrono::Days::new(u64::from(days)),
+        None => text.parse::<chrono::NaiveDate>().map_err(|_| "write 2025-01-06, -120d or now".to_owned())?,
+    };
+    Ok(date.and_time(chrono::NaiveTime::MIN).and_utc())
 }
 
 /// Parse the command line, run the command, print what went wrong.
@@ -283,9 +304,15 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Simulate(args) => {
             let bar = crate::demo::progress_bar(args.cases, "{pos} of {len} cases {wide_bar} {eta}");
-            let days = crate::demo::simulate(&args.out, args.cases, args.seed, &|done| bar.set_position(done))?;
+            let SimulateArgs { out, cases, seed, start, end } = args;
+            let end = end.unwrap_or(DateTime::<Utc>::MAX_UTC);
+            let simulation = Simulation { cases, seed, start, end };
+            let written = crate::demo::simulate(&out, &simulation, &|done| bar.set_position(done))?;
             bar.finish_and_clear();
-            println!("wrote {} cases of {days} days below {}", args.cases, args.out.display());
+            println!("wrote {} cases of {} days below {}", written.cases, written.days, out.display());
+            if written.kept > 0 {
+                println!("{} files were there already and have been left as they are", written.kept);
+            }
             Ok(())
         }
         Command::Demo(args) => {
@@ -392,8 +419,8 @@ async fn import_all(app: &App) -> anyhow::Result<()> {
         tally.files, tally.accepted, tally.duplicates, tally.rejected
     );
     let status = context.store.status().await?;
-    for (source, reason, count) in &status.rejections {
-        println!("  rejected so far from {source}: {count} {reason}");
+    for tally in status.tallies.iter().filter(|tally| tally.family == "rejection") {
+        println!("  rejected so far from {}: {} {}", tally.place, tally.total, tally.kind);
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use crate::job::fold::fold_rows;
 use crate::job::{Context, shape_of};
 use crate::metric::CALCULATOR_VERSION;
 use crate::store::catalog::{ModelNumbers, Version};
-use crate::store::reference::Parts;
 use crate::store::rows::Knowledge;
+use crate::summary::fold::{Parts, over_buckets};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -126,12 +126,15 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
     let model = narrowed(&model, output, question);
     let output = &model.outputs[0];
     let output_id = numbers.outputs.get(&output.name).copied().unwrap_or_default();
-    let reference = context.store.load_reference(version.version_id).await?;
+    let reference_id = context.store.find_reference(version.version_id).await?;
+    let reference = match reference_id {
+        Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
+        None => None,
+    };
     let known = read(context, &version, &model, &numbers, question).await?;
     let mut parts = known.parts;
     parts.entry((output_id, question.slice.clone())).or_default();
-    let reference_parts = reference.as_ref().map(|(_, parts)| parts);
-    let metrics = answer(&model, output, output_id, &question.slice, &parts, reference_parts).unwrap_or_default();
+    let metrics = answer(&model, output, output_id, &question.slice, &parts, reference.as_deref()).unwrap_or_default();
     Ok(Answer {
         model: model.name.clone(),
         version: version.name,
@@ -142,7 +145,7 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
         known_at: known.known_at,
         recorded: known.recorded,
         read_from: known.read_from,
-        reference_id: reference.map(|(reference_id, _)| reference_id),
+        reference_id,
         plan: context.plan.digest(),
         calculator: CALCULATOR_VERSION,
         metrics: metrics.into_iter().map(|(key, outcome)| Row::new(&key, outcome)).collect(),
@@ -233,11 +236,8 @@ async fn read(
     if declared && aligned && question.knowledge == Knowledge::default() {
         let stored = context.store.load_summaries(version.version_id, question.window).await?;
         if stored.dirty == 0 {
-            let mut parts = Parts::new();
             let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
-            for summary in stored.summaries {
-                parts.entry((summary.cell.output_id, summary.cell.slice)).or_default().merge(&summary.summary);
-            }
+            let parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
             let now = context.clock.now();
             return Ok(Known {
                 parts,
@@ -270,9 +270,6 @@ pub async fn from_rows(
     let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let now = context.clock.now();
     let known_at = knowledge.known_at.unwrap_or_else(|| latest.map_or(now, |at| at.max(now)));
-    let mut parts = Parts::new();
-    for (cell, summary) in fold_rows(model.clone(), shape, rows).await? {
-        parts.entry((cell.output_id, cell.slice)).or_default().merge(&summary);
-    }
+    let parts = over_buckets(fold_rows(model.clone(), shape, rows).await?);
     Ok(Known { parts, known_at, recorded, read_from: "rows" })
 }

@@ -10,9 +10,9 @@ use crate::job::{Context, shape_of};
 use crate::query::{Error, Place, find, from_rows};
 use crate::source::Row;
 use crate::source::file::{Reading, open};
-use crate::store::reference::{NewReference, Parts};
+use crate::store::reference::NewReference;
 use crate::store::rows::Knowledge;
-use crate::summary::fold::{Truths, fold};
+use crate::summary::fold::{Parts, Truths, fold, over_buckets};
 
 /// Who makes a reference, for which version, and why.
 #[derive(Clone, Debug)]
@@ -63,10 +63,7 @@ pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result
         .await
         .map_err(crate::job::Error::from)?
         .map_err(crate::job::Error::from)?;
-    let mut parts = Parts::new();
-    for (cell, summary) in folded {
-        parts.entry((cell.output_id, cell.slice)).or_default().merge(&summary);
-    }
+    let parts = over_buckets(folded);
     let new = NewReference {
         version_id: place.version.version_id,
         window: None,

@@ -1,1 +1,16 @@
+//! Everything that needs more than the library alone: a Postgres server (`DATABASE_URL`), the built binary, Prometheus,
+//! an SMTP server. One binary, so that it is linked once.
 
+mod alerting;
+mod architecture;
+mod broken;
+mod configuration;
+mod crash;
+mod daemon;
+mod history;
+mod intake;
+mod nih;
+mod reference;
+mod schema;
+mod server;
+mod support;

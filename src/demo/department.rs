@@ -85,11 +85,19 @@ pub struct Statement {
 }
 
 impl Department {
-    /// The studies of one day, in the order of time.
+    /// The beginning of a day.
+    #[must_use]
+    pub fn midnight(&self, day: u32) -> DateTime<Utc> {
+        self.start + TimeDelta::days(i64::from(day))
+    }
+
+    /// The studies of one day, in the order of time. They depend on the seed and the date, and on whether the replacement
+    /// has come.
     #[must_use]
     pub fn day(&self, day: u32) -> Vec<Study> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(day)));
-        let midnight = self.start + TimeDelta::days(i64::from(day));
+        let midnight = self.midnight(day);
+        let date = u64::from(midnight.num_days_from_ce().unsigned_abs());
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_mul(1_000_003).wrapping_add(date));
         let weekend = matches!(midnight.weekday(), Weekday::Sat | Weekday::Sun);
         let expected = f64::from(self.cases_per_day) * if weekend { 0.35 } else { 1.0 };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred, at least one")]
@@ -97,7 +105,7 @@ impl Department {
         let mut studies: Vec<Study> = (0..cases).map(|_| self.study(&mut rng, day, midnight, weekend)).collect();
         studies.sort_by_key(|study| study.created_at);
         for (index, study) in studies.iter_mut().enumerate() {
-            study.study_uid = format!("1.2.826.0.1.{}.{day}.{index}", self.seed);
+            study.study_uid = format!("1.2.826.0.1.{}.{date}.{index}", self.seed);
             for statement in &mut study.statements {
                 statement.study_uid.clone_from(&study.study_uid);
             }
@@ -228,10 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn a_day_depends_on_its_number_alone() {
+    fn a_day_depends_on_its_date_alone() {
         let lines = |day| department().day(day).iter().map(Study::line).collect::<Vec<_>>();
         assert_eq!(lines(3), lines(3));
         assert_ne!(lines(3), lines(4));
+        let later = Department { start: department().midnight(2), ..department() };
+        assert_eq!(later.day(1).iter().map(Study::line).collect::<Vec<_>>(), lines(3));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! It uses no path that `serve` does not: the jobs, the database, the HTTP server and the notices are the daemon's own.
 
 pub mod department;
+pub mod files;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,9 @@ use crate::domain::window::show_instant;
 use crate::reference::{Maker, freeze};
 use crate::runtime::supervisor::Supervisor;
 use crate::store::alert::AlertRow;
-use department::{Department, PREDICTIONS_HEADER, REPLACEMENT, STATEMENTS_HEADER, Statement};
+use department::{Department, REPLACEMENT, Statement};
+pub use files::{Simulation, Written, simulate};
+use files::{write_predictions, write_statements};
 
 /// The plan of the demo.
 pub const PLAN: &str = include_str!("../../config/demo.toml");
@@ -52,58 +54,6 @@ pub struct Options {
 fn start() -> DateTime<Utc> {
     // unwrap safety: the instant exists.
     DateTime::from_timestamp(1_736_121_600, 0).unwrap_or_default()
-}
-
-/// Write the files of a department's first `cases` cases below a directory, as `dosimeter simulate` does.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn simulate(dir: &Path, cases: u64, seed: u64, progress: &dyn Fn(u64)) -> anyhow::Result<u32> {
-    let department = Department { seed, start: start(), cases_per_day: 240, replacement: REPLACEMENT };
-    let mut waiting = Vec::new();
-    let (mut done, mut day) = (0, 0);
-    while done < cases {
-        let mut studies = department.day(day);
-        studies.truncate(usize::try_from(cases - done).unwrap_or(usize::MAX));
-        done += studies.len() as u64;
-        waiting.extend(studies.iter().flat_map(|study| study.statements.iter().cloned()));
-        write_predictions(dir, day, &studies)?;
-        let is_last = done >= cases;
-        let until = if is_last { DateTime::<Utc>::MAX_UTC } else { start() + TimeDelta::days(i64::from(day) + 1) };
-        write_statements(dir, day, &mut waiting, until)?;
-        progress(done);
-        day += 1;
-    }
-    Ok(day)
-}
-
-fn write_predictions(dir: &Path, day: u32, studies: &[department::Study]) -> anyhow::Result<()> {
-    let date = (start() + TimeDelta::days(i64::from(day))).format("%Y-%m-%d");
-    let lines = studies.iter().map(department::Study::line);
-    write_whole(&dir.join("predictions").join(format!("{date}.csv")), PREDICTIONS_HEADER, lines)
-}
-
-/// Write what has been stated before `until` and forget it.
-fn write_statements(dir: &Path, day: u32, waiting: &mut Vec<Statement>, until: DateTime<Utc>) -> anyhow::Result<()> {
-    let date = (start() + TimeDelta::days(i64::from(day))).format("%Y-%m-%d");
-    let (mut stated, later) = waiting.drain(..).partition::<Vec<_>, _>(|statement| statement.observed_at < until);
-    *waiting = later;
-    stated.sort_by_key(|statement| statement.observed_at);
-    write_whole(&dir.join("truth").join(format!("{date}.csv")), STATEMENTS_HEADER, stated.iter().map(Statement::line))
-}
-
-/// Write a file under another name and rename it, so that nobody reads half of it.
-fn write_whole(path: &Path, header: &str, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).with_context(failed)?;
-    let part = path.with_extension("csv.part");
-    let mut file = std::io::BufWriter::new(fs::File::create(&part).with_context(failed)?);
-    writeln!(file, "{header}")?;
-    for line in lines {
-        writeln!(file, "{line}")?;
-    }
-    file.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-    fs::rename(&part, path).with_context(failed)
 }
 
 /// Run the demo.
@@ -208,8 +158,8 @@ impl Days<'_> {
             let studies = department.day(day);
             waiting.extend(studies.iter().flat_map(|study| study.statements.iter().cloned()));
             let evening = start() + TimeDelta::days(i64::from(day) + 1);
-            write_predictions(&inbox, day, &studies)?;
-            write_statements(&inbox, day, &mut waiting, evening)?;
+            write_predictions(&inbox, department.midnight(day), &studies)?;
+            write_statements(&inbox, department.midnight(day), &mut waiting, evening)?;
             if day == REPLACEMENT.day {
                 let what = format!("{} gets a new scanner (vendor {})", REPLACEMENT.site, REPLACEMENT.vendor);
                 say(&bar, &format!("day {day:>3}: {what}; {} suffers there, and nobody knows", REPLACEMENT.finding));

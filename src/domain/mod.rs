@@ -5,12 +5,14 @@
 
 pub mod estimate;
 pub mod prediction;
+pub mod reason;
 pub mod slice;
 pub mod truth;
 pub mod window;
 
 pub use estimate::{Estimate, Exactness, MetricKey, Outcome, Undefined};
 pub use prediction::{Assertion, Opinion, Prediction, Status};
+pub use reason::Reason;
 pub use slice::{Dimension, Slice};
 pub use truth::{TruthPolicy, Uncertain};
 pub use window::{Granularity, Window, WindowSpec};

@@ -15,7 +15,7 @@ pub use identity::Pseudonyms;
 
 use crate::config::{Intake, Model};
 use crate::domain::window::show_instant;
-use crate::domain::{Assertion, Opinion, Prediction, Status};
+use crate::domain::{Assertion, Opinion, Prediction, Reason, Status};
 use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
 use crate::store::catalog::ModelNumbers;
 use crate::store::intake::{Batch, NewAssertion, NewPrediction, NewRejection, Position};
@@ -76,12 +76,12 @@ impl Door {
                 let known: Vec<&str> = self.model.outputs.iter().map(|output| output.name.as_str()).collect();
                 let message =
                     format!("{output:?} is no output of model {}; known are {}", self.model.name, known.join(", "));
-                Problem::new("output", "unknown-output", message)
+                Problem::new("output", Reason::UnknownOutput, message)
             })?;
             scores.push((output_id, score(column, text)?));
         }
         if scores.is_empty() {
-            return Err(Problem::new("score", "no-scores", "the prediction has no score for any output of the model"));
+            return Err(Problem::new("score", Reason::NoScores, "the prediction has no score for any output of the model"));
         }
         scores.sort_unstable_by_key(|(output_id, _)| *output_id);
         let attributes = attributes(draft.attributes)?;
@@ -136,13 +136,13 @@ impl Door {
         let (column, text) = &draft.value;
         let opinion = Opinion::parse(text).ok_or_else(|| {
             let message = format!("{text:?} is no statement of truth; write 0, 1, or -1 for uncertain");
-            Problem::new(column, "bad-value", message)
+            Problem::new(column, Reason::BadValue, message)
         })?;
         let status = match &draft.status {
             None => Status::Final,
             Some(text) => Status::parse(text).ok_or_else(|| {
                 let known = "preliminary, final, amended, corrected, entered-in-error";
-                Problem::new("status", "bad-status", format!("{text:?} is no status; known are {known}"))
+                Problem::new("status", Reason::BadStatus, format!("{text:?} is no status; known are {known}"))
             })?,
         };
         let micros = draft.observed_at.timestamp_micros().to_string();
@@ -175,7 +175,7 @@ impl Door {
         self.numbers.findings.get(name).or_else(by_output).copied().ok_or_else(|| {
             let known: Vec<&str> = self.model.outputs.iter().map(|output| output.truth.as_str()).collect();
             let message = format!("{name:?} is no finding of this plan; known are {}", known.join(", "));
-            Problem::new("output", "unknown-output", message)
+            Problem::new("output", Reason::UnknownOutput, message)
         })
     }
 
@@ -183,7 +183,7 @@ impl Door {
     fn name<'t>(&self, field: &str, text: &'t str) -> Result<&'t str, Problem> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(Problem::new(field, "missing-field", format!("{field} is empty")));
+            return Err(Problem::new(field, Reason::MissingField, format!("{field} is empty")));
         }
         checked(field, text, LONGEST_NAME)?;
         Ok(text)
@@ -200,19 +200,19 @@ impl Door {
             show_instant(self.limits.earliest),
             show_instant(latest)
         );
-        Err(Problem::new(field, "time-range", message))
+        Err(Problem::new(field, Reason::TimeRange, message))
     }
 }
 
 fn score(column: &str, text: &str) -> Result<f64, Problem> {
     let number: f64 = text.parse().map_err(|_| {
-        Problem::new(column, "bad-score", format!("{text:?} is no number; scores are probabilities such as 0.25"))
+        Problem::new(column, Reason::BadScore, format!("{text:?} is no number; scores are probabilities such as 0.25"))
     })?;
     if (0.0..=1.0).contains(&number) {
         // Adding zero turns -0 into 0.
         return Ok(number + 0.0);
     }
-    Err(Problem::new(column, "score-range", format!("{text} is not a probability from 0 to 1")))
+    Err(Problem::new(column, Reason::ScoreRange, format!("{text} is not a probability from 0 to 1")))
 }
 
 fn attributes(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Problem> {
@@ -221,7 +221,7 @@ fn attributes(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, 
         // Slices are written `view=AP & sex=F`: such a value could not be asked for.
         if value.contains('&') {
             let message = format!("{value:?} contains &, which separates the parts of a slice");
-            return Err(Problem::new(name, "bad-text", message));
+            return Err(Problem::new(name, Reason::BadText, message));
         }
     }
     Ok(given.into_iter().collect())
@@ -231,12 +231,12 @@ fn checked(field: &str, text: &str, longest: usize) -> Result<(), Problem> {
     if text.len() > longest {
         return Err(Problem::new(
             field,
-            "too-long",
+            Reason::TooLong,
             format!("{field} has {} bytes; at most {longest} are kept", text.len()),
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Problem::new(field, "bad-text", format!("{field} contains a control character")));
+        return Err(Problem::new(field, Reason::BadText, format!("{field} contains a control character")));
     }
     Ok(())
 }
@@ -312,7 +312,7 @@ impl Collector {
             Some(_) => {
                 let problem = Problem::new(
                     "id",
-                    "conflict",
+                    Reason::Conflict,
                     "a record with this identity stands earlier in the same file with other content; the first one stands",
                 );
                 self.reject(problem, position, payload());

@@ -34,7 +34,7 @@ fn admit(draft: Draft) -> Result<Admitted, Problem> {
     door().admit(draft, Position { line: 2, item: 0 }, now())
 }
 
-fn reason(draft: PredictionDraft) -> &'static str {
+fn reason(draft: PredictionDraft) -> Reason {
     admit(Draft::Prediction(draft)).expect_err("refused").reason
 }
 
@@ -49,19 +49,19 @@ fn a_prediction_loses_its_raw_ids() {
 fn every_kind_of_bad_prediction_has_its_reason() {
     let with_score =
         |text: &str| PredictionDraft { scores: vec![("effusion".into(), "p".into(), text.into())], ..draft() };
-    assert_eq!(reason(with_score("high")), "bad-score");
+    assert_eq!(reason(with_score("high")), Reason::BadScore);
     for text in ["1.0000001", "-0.1", "NaN", "inf", "-inf", "1e400"] {
-        assert_eq!(reason(with_score(text)), "score-range", "{text}");
+        assert_eq!(reason(with_score(text)), Reason::ScoreRange, "{text}");
     }
     let unknown = vec![("cardiomegaly".into(), "p".into(), "0.5".into())];
-    assert_eq!(reason(PredictionDraft { scores: unknown, ..draft() }), "unknown-output");
-    assert_eq!(reason(PredictionDraft { scores: vec![], ..draft() }), "no-scores");
-    assert_eq!(reason(PredictionDraft { case: "  ".into(), ..draft() }), "missing-field");
-    assert_eq!(reason(PredictionDraft { case: "x".repeat(600), ..draft() }), "too-long");
-    assert_eq!(reason(PredictionDraft { version: "1\u{0}".into(), ..draft() }), "bad-text");
+    assert_eq!(reason(PredictionDraft { scores: unknown, ..draft() }), Reason::UnknownOutput);
+    assert_eq!(reason(PredictionDraft { scores: vec![], ..draft() }), Reason::NoScores);
+    assert_eq!(reason(PredictionDraft { case: "  ".into(), ..draft() }), Reason::MissingField);
+    assert_eq!(reason(PredictionDraft { case: "x".repeat(600), ..draft() }), Reason::TooLong);
+    assert_eq!(reason(PredictionDraft { version: "1\u{0}".into(), ..draft() }), Reason::BadText);
     for seconds in [0, 4_000_000_000] {
         let occurred_at = DateTime::from_timestamp(seconds, 0).expect("a valid instant");
-        assert_eq!(reason(PredictionDraft { occurred_at, ..draft() }), "time-range");
+        assert_eq!(reason(PredictionDraft { occurred_at, ..draft() }), Reason::TimeRange);
     }
 }
 
@@ -77,9 +77,9 @@ fn an_assertion_may_name_the_finding_or_the_output() {
     };
     assert!(admit(Draft::Assertion(draft.clone())).is_ok());
     let reason = |draft| admit(Draft::Assertion(draft)).expect_err("refused").reason;
-    assert_eq!(reason(AssertionDraft { value: ("value".into(), "maybe".into()), ..draft.clone() }), "bad-value");
-    assert_eq!(reason(AssertionDraft { status: Some("done".into()), ..draft.clone() }), "bad-status");
-    assert_eq!(reason(AssertionDraft { finding: "fracture".into(), ..draft }), "unknown-output");
+    assert_eq!(reason(AssertionDraft { value: ("value".into(), "maybe".into()), ..draft.clone() }), Reason::BadValue);
+    assert_eq!(reason(AssertionDraft { status: Some("done".into()), ..draft.clone() }), Reason::BadStatus);
+    assert_eq!(reason(AssertionDraft { finding: "fracture".into(), ..draft }), Reason::UnknownOutput);
 }
 
 #[test]
@@ -90,5 +90,5 @@ fn a_batch_holds_each_identity_once() {
         collector.admit(admit(Draft::Prediction(draft)).expect("admitted"), || serde_json::json!({}));
     }
     assert_eq!((collector.predictions.len(), collector.duplicates), (1, 1));
-    assert_eq!(collector.rejections[0].reason, "conflict");
+    assert_eq!(collector.rejections[0].reason, Reason::Conflict);
 }

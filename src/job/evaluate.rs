@@ -16,8 +16,8 @@ use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::estimate::{Metrics, StoredEstimate};
 use crate::store::lease::Lease;
-use crate::store::reference::Parts;
-use crate::store::summary::WindowSummaries;
+use crate::store::summary::{WindowState, WindowSummaries};
+use crate::summary::fold::{Parts, over_buckets};
 use crate::summary::{Summary, codec};
 
 /// Estimate every window of every version of the plan's models.
@@ -29,10 +29,10 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     let now = context.clock.now();
     for version in context.store.list_versions().await? {
         let Some((model, numbers)) = context.model_of(&version) else { continue };
-        let reference = context.store.load_reference(version.version_id).await?;
+        let reference_id = context.store.find_reference(version.version_id).await?;
         for spec in &model.windows {
-            let evaluation = Evaluation { context, lease, version: &version, model, numbers, now };
-            if evaluation.publish(*spec, reference.as_ref()).await? {
+            let evaluation = Evaluation { context, lease, version: &version, model, numbers, reference_id, now };
+            if evaluation.publish(*spec).await? {
                 outcome = Outcome::Done;
             }
         }
@@ -47,35 +47,50 @@ struct Evaluation<'a> {
     version: &'a Version,
     model: &'a Model,
     numbers: &'a ModelNumbers,
+    reference_id: Option<i32>,
     now: DateTime<Utc>,
 }
 
 impl Evaluation<'_> {
     /// Publish what changed in one window; says whether anything did.
-    async fn publish(&self, spec: WindowSpec, reference: Option<&(i32, Parts)>) -> std::result::Result<bool, Error> {
+    async fn publish(&self, spec: WindowSpec) -> std::result::Result<bool, Error> {
         let window = spec.at(self.now);
         let name = spec.to_string();
         let version_id = self.version.version_id;
-        let stored = self.context.store.load_summaries(version_id, window).await?;
-        if stored.dirty > 0 || stored.summaries.is_empty() {
-            // Estimates are consistent with one batch number: wait for the fold. Without a case there is nothing to say.
+        let store = &self.context.store;
+        let state = store.window_state(version_id, window).await?;
+        let found = self.found(window, &state);
+        if state.dirty > 0 || store.find_evaluation(version_id, &name).await?.as_ref() == Some(&found) {
+            // Estimates are consistent with one batch number: they wait for the fold.
             return Ok(false);
         }
-        let latest = self.context.store.latest_digests(version_id, &name).await?;
+        let stored = store.load_summaries(version_id, window).await?;
+        if stored.dirty > 0 {
+            return Ok(false);
+        }
+        let reference = match self.reference_id {
+            Some(reference_id) => Some(store.load_reference(reference_id).await?),
+            None => None,
+        };
+        let latest = store.latest_digests(version_id, &name).await?;
         let known_at = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
-        let merged = Merged::new(&stored, window);
+        let batch_id = stored.batch_id;
+        let mut merged = Merged::new(stored, window);
+        // A silent version says so: the slice of everything is always there.
+        for output_id in self.numbers.outputs.values() {
+            merged.parts.entry((*output_id, Slice::all())).or_default();
+        }
         let mut changed = Vec::new();
         let mut published = Vec::new();
         for output in &self.model.outputs {
             let Some(output_id) = self.numbers.outputs.get(&output.name).copied() else { continue };
             for slice in merged.slices_of(output_id) {
-                let digest = self.digest(output, &merged, (output_id, slice), reference);
+                let digest = self.digest(output, &merged, (output_id, slice));
                 published.push((output_id, slice.to_string()));
                 if latest.get(&(output_id, slice.to_string())) == Some(&digest) {
                     continue;
                 }
-                let parts = reference.map(|(_, parts)| parts);
-                let Some(metrics) = answer(self.model, output, output_id, slice, &merged.parts, parts) else {
+                let Some(metrics) = answer(self.model, output, output_id, slice, &merged.parts, reference.as_deref()) else {
                     continue;
                 };
                 changed.push(StoredEstimate {
@@ -87,25 +102,33 @@ impl Evaluation<'_> {
                     window,
                     // Truth dated ahead of the clock is in the summaries: what was known reaches as far.
                     known_at: known_at.map_or(self.now, |at| at.max(self.now)),
-                    recorded: stored.batch_id,
-                    reference_id: reference.map(|(reference_id, _)| *reference_id),
+                    recorded: batch_id,
+                    reference_id: self.reference_id,
                     input_digest: digest,
                     metrics,
                     estimated_at: self.now,
                 });
             }
         }
-        if changed.is_empty() && latest.len() == published.len() {
-            return Ok(false);
-        }
+        let is_news = !changed.is_empty() || latest.len() != published.len();
         let what = (version_id, name.as_str());
         let plan_id = self.context.catalog.plan_id;
-        self.context.store.publish_estimates(self.lease, plan_id, what, &changed, &published).await?;
-        Ok(true)
+        store.publish_estimates(self.lease, plan_id, what, (&found, self.now), &changed, &published).await?;
+        Ok(is_news)
+    }
+
+    /// All that the window's estimates depend on, as far as it can be told without reading summaries.
+    fn found(&self, window: Window, state: &WindowState) -> String {
+        let reference_id = self.reference_id;
+        let WindowState { summaries, latest_batch, batches, .. } = state;
+        let plan_id = self.context.catalog.plan_id;
+        format!(
+            "calculator {CALCULATOR_VERSION}, plan {plan_id}, {window}, reference {reference_id:?}, {summaries} summaries, batch {latest_batch}, sum {batches}"
+        )
     }
 
     /// SHA-256 of all that an estimate depends on.
-    fn digest(&self, output: &Output, merged: &Merged, key: (i32, &Slice), reference: Option<&(i32, Parts)>) -> String {
+    fn digest(&self, output: &Output, merged: &Merged, key: (i32, &Slice)) -> String {
         let mut hasher = Sha256::new();
         let parameters = serde_json::json!([
             CALCULATOR_VERSION,
@@ -113,7 +136,7 @@ impl Evaluation<'_> {
             output,
             self.model.minimum_n,
             self.model.dimensions,
-            reference.map(|(reference_id, _)| reference_id),
+            self.reference_id,
         ]);
         hasher.update(parameters.to_string());
         hasher.update(merged.digests.get(&(key.0, key.1.clone())).map_or(&[][..], |digest| digest));
@@ -138,12 +161,8 @@ struct Merged {
 }
 
 impl Merged {
-    fn new(stored: &WindowSummaries, window: Window) -> Self {
-        let mut parts = Parts::new();
-        for summary in &stored.summaries {
-            let key = (summary.cell.output_id, summary.cell.slice.clone());
-            parts.entry(key).or_default().merge(&summary.summary);
-        }
+    fn new(stored: WindowSummaries, window: Window) -> Self {
+        let parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
         let digests = parts.iter().map(|(key, summary)| (key.clone(), Sha256::digest(codec::encode(summary)).to_vec()));
         Self { window, digests: digests.collect(), parts }
     }

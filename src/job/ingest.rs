@@ -4,17 +4,20 @@
 //! takes them in. A killed run goes on where the last commit ended; were it to read a row twice, the row's own identity
 //! would make that a duplicate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::{Context, Error, Result};
 use crate::config::Source;
+use crate::domain::Reason;
 use crate::intake::{Collector, Door};
 use crate::runtime::Outcome;
 use crate::source::file::{Candidate, Inspection, Reading};
 use crate::source::mapping::Mapping;
 use crate::source::{BrokenRow, Problem, Row, RowResult, file};
-use crate::store::file::{FileProgress, KnownFile};
+use crate::store::file::FileProgress;
 use crate::store::intake::{Committed, Position};
 use crate::store::lease::Lease;
 
@@ -64,28 +67,26 @@ pub async fn run_sources(
 ) -> std::result::Result<Tally, Error> {
     let mut tally = Tally::default();
     for source in &context.plan.sources {
-        let known = context.store.list_files(&source.name).await?;
+        let finished = context.store.finished_files(&source.name).await?;
         for candidate in file::discover(source) {
-            if is_unchanged(&candidate, &known) || !has_settled(source, &candidate, patience, 1) {
+            if is_unchanged(&candidate, &finished) || !has_settled(source, &candidate, patience, 1) {
                 continue;
             }
             let intake = FileIntake { context, lease, source, candidate: &candidate, progress };
             let Some(inspection) = intake.inspect(patience).await? else { continue };
-            intake.take_in(&inspection, &known, &mut tally).await?;
+            intake.take_in(&inspection, &mut tally).await?;
         }
     }
     Ok(tally)
 }
 
-/// Whether a path holds what it held when its content was finished.
-pub(super) fn is_unchanged(candidate: &Candidate, known: &[KnownFile]) -> bool {
-    let path = candidate.path.to_string_lossy();
-    known.iter().any(|file| {
-        file.state != "reading"
-            && file.path == path
-            && file.bytes == candidate.bytes
-            && file.modified_at == candidate.modified_at
-    })
+/// What paths held when their content was finished: path, size, modification time.
+pub(super) type Finished = HashSet<(String, i64, DateTime<Utc>)>;
+
+/// Whether a path still holds what it held when its content was finished.
+pub(super) fn is_unchanged(candidate: &Candidate, finished: &Finished) -> bool {
+    let path = candidate.path.to_string_lossy().into_owned();
+    finished.contains(&(path, candidate.bytes, candidate.modified_at))
 }
 
 /// Files carry the machine's time, whatever clock drives the jobs: their age is measured against the file system's own.
@@ -131,12 +132,11 @@ impl FileIntake<'_> {
     async fn take_in(
         &self,
         inspection: &Inspection,
-        known: &[KnownFile],
         tally: &mut Tally,
     ) -> std::result::Result<(), Error> {
         let path = self.candidate.path.to_string_lossy().into_owned();
-        let before = known.iter().find(|file| file.digest == inspection.digest);
-        if let Some(before) = before.filter(|file| file.state != "reading") {
+        let before = self.context.store.find_file(&self.source.name, &inspection.digest).await?;
+        if let Some(before) = before.as_ref().filter(|file| file.state != "reading") {
             // The same content under another name, or touched: nothing to read.
             if before.path != path || before.modified_at != self.candidate.modified_at {
                 let digest = &inspection.digest;
@@ -150,7 +150,7 @@ impl FileIntake<'_> {
             digest: inspection.digest.clone(),
             bytes: self.candidate.bytes,
             modified_at: self.candidate.modified_at,
-            rows_done: before.map_or(0, |file| file.rows_done),
+            rows_done: before.as_ref().map_or(0, |file| file.rows_done),
             state: "reading",
         };
         let Some(model) = self.context.plan.model(&self.source.model) else { return Ok(()) };
@@ -170,7 +170,7 @@ impl FileIntake<'_> {
                 tracing::warn!(source = self.source.name, message, "a file is unreadable");
                 cursor.state = "unreadable";
                 let mut collector = Collector::default();
-                let problem = Problem::new("", "unreadable-file", message);
+                let problem = Problem::new("", Reason::UnreadableFile, message);
                 collector.reject(problem, Position { line: 0, item: 0 }, serde_json::json!({}));
                 return self.commit(collector, cursor, tally).await;
             }
@@ -241,13 +241,13 @@ fn admit_row(
     door: &Door,
     mapping: &Mapping<'_>,
     row: RowResult,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
     collector: &mut Collector,
 ) {
     let row: Row = match row {
         Ok(row) => row,
         Err(BrokenRow { line, message }) => {
-            let problem = Problem::new("", "malformed-row", message);
+            let problem = Problem::new("", Reason::MalformedRow, message);
             return collector.reject(problem, Position { line, item: 0 }, serde_json::json!({}));
         }
     };

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Context, Job, Result};
 use crate::alert::State;
-use crate::domain::MetricKey;
+use crate::domain::{MetricKey, Reason};
 use crate::export::Snapshot;
 use crate::runtime::Outcome;
 use crate::source::file;
@@ -21,11 +21,13 @@ pub async fn run(context: &Context) -> Result {
     let mut snapshot = Snapshot::default();
     let versions: HashMap<i32, Version> =
         context.store.list_versions().await?.into_iter().map(|version| (version.version_id, version)).collect();
-    for estimate in context.store.latest_estimates().await? {
+    let estimates = context.store.latest_estimates().await?;
+    for estimate in &estimates {
         if let Some(version) = versions.get(&estimate.version_id) {
-            add_estimate(context, &mut snapshot, version, &estimate);
+            add_estimate(context, &mut snapshot, version, estimate);
         }
     }
+    add_windows(&mut snapshot, &versions, &estimates);
     add_alerts(context, &mut snapshot, &versions).await?;
     add_daemon(context, &mut snapshot).await?;
     let series = snapshot.len() + 1;
@@ -114,9 +116,13 @@ async fn add_alerts(
         let labels = [("model", model), ("rule", rule), ("severity", severity), ("state", state.as_str())];
         snapshot.add("alerts", &labels, count);
     }
-    // When each window was estimated, and up to when: the same for all its outputs.
+    Ok(())
+}
+
+/// When each window was estimated, and up to when: the same for all its outputs.
+fn add_windows(snapshot: &mut Snapshot, versions: &HashMap<i32, Version>, estimates: &[StoredEstimate]) {
     let mut windows: BTreeMap<(String, String, String), (DateTime<Utc>, DateTime<Utc>)> = BTreeMap::new();
-    for estimate in context.store.latest_estimates().await? {
+    for estimate in estimates {
         let Some(version) = versions.get(&estimate.version_id) else { continue };
         let key = (version.model.clone(), version.name.clone(), estimate.window_name.clone());
         let entry = windows.entry(key).or_insert((estimate.window.to, estimate.estimated_at));
@@ -127,7 +133,6 @@ async fn add_alerts(
         snapshot.add("window_end_timestamp_seconds", &labels, timestamp(end));
         snapshot.add("estimated_timestamp_seconds", &labels, timestamp(at));
     }
-    Ok(())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -156,20 +161,20 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
             crate::config::RecordKind::Predictions => "prediction",
             crate::config::RecordKind::Assertions => "assertion",
         };
-        let counts = status.records.iter().find(|(known, ..)| *known == source.name);
-        let (accepted, duplicates, rejected) = counts.map_or((0, 0, 0), |(_, a, d, r)| (*a, *d, *r));
-        for (outcome, count) in [("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)] {
-            snapshot.add("records_total", &[name, ("kind", kind), ("outcome", outcome)], count as f64);
+        for outcome in ["accepted", "duplicate", "rejected"] {
+            let total = status.total("record", &source.name, outcome) as f64;
+            snapshot.add("records_total", &[name, ("kind", kind), ("outcome", outcome)], total);
+        }
+        for reason in Reason::ALL.map(Reason::as_str) {
+            let total = status.total("rejection", &source.name, reason) as f64;
+            snapshot.add("rejections_total", &[name, ("reason", reason)], total);
         }
         if let Some(at) = progress.get(&source.name) {
             snapshot.add("source_last_progress_timestamp_seconds", &[name], timestamp(*at));
         }
-        let known = context.store.list_files(&source.name).await?;
-        let pending = file::discover(source).into_iter().filter(|file| !super::ingest::is_unchanged(file, &known));
+        let finished = context.store.finished_files(&source.name).await?;
+        let pending = file::discover(source).into_iter().filter(|file| !super::ingest::is_unchanged(file, &finished));
         snapshot.add("source_files_pending", &[name], pending.count() as f64);
-    }
-    for (source, reason, count) in &status.rejections {
-        snapshot.add("rejections_total", &[("source", source), ("reason", reason)], *count as f64);
     }
     for (model, dirty) in &status.dirty {
         snapshot.add("dirty_buckets", &[("model", model)], *dirty as f64);
@@ -177,8 +182,8 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     snapshot.add("outbox_pending", &[], status.outbox_pending as f64);
     let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     snapshot.add("outbox_oldest_seconds", &[], oldest);
-    snapshot.add("outbox_sent_total", &[], status.outbox_sent as f64);
-    snapshot.add("outbox_attempts_failed_total", &[], status.outbox_failures as f64);
+    snapshot.add("outbox_sent_total", &[], status.total("notice", "", "sent") as f64);
+    snapshot.add("outbox_attempts_failed_total", &[], status.total("notice", "", "failed") as f64);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::{Labelled, bracket, interval, real};
 use crate::domain::{Estimate, MetricKey, Outcome, Undefined};
 use crate::stats::fixed;
 use crate::stats::interval::{Bounds, wald};
-use crate::stats::special::{Z_95, logit, sigmoid};
+use crate::stats::special::{Z_95, logit};
 use crate::stats::spectrum::Class;
 use crate::summary::Summary;
 
@@ -103,16 +103,17 @@ pub fn expected_calibration_error(summary: &Summary) -> Outcome {
 /// Without both classes.
 pub fn intercept(summary: &Summary) -> Outcome {
     let labelled = Labelled::of(summary).both()?;
+    let points = Points::of(summary);
     let mut a = 0.0;
     for _ in 0..100 {
-        let step = Sums::at(summary, a, 1.0);
-        let change = step.residual / step.information[0];
+        let sums = points.sums(a, 1.0);
+        let change = sums.residual / sums.information[0];
         a += change;
         if change.abs() < 1e-12 {
             break;
         }
     }
-    let standard_error = 1.0 / libm::sqrt(Sums::at(summary, a, 1.0).information[0]);
+    let standard_error = 1.0 / libm::sqrt(points.sums(a, 1.0).information[0]);
     finish(summary, labelled, a, standard_error)
 }
 
@@ -122,9 +123,10 @@ pub fn intercept(summary: &Summary) -> Outcome {
 /// Without both classes, or when the likelihood has no maximum.
 pub fn slope(summary: &Summary) -> Outcome {
     let labelled = Labelled::of(summary).both()?;
+    let points = Points::of(summary);
     let (mut a, mut b) = (0.0, 1.0);
+    let mut sums = points.sums(a, b);
     for _ in 0..200 {
-        let sums = Sums::at(summary, a, b);
         let [i00, i01, i11] = sums.information;
         let determinant = i00 * i11 - i01 * i01;
         if !(determinant > 1e-12 * i00 * i11) {
@@ -133,12 +135,12 @@ pub fn slope(summary: &Summary) -> Outcome {
         let step_a = (i11 * sums.residual - i01 * sums.residual_x) / determinant;
         let step_b = (i00 * sums.residual_x - i01 * sums.residual) / determinant;
         // A long step is halved until the likelihood does not fall: Newton alone may overshoot far from the maximum.
+        let least = sums.log_likelihood - 1e-9 * sums.log_likelihood.abs();
         let mut fraction = 1.0;
-        while fraction > 1e-6
-            && Sums::at(summary, a + fraction * step_a, b + fraction * step_b).log_likelihood
-                < sums.log_likelihood - 1e-9 * sums.log_likelihood.abs()
-        {
+        sums = points.sums(a + step_a, b + step_b);
+        while fraction > 1e-6 && !(sums.log_likelihood >= least) {
             fraction /= 2.0;
+            sums = points.sums(a + fraction * step_a, b + fraction * step_b);
         }
         a += fraction * step_a;
         b += fraction * step_b;
@@ -181,7 +183,16 @@ fn log_odds(p: f64) -> f64 {
     logit(p.clamp(CLIP, 1.0 - CLIP))
 }
 
-/// Gradient, Fisher information and log likelihood of the recalibration at (a, b).
+/// The labelled channels of a summary, at the middles of their log odds.
+struct Points(Vec<Point>);
+
+struct Point {
+    log_odds: f64,
+    positives: f64,
+    n: f64,
+}
+
+/// Gradient, Fisher information and log likelihood of the recalibration at one (a, b).
 struct Sums {
     residual: f64,
     residual_x: f64,
@@ -189,30 +200,38 @@ struct Sums {
     log_likelihood: f64,
 }
 
-impl Sums {
-    fn at(summary: &Summary, a: f64, b: f64) -> Self {
-        let mut sums = Self { residual: 0.0, residual_x: 0.0, information: [0.0; 3], log_likelihood: 0.0 };
+impl Points {
+    fn of(summary: &Summary) -> Self {
         let spectrum = summary.spectrum();
-        for channel in spectrum.channels() {
-            let (positive, negative) = (real(channel.positive()), real(channel.negative()));
-            let n = positive + negative;
-            if n == 0.0 {
-                continue;
-            }
+        let labelled = spectrum.channels().iter().filter(|channel| channel.negative() + channel.positive() > 0);
+        let points = labelled.map(|channel| {
             let (low, high) = spectrum.range(channel);
-            let x = 0.5 * (log_odds(low) + log_odds(high));
-            let q = sigmoid(a + b * x);
-            let residual = positive - n * q;
+            let low_odds = log_odds(low);
+            Point {
+                log_odds: if low == high { low_odds } else { 0.5 * (low_odds + log_odds(high)) },
+                positives: real(channel.positive()),
+                n: real(channel.negative() + channel.positive()),
+            }
+        });
+        Self(points.collect())
+    }
+
+    fn sums(&self, a: f64, b: f64) -> Sums {
+        let mut sums = Sums { residual: 0.0, residual_x: 0.0, information: [0.0; 3], log_likelihood: 0.0 };
+        for Point { log_odds: x, positives, n } in &self.0 {
+            let eta = a + b * x;
+            let e = libm::exp(-eta.abs());
+            let q = if eta >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+            let residual = positives - n * q;
             let weight = n * q * (1.0 - q);
             sums.residual += residual;
             sums.residual_x += residual * x;
             sums.information[0] += weight;
             sums.information[1] += weight * x;
             sums.information[2] += weight * x * x;
-            let eta = a + b * x;
             // ln(1 + e^eta) without overflow.
-            let softplus = eta.max(0.0) + libm::log1p(libm::exp(-eta.abs()));
-            sums.log_likelihood += positive * eta - n * softplus;
+            let softplus = eta.max(0.0) + libm::log1p(e);
+            sums.log_likelihood += positives * eta - n * softplus;
         }
         sums
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{AssertionDraft, Draft, PredictionDraft, Problem, Row, time};
 use crate::config::{Layout, Model, RecordKind, Source};
+use crate::domain::Reason;
 
 /// The mapping of one source, resolved against its model.
 pub struct Mapping<'a> {
@@ -94,7 +95,7 @@ impl<'a> Mapping<'a> {
     fn required(&self, row: &Row, field: &str) -> Result<String, Problem> {
         self.optional(row, field).ok_or_else(|| {
             let column = self.column(field);
-            Problem::new(column, "missing-field", format!("{field} is missing: the column {column:?} is empty"))
+            Problem::new(column, Reason::MissingField, format!("{field} is missing: the column {column:?} is empty"))
         })
     }
 
@@ -105,7 +106,7 @@ impl<'a> Mapping<'a> {
     fn instant(&self, row: &Row, field: &str) -> Result<chrono::DateTime<chrono::Utc>, Problem> {
         let text = self.required(row, field)?;
         time::parse(&text, &self.source.time_format, self.source.time_zone)
-            .map_err(|message| Problem::new(self.column(field), "bad-time", message))
+            .map_err(|message| Problem::new(self.column(field), Reason::BadTime, message))
     }
 
     fn prediction(&self, row: &Row) -> Result<PredictionDraft, Problem> {
@@ -160,7 +161,7 @@ impl<'a> Mapping<'a> {
         if drafts.is_empty() {
             return Err(Problem::new(
                 "value",
-                "missing-field",
+                Reason::MissingField,
                 "the row states nothing: every finding's column is empty",
             ));
         }

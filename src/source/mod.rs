@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::Reason;
+
 /// One row of a file, every value as text.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -133,8 +135,8 @@ pub struct AssertionDraft {
 pub struct Problem {
     /// The column or field at fault.
     pub field: String,
-    /// The reason as one word; there are few of them.
-    pub reason: &'static str,
+    /// The reason.
+    pub reason: Reason,
     /// What is wrong and what to do about it.
     pub message: String,
 }
@@ -142,7 +144,7 @@ pub struct Problem {
 impl Problem {
     /// A problem.
     #[must_use]
-    pub fn new(field: &str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(field: &str, reason: Reason, message: impl Into<String>) -> Self {
         Self { field: field.to_owned(), reason, message: message.into() }
     }
 }

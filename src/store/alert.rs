@@ -304,11 +304,13 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn notice_sent(&self, outbox_id: i64, now: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.begin().await?;
         sqlx::query!("update outbox set sent_at = $2 where outbox_id = $1", outbox_id, now)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .named("notice_sent")?;
-        Ok(())
+        super::status::count(&mut transaction, ("notice", "", "sent"), 1).await?;
+        transaction.commit().await.named("notice_sent")
     }
 
     /// A notice could not be sent: try again later.
@@ -316,16 +318,18 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn notice_failed(&self, outbox_id: i64, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.begin().await?;
         sqlx::query!(
             "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3 where outbox_id = $1",
             outbox_id,
             error,
             next_attempt_at
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .named("notice_failed")?;
-        Ok(())
+        super::status::count(&mut transaction, ("notice", "", "failed"), 1).await?;
+        transaction.commit().await.named("notice_failed")
     }
 }
 

@@ -57,7 +57,23 @@ impl Store {
         Ok(rows.into_iter().map(|row| ((row.output_id, row.slice), row.input_digest)).collect())
     }
 
-    /// Append the estimates of one version and window that changed, and forget as current what is not in `published`.
+    /// What the latest evaluation of a window found.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn find_evaluation(&self, version_id: i32, window_name: &str) -> Result<Option<String>> {
+        sqlx::query_scalar!(
+            "select input_state from evaluation where version_id = $1 and window_name = $2",
+            version_id,
+            window_name
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("find_evaluation")
+    }
+
+    /// Append the estimates of one version and window that changed, forget as current what is not in `published`, and
+    /// note what the evaluation found.
     ///
     /// # Errors
     /// When Postgres fails or the lease is lost.
@@ -66,6 +82,7 @@ impl Store {
         lease: &Lease,
         plan_id: i32,
         (version_id, window_name): (i32, &str),
+        (input_state, evaluated_at): (&str, DateTime<Utc>),
         estimates: &[StoredEstimate],
         published: &[(i32, String)],
     ) -> Result<()> {
@@ -116,6 +133,18 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("insert_estimates")?;
+        sqlx::query!(
+            "insert into evaluation (version_id, window_name, input_state, evaluated_at) values ($1, $2, $3, $4)
+            on conflict (version_id, window_name) do update
+            set input_state = excluded.input_state, evaluated_at = excluded.evaluated_at",
+            version_id,
+            window_name,
+            input_state,
+            evaluated_at
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("note_evaluation")?;
         transaction.commit().await.named("publish_estimates")
     }
 

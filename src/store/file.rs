@@ -1,6 +1,6 @@
 //! The cursor of file sources.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -43,19 +43,35 @@ pub struct KnownFile {
 }
 
 impl Store {
-    /// All contents that a source has met.
+    /// A content by its digest.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_files(&self, source: &str) -> Result<Vec<KnownFile>> {
+    pub async fn find_file(&self, source: &str, digest: &str) -> Result<Option<KnownFile>> {
         sqlx::query_as!(
             KnownFile,
-            "select path, digest, bytes, modified_at, rows_done, state from source_file where source = $1",
+            "select path, digest, bytes, modified_at, rows_done, state from source_file where source = $1 and digest = $2",
+            source,
+            digest
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("find_file")
+    }
+
+    /// Path, size and modification time of every content that a source has finished.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn finished_files(&self, source: &str) -> Result<HashSet<(String, i64, DateTime<Utc>)>> {
+        let rows = sqlx::query!(
+            "select path, bytes, modified_at from source_file where source = $1 and state <> 'reading'",
             source
         )
         .fetch_all(&self.pool)
         .await
-        .named("list_files")
+        .named("finished_files")?;
+        Ok(rows.into_iter().map(|row| (row.path, row.bytes, row.modified_at)).collect())
     }
 
     /// The instant at which each source last made progress.

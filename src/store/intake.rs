@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::file::FileProgress;
 use super::{Named, Result, Store, Transaction};
+use crate::domain::Reason;
 use crate::domain::window::month_of;
 
 /// `record_key.kind` of a prediction.
@@ -61,8 +62,8 @@ pub struct NewRejection {
     pub position: Position,
     /// The column or field at fault.
     pub field: String,
-    /// The reason as one word.
-    pub reason: &'static str,
+    /// The reason.
+    pub reason: Reason,
     /// What is wrong and what to do about it.
     pub message: String,
     /// The record without its identifiers.
@@ -119,10 +120,18 @@ impl Store {
             batch.rejections.push(rejection);
         }
         mark_dirty(&mut transaction, batch_id).await?;
-        let rejected = insert_rejections(&mut transaction, &batch, batch_id, now).await?;
+        let refused = insert_rejections(&mut transaction, &batch, batch_id, now).await?;
         super::file::store_progress(&mut transaction, &batch.progress, now).await?;
-        let committed = Committed { batch_id, accepted, duplicates: known + batch.duplicates, rejected };
+        let (duplicates, rejected) = (known + batch.duplicates, refused.len() as u64);
+        let committed = Committed { batch_id, accepted, duplicates, rejected };
         insert_batch(&mut transaction, &batch.progress, committed, now).await?;
+        let source = &batch.progress.source;
+        for (outcome, count) in [("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)] {
+            super::status::count(&mut transaction, ("record", source, outcome), count).await?;
+        }
+        for reason in &refused {
+            super::status::count(&mut transaction, ("rejection", source, reason), 1).await?;
+        }
         transaction.commit().await.named("commit_batch")?;
         Ok(committed)
     }
@@ -271,7 +280,7 @@ fn conflict_rejection(batch: &Batch, (kind, ord): (i16, i32)) -> NewRejection {
     NewRejection {
         position,
         field: "id".to_owned(),
-        reason: "conflict",
+        reason: Reason::Conflict,
         message: "a record with this identity is known with other content; the first one stands. Send a correction \
                   as a record of its own, with its own id or a later observed_at"
             .to_owned(),
@@ -303,14 +312,14 @@ async fn insert_rejections(
     batch: &Batch,
     batch_id: i64,
     now: DateTime<Utc>,
-) -> Result<u64> {
+) -> Result<Vec<String>> {
     let column = |read: &dyn Fn(&NewRejection) -> String| batch.rejections.iter().map(read).collect::<Vec<_>>();
-    let inserted = sqlx::query!(
+    sqlx::query_scalar!(
         "insert into rejection (source, origin, origin_digest, line, item, field, reason, message, payload, batch_id, rejected_at)
         select $1, $2, $3, line, item, field, reason, message, payload::jsonb, $4, $5
         from unnest($6::bigint[], $7::integer[], $8::text[], $9::text[], $10::text[], $11::text[])
             as t (line, item, field, reason, message, payload)
-        on conflict (source, origin_digest, line, item) do nothing",
+        on conflict (source, origin_digest, line, item) do nothing returning reason",
         batch.progress.source,
         batch.progress.path,
         batch.progress.digest,
@@ -319,14 +328,13 @@ async fn insert_rejections(
         &batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>(),
         &batch.rejections.iter().map(|r| r.position.item).collect::<Vec<_>>(),
         &column(&|r| r.field.clone()),
-        &column(&|r| r.reason.to_owned()),
+        &column(&|r| r.reason.as_str().to_owned()),
         &column(&|r| r.message.clone()),
         &column(&|r| r.payload.to_string())
     )
-    .execute(&mut **transaction)
+    .fetch_all(&mut **transaction)
     .await
-    .named("insert_rejections")?;
-    Ok(inserted.rows_affected())
+    .named("insert_rejections")
 }
 
 async fn insert_batch(

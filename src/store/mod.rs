@@ -15,9 +15,13 @@ pub mod server;
 pub mod status;
 pub mod summary;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::summary::fold::Parts;
 
 /// What goes wrong between us and Postgres, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,7 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    references: Arc<Mutex<HashMap<i32, Arc<Parts>>>>,
 }
 
 impl Store {
@@ -100,13 +105,13 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(Error::Unreachable)?;
-        Ok(Self { pool })
+        Ok(Self::over(pool))
     }
 
     /// A store over an existing pool.
     #[must_use]
     pub fn over(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, references: Arc::default() }
     }
 
     /// Bring the schema up to date, under a lock that lets one process do it.

@@ -1,12 +1,13 @@
 //! References: frozen, then approved by a person.
 
-use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::{Error, Named, Result, Store};
 use crate::domain::{Slice, Window};
-use crate::summary::{Summary, codec};
+use crate::summary::codec;
+use crate::summary::fold::Parts;
 
 /// A reference and its history.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,9 +56,6 @@ pub struct NewReference {
     /// Why.
     pub reason: String,
 }
-
-/// Summaries by output and slice.
-pub type Parts = BTreeMap<(i32, Slice), Summary>;
 
 impl Store {
     /// Store a reference, not yet approved. Audited.
@@ -157,17 +155,27 @@ impl Store {
     /// The reference in force for a version: the one approved last.
     ///
     /// # Errors
-    /// When Postgres fails or a summary cannot be decoded.
-    pub async fn load_reference(&self, version_id: i32) -> Result<Option<(i32, Parts)>> {
-        let reference_id = sqlx::query_scalar!(
+    /// When Postgres fails.
+    pub async fn find_reference(&self, version_id: i32) -> Result<Option<i32>> {
+        sqlx::query_scalar!(
             "select reference_id from reference where version_id = $1 and approved_at is not null
             order by approved_at desc, reference_id desc limit 1",
             version_id
         )
         .fetch_optional(&self.pool)
         .await
-        .named("find_reference")?;
-        let Some(reference_id) = reference_id else { return Ok(None) };
+        .named("find_reference")
+    }
+
+    /// The summaries of a reference. It never changes, so it is kept in memory.
+    ///
+    /// # Errors
+    /// When Postgres fails or a summary cannot be decoded.
+    pub async fn load_reference(&self, reference_id: i32) -> Result<Arc<Parts>> {
+        let remembered = self.references.lock().unwrap_or_else(PoisonError::into_inner).get(&reference_id).cloned();
+        if let Some(parts) = remembered {
+            return Ok(parts);
+        }
         let rows =
             sqlx::query!("select output_id, slice, body from reference_summary where reference_id = $1", reference_id)
                 .fetch_all(&self.pool)
@@ -185,6 +193,8 @@ impl Store {
             let summary = codec::decode(&row.body).map_err(|error| corrupt("body", error.into()))?;
             parts.insert((row.output_id, slice), summary);
         }
-        Ok(Some((reference_id, parts)))
+        let parts = Arc::new(parts);
+        self.references.lock().unwrap_or_else(PoisonError::into_inner).insert(reference_id, parts.clone());
+        Ok(parts)
     }
 }

@@ -2,25 +2,64 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Named, Result, Store};
+use super::{Named, Result, Store, Transaction};
+
+/// A count that only grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// What is counted: record, rejection or notice.
+    pub family: String,
+    /// The source of records and rejections; blank for notices.
+    pub place: String,
+    /// Outcome of a record or notice, reason of a rejection.
+    pub kind: String,
+    /// How many there have been.
+    pub total: i64,
+}
 
 /// Numbers about the store's queues and counters.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// `(source, accepted, duplicates, rejected)` over all batches.
-    pub records: Vec<(String, i64, i64, i64)>,
-    /// `(source, reason, count)` of kept rejections.
-    pub rejections: Vec<(String, String, i64)>,
+    /// Counts that only grow.
+    pub tallies: Vec<Tally>,
     /// `(model, dirty buckets)`.
     pub dirty: Vec<(String, i64)>,
     /// Notices that wait.
     pub outbox_pending: i64,
     /// When the oldest of them was written.
     pub outbox_oldest: Option<DateTime<Utc>>,
-    /// Notices sent.
-    pub outbox_sent: i64,
-    /// Attempts that failed.
-    pub outbox_failures: i64,
+}
+
+impl Status {
+    /// One count; zero before the first.
+    #[must_use]
+    pub fn total(&self, family: &str, place: &str, kind: &str) -> i64 {
+        let found = self.tallies.iter().find(|t| (t.family.as_str(), t.place.as_str(), t.kind.as_str()) == (family, place, kind));
+        found.map_or(0, |tally| tally.total)
+    }
+}
+
+/// Add to a count, in the transaction of what is counted.
+pub(super) async fn count(
+    transaction: &mut Transaction,
+    (family, place, kind): (&str, &str, &str),
+    more: u64,
+) -> Result<()> {
+    if more == 0 {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into tally (family, place, kind, total) values ($1, $2, $3, $4)
+        on conflict (family, place, kind) do update set total = tally.total + excluded.total",
+        family,
+        place,
+        kind,
+        more.cast_signed()
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("count")?;
+    Ok(())
 }
 
 impl Store {
@@ -30,19 +69,10 @@ impl Store {
     /// When Postgres fails.
     pub async fn status(&self) -> Result<Status> {
         let mut transaction = self.snapshot().await?;
-        let records = sqlx::query!(
-            r#"select source, sum(accepted)::bigint as "accepted!", sum(duplicates)::bigint as "duplicates!",
-                sum(rejected)::bigint as "rejected!" from batch group by source order by source"#
-        )
-        .fetch_all(&mut *transaction)
-        .await
-        .named("status_records")?;
-        let rejections = sqlx::query!(
-            r#"select source, reason, count(*) as "count!" from rejection group by source, reason order by source, reason"#
-        )
-        .fetch_all(&mut *transaction)
-        .await
-        .named("status_rejections")?;
+        let tallies = sqlx::query_as!(Tally, "select family, place, kind, total from tally order by family, place, kind")
+            .fetch_all(&mut *transaction)
+            .await
+            .named("status_tallies")?;
         let dirty = sqlx::query!(
             r#"select model.name, count(dirty_bucket.bucket) as "count!" from model
             left join model_version using (model_id) left join dirty_bucket using (version_id)
@@ -52,21 +82,16 @@ impl Store {
         .await
         .named("status_dirty")?;
         let outbox = sqlx::query!(
-            r#"select count(*) filter (where sent_at is null) as "pending!",
-                min(created_at) filter (where sent_at is null) as oldest,
-                count(sent_at) as "sent!", coalesce(sum(attempts), 0)::bigint as "failures!" from outbox"#
+            r#"select count(*) as "pending!", min(created_at) as oldest from outbox where sent_at is null"#
         )
         .fetch_one(&mut *transaction)
         .await
         .named("status_outbox")?;
         Ok(Status {
-            records: records.into_iter().map(|r| (r.source, r.accepted, r.duplicates, r.rejected)).collect(),
-            rejections: rejections.into_iter().map(|r| (r.source, r.reason, r.count)).collect(),
+            tallies,
             dirty: dirty.into_iter().map(|r| (r.name, r.count)).collect(),
             outbox_pending: outbox.pending,
             outbox_oldest: outbox.oldest,
-            outbox_sent: outbox.sent,
-            outbox_failures: outbox.failures,
         })
     }
 

@@ -26,8 +26,6 @@ pub struct StoredSummary {
     pub cell: Cell,
     /// The summary.
     pub summary: Summary,
-    /// Its bytes, for digests.
-    pub bytes: Vec<u8>,
     /// The latest `observed_at` of the assertions about its cases.
     pub known_at: Option<DateTime<Utc>>,
 }
@@ -41,6 +39,19 @@ pub struct WindowSummaries {
     pub batch_id: i64,
     /// Buckets of the window that are waiting to be folded.
     pub dirty: i64,
+}
+
+/// How far the summaries of a window are. A fold leaves its batch number, so an equal state means equal summaries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowState {
+    /// Buckets that are waiting to be folded.
+    pub dirty: i64,
+    /// Summaries.
+    pub summaries: i64,
+    /// The latest batch that any of them includes.
+    pub latest_batch: i64,
+    /// The sum of the batches that they include.
+    pub batches: String,
 }
 
 impl Store {
@@ -106,6 +117,27 @@ impl Store {
         transaction.commit().await.named("replace_summaries")
     }
 
+    /// How far the summaries of one version in one window are, without reading them.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn window_state(&self, version_id: i32, window: Window) -> Result<WindowState> {
+        sqlx::query_as!(
+            WindowState,
+            r#"select (select count(*) from dirty_bucket
+                    where version_id = $1 and bucket >= $2 and bucket < $3) as "dirty!",
+                count(*) as "summaries!", coalesce(max(batch_id), 0) as "latest_batch!",
+                coalesce(sum(batch_id), 0)::text as "batches!"
+            from summary where version_id = $1 and bucket >= $2 and bucket < $3"#,
+            version_id,
+            window.from,
+            window.to
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("window_state")
+    }
+
     /// The summaries of one version in one window, in one snapshot.
     ///
     /// # Errors
@@ -146,7 +178,7 @@ impl Store {
             let slice: Slice = row.slice.parse().map_err(|message: String| corrupt("slice", message.into()))?;
             let summary = codec::decode(&row.body).map_err(|error| corrupt("body", error.into()))?;
             let cell = Cell { output_id: row.output_id, slice, bucket: row.bucket };
-            Ok(StoredSummary { cell, summary, known_at: row.known_at, bytes: row.body })
+            Ok(StoredSummary { cell, summary, known_at: row.known_at })
         });
         Ok(WindowSummaries { summaries: summaries.collect::<Result<_>>()?, batch_id, dirty })
     }

@@ -53,6 +53,19 @@ pub struct Cell {
     pub bucket: DateTime<Utc>,
 }
 
+/// Summaries of a window by output and slice.
+pub type Parts = BTreeMap<(i32, Slice), Summary>;
+
+/// Merge the summaries of buckets into those of the window that the buckets make up.
+#[must_use]
+pub fn over_buckets(summaries: impl IntoIterator<Item = (Cell, Summary)>) -> Parts {
+    let mut buckets: BTreeMap<(i32, Slice), Vec<Summary>> = BTreeMap::new();
+    for (Cell { output_id, slice, .. }, summary) in summaries {
+        buckets.entry((output_id, slice)).or_default().push(summary);
+    }
+    buckets.into_iter().map(|(key, buckets)| (key, Summary::merge_all(buckets))).collect()
+}
+
 /// Fold the predictions of one version. The order of the rows does not matter.
 ///
 /// # Errors

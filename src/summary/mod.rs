@@ -139,6 +139,23 @@ impl Summary {
         }
     }
 
+    /// The sum of many summaries, merged pairwise so that a long window costs little more than a short one.
+    #[must_use]
+    pub fn merge_all(mut summaries: Vec<Self>) -> Self {
+        while summaries.len() > 1 {
+            let mut pairs = summaries.into_iter();
+            let mut halved = Vec::with_capacity(pairs.len().div_ceil(2));
+            while let Some(mut first) = pairs.next() {
+                if let Some(second) = pairs.next() {
+                    first.merge(&second);
+                }
+                halved.push(first);
+            }
+            summaries = halved;
+        }
+        summaries.pop().unwrap_or_default()
+    }
+
     /// Coarsen to the cap of a stored bucket; what coarsening would blur is computed first and kept beside.
     pub fn cap(&mut self, thresholds: &[f64]) {
         if self.spectrum.channels().len() <= CAP {

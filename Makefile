@@ -1,0 +1,47 @@
+# The two commands of a newcomer are `make demo` and `make test`; `make help` lists the rest.
+
+# Statements are checked against .sqlx, so no build needs a database; `make sqlx` writes it anew.
+export SQLX_OFFLINE = true
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+CARGO ?= cargo
+
+.PHONY: help demo test lint format bench sqlx crash-storm dashboards-schema clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+demo: ## watch a simulated department's model decay and be caught; ARGS='--once' ends it instead of serving on
+	@scripts/install.sh cc rust postgres
+	$(CARGO) build --locked
+	target/debug/dosimeter demo $(ARGS)
+
+test: ## all tests, against a real Postgres, Prometheus and SMTP server
+	@scripts/install.sh cc rust postgres prometheus aiosmtpd
+	scripts/with-postgres.sh $(CARGO) test --locked $(ARGS)
+
+lint: ## formatting, clippy, and the committed descriptions of the SQL statements
+	@scripts/install.sh cc rust postgres
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	scripts/sqlx.sh --check
+
+format: ## format the code
+	$(CARGO) fmt
+
+sqlx: ## describe the SQL statements anew after a change of a statement or of migrations/
+	@scripts/install.sh cc rust postgres
+	scripts/sqlx.sh
+
+bench: ## the benchmarks, fully optimised; takes a long build first
+	@scripts/install.sh cc rust postgres
+	scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
+
+crash-storm: ## kill an import at random moments, a hundred times; some minutes
+	@scripts/install.sh cc rust postgres
+	DOSIMETER_CRASHES=100 scripts/with-postgres.sh $(CARGO) test --locked --test it crash -- --nocapture
+
+dashboards-schema: ## type-check the dashboards against Grafana's own types; needs Node and npm
+	scripts/check-dashboards-schema.sh
+
+clean: ## remove everything that was built
+	$(CARGO) clean

@@ -1,0 +1,90 @@
+#!/bin/sh
+# Install what is missing, and say so. usage: scripts/install.sh NAME ...
+#
+#   rust        cargo and rustc, by rustup, for this user
+#   cc          a C compiler, by the package manager
+#   postgres    the Postgres server's programs, by the package manager; not needed if DATABASE_URL is set
+#   prometheus  prometheus and promtool  } for the tests only: on Debian unpacked below target/tools, so that no service is
+#   aiosmtpd    an SMTP server           } installed; by the package manager elsewhere
+set -eu
+cd "$(dirname "$0")/.."
+tools=target/tools
+
+say() { echo "install: $*" >&2; }
+give_up() { say "$*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The system's package manager, as root.
+system_install() {
+    if has apt-get; then
+        run="env DEBIAN_FRONTEND=noninteractive apt-get"
+        if [ "$(id -u)" != 0 ]; then
+            has sudo || give_up "$* is missing, and there is no sudo: as root, run: apt-get install $*"
+            run="sudo $run"
+        fi
+        say "$run install $*"
+        $run update -qq >&2 && $run install -qq --yes --no-install-recommends "$@" >&2
+    else
+        give_up "install $* with your package manager, then try again"
+    fi
+}
+
+brew_install() {
+    has brew || give_up "Homebrew is missing: see https://brew.sh, then try again"
+    say "brew install $*"
+    brew install --quiet "$@" >&2
+}
+
+# Debian packages unpacked into target/tools, without root and without installing anything.
+unpack() {
+    say "unpacking $* below $tools"
+    apt="$PWD/$tools/apt"
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+    options="-o Dir::State::lists=$apt/lists -o Dir::Cache=$apt -o Dir::Cache::archives=$apt/archives -o APT::Sandbox::User= -o Debug::NoLocking=1"
+    # shellcheck disable=SC2086
+    apt-get $options -qq update >&2 && (cd "$apt/archives" && apt-get $options -qq download "$@" >&2)
+    for package in "$apt"/archives/*.deb; do dpkg -x "$package" "$tools"; done
+    rm -rf "$apt"
+}
+
+on_mac() { [ "$(uname)" = Darwin ]; }
+find_initdb() {
+    has initdb && return
+    for path in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
+        /Applications/Postgres.app/Contents/Versions/latest/bin; do
+        [ -x "$path/initdb" ] && return
+    done
+    return 1
+}
+finds_aiosmtpd() { PYTHONPATH="$PWD/$tools/usr/lib/python3/dist-packages" python3 -c 'import aiosmtpd.controller' 2>/dev/null; }
+
+for name in "$@"; do
+    case $name in
+    rust)
+        if ! has cargo && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+            has curl || system_install curl ca-certificates
+            say "rustup, from https://sh.rustup.rs, into $HOME/.cargo"
+            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c clippy -c rustfmt >&2
+        fi ;;
+    cc) has cc || { on_mac && give_up "run: xcode-select --install"; system_install gcc libc6-dev; } ;;
+    postgres)
+        if [ -z "${DATABASE_URL:-}" ] && ! find_initdb; then
+            if on_mac; then brew_install postgresql@17; else system_install postgresql; fi
+        fi ;;
+    prometheus)
+        if ! { has prometheus && has promtool; } && [ ! -x "$tools/usr/bin/promtool" ]; then
+            if on_mac; then brew_install prometheus; elif has apt-get; then unpack prometheus; else system_install prometheus; fi
+        fi ;;
+    aiosmtpd)
+        has python3 || system_install python3
+        if ! finds_aiosmtpd; then
+            if has apt-get; then
+                unpack python3-aiosmtpd python3-atpublic python3-attr
+            else
+                say "pip install --target $tools/usr/lib/python3/dist-packages aiosmtpd"
+                python3 -m pip install --quiet --target "$tools/usr/lib/python3/dist-packages" aiosmtpd >&2
+            fi
+        fi ;;
+    *) give_up "unknown name $name" ;;
+    esac
+done

@@ -1,0 +1,49 @@
+//! The configuration files of the repository, and what `dosimeter check` says about good and bad ones.
+
+use std::path::Path;
+
+use crate::support::binary;
+
+fn config(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
+}
+
+#[test]
+fn every_configuration_of_the_repository_is_valid() {
+    for name in ["minimal.toml", "full.toml", "demo.toml", "compose.toml", "nih.toml"] {
+        let output = binary().args(["check", "--config"]).arg(config(name)).output().expect("the program runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {text}");
+        assert!(text.contains("auroc"), "{name}: it says what would be monitored: {text}");
+    }
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_line_key_and_remedy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[[model]]\nname = \"a\"\noutput = [{ name = \"x\" }]\nwindow = [\"7d\"]\nthresholds = [1.5]\n\n\
+                [[source]]\nname = \"p\"\npaths = [\"p\"]\ntime_zone = \"Mars/Olympus\"\ncolumns = { case = \"c\", occurred_at = \"t\", version = \"v\" }\n";
+    let path = folder.path().join("wrong.toml");
+    std::fs::write(&path, text).expect("a file");
+    let output = binary().args(["check", "--config"]).arg(&path).output().expect("the program runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for (line, key) in [("4", "window"), ("5", "thresholds"), ("10", "time_zone")] {
+        let found = told.lines().any(|told| told.contains(&format!("line {line}")) && told.contains(key));
+        assert!(found, "line {line}, {key}: {told}");
+    }
+    assert!(told.contains("windows"), "the remedy names the key that was meant: {told}");
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = std::fs::read_to_string(config("full.toml")).expect("a file").replace("change me", "hunter2-smtp");
+    std::fs::write(folder.path().join("full.toml"), text.replace("dosimeter@localhost/", "dosimeter:hunter2-db@localhost/"))
+        .expect("a file");
+    let output = binary().args(["--log", "trace", "check", "--config"]).arg(folder.path().join("full.toml")).output();
+    let output = output.expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains("hunter2"), "{text}");
+}

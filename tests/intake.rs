@@ -1,0 +1,229 @@
+//! However the same records arrive, the same is known afterwards: twice, in another order, in pieces, in another format.
+
+use std::fmt::Write as _;
+
+use dosimeter::store::rows::Knowledge;
+
+use crate::support::{Installation, SMALL, said, value, window};
+
+/// The files of a simulated department, small: `(name, header, rows)`.
+pub fn department(cases: u64) -> (tempfile::TempDir, Vec<(String, String, Vec<String>)>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    dosimeter::demo::simulate(folder.path(), &dosimeter::demo::Simulation { cases, ..Default::default() }, &|_| {})
+        .expect("files can be written");
+    let mut files = Vec::new();
+    for kind in ["predictions", "truth"] {
+        let mut entries: Vec<_> = std::fs::read_dir(folder.path().join(kind)).expect("a folder").flatten().collect();
+        entries.sort_by_key(std::fs::DirEntry::path);
+        for entry in entries {
+            let text = std::fs::read_to_string(entry.path()).expect("a file");
+            let mut lines = text.lines().map(str::to_owned);
+            let header = lines.next().expect("a header");
+            files.push((format!("{kind}/{}", entry.file_name().to_string_lossy()), header, lines.collect()));
+        }
+    }
+    (folder, files)
+}
+
+/// The demo's plan on the files of `simulate`.
+pub fn department_plan() -> String {
+    dosimeter::demo::PLAN.replace("inbox/", "")
+}
+
+/// Everything that is known about a department, as text.
+async fn everything(installation: &Installation) -> String {
+    let mut all = String::new();
+    for output in ["effusion", "pneumothorax", "nodule"] {
+        for slice in ["all", "site=south", "age=>=65", "site=north & vendor=A"] {
+            let asked = installation.ask(output, slice, window("2025-01-06", "2025-01-20"), Knowledge::default()).await;
+            let _ = writeln!(all, "{output} {slice} {}", said(&asked));
+        }
+    }
+    all
+}
+
+fn text(header: &str, rows: &[String]) -> String {
+    let mut text = format!("{header}\n");
+    rows.iter().for_each(|row| {
+        let _ = writeln!(text, "{row}");
+    });
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_pieces_and_repetition_change_no_bit() {
+    let (_folder, files) = department(1500);
+    let plan = department_plan();
+
+    let plain = Installation::new(&plan, "2025-06-01").await;
+    for (name, header, rows) in &files {
+        plain.write(name, text(header, rows));
+    }
+    plain.pass().await;
+    let expected = everything(&plain).await;
+    assert!(expected.contains("auroc"));
+
+    // All truth first, files backwards, rows backwards, in pieces of forty, a pass after every few files; then all again.
+    let shuffled = Installation::new(&plan, "2025-06-01").await;
+    for (index, (name, header, rows)) in files.iter().rev().enumerate() {
+        let mut rows = rows.clone();
+        rows.reverse();
+        for (piece, rows) in rows.chunks(40).enumerate() {
+            shuffled.write(&name.replace(".csv", &format!("-{piece}.csv")), text(header, rows));
+        }
+        if index % 5 == 0 {
+            shuffled.pass().await;
+        }
+    }
+    shuffled.pass().await;
+    for (name, header, rows) in &files {
+        shuffled.write(&name.replace('/', "/again-"), text(header, rows));
+    }
+    shuffled.pass().await;
+
+    assert_eq!(everything(&shuffled).await, expected);
+    for table in ["prediction", "assertion", "record_key", "rejection"] {
+        assert_eq!(shuffled.count(table).await, plain.count(table).await, "{table}");
+    }
+    assert_eq!(plain.count("rejection").await, 0);
+    assert_eq!(plain.count("prediction").await, 1500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_format_says_the_same() {
+    let header = "study,at,effusion,nodule,site,sex";
+    let rows = ["a,2025-02-01T08:00:00Z,0.25,0.5,north,F", "b,2025-02-01T09:00:00Z,1e-3,,south,M", "c,2025-02-01T10:00:00Z,0.1,0.75,,"];
+    let csv = format!("{header}\n{}\n", rows.join("\n"));
+    let ndjson: String = rows
+        .iter()
+        .map(|row| {
+            let fields: Vec<&str> = row.split(',').collect();
+            let number = |text: &str| text.parse::<f64>().map_or(serde_json::Value::Null, Into::into);
+            let value = serde_json::json!({ "study": fields[0], "at": fields[1], "effusion": number(fields[2]),
+                "nodule": number(fields[3]), "site": fields[4], "sex": fields[5] });
+            format!("{value}\n")
+        })
+        .collect();
+    let gz = |content: &str| {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut writer, content.as_bytes()).expect("memory does not fail");
+        writer.finish().expect("memory does not fail")
+    };
+    let zst = |content: &str| zstd::encode_all(content.as_bytes(), 1).expect("memory does not fail");
+    let files: Vec<(&str, Vec<u8>)> = vec![
+        ("a.csv", csv.clone().into_bytes()),
+        ("a.tsv", csv.replace(',', "\t").into_bytes()),
+        ("a.ndjson", ndjson.clone().into_bytes()),
+        ("a.csv.gz", gz(&csv)),
+        ("a.csv.zst", zst(&csv)),
+        ("a.ndjson.gz", gz(&ndjson)),
+        ("a.jsonl.zst", zst(&ndjson)),
+        ("a.parquet", parquet(&rows)),
+    ];
+    let mut said_first = None;
+    for (name, content) in files {
+        let installation = Installation::new(SMALL, "2025-03-01").await;
+        installation.write(&format!("predictions/{name}"), content);
+        installation.pass().await;
+        assert_eq!(installation.rejections().await, [], "{name}");
+        let asked = installation.ask("effusion", "all", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
+        assert_eq!(value(&asked, "predictions"), 3.0, "{name}");
+        assert_eq!(*said_first.get_or_insert_with(|| said(&asked)), said(&asked), "{name}");
+    }
+}
+
+/// The rows as Parquet, with real types.
+fn parquet(rows: &[&str]) -> Vec<u8> {
+    use polars::prelude::*;
+    let fields: Vec<Vec<&str>> = rows.iter().map(|row| row.split(',').collect()).collect();
+    let texts = |index: usize| fields.iter().map(|row| Some(row[index]).filter(|text| !text.is_empty())).collect::<Vec<_>>();
+    let numbers = |index: usize| fields.iter().map(|row| row[index].parse::<f64>().ok()).collect::<Vec<_>>();
+    let instants: Vec<i64> = fields.iter().map(|row| crate::support::at(row[1]).timestamp_micros()).collect();
+    let at = Series::new("at".into(), instants).cast(&DataType::Datetime(TimeUnit::Microseconds, None)).expect("instants");
+    let columns = vec![
+        Column::new("study".into(), texts(0)),
+        at.into_column(),
+        Column::new("effusion".into(), numbers(2)),
+        Column::new("nodule".into(), numbers(3)),
+        Column::new("site".into(), texts(4)),
+        Column::new("sex".into(), texts(5)),
+    ];
+    let mut frame = DataFrame::new(rows.len(), columns).expect("a frame");
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut frame).expect("memory does not fail");
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wide_and_long_say_the_same() {
+    let long = SMALL
+        .replace("[[source]]\nname = \"predictions\"", "[[source]]\nlayout = \"long\"\nname = \"predictions\"")
+        .replace("columns = { case = \"study\", occurred_at = \"at\" }", "columns = { case = \"study\", occurred_at = \"at\", output = \"output\", score = \"p\" }");
+    let wide = Installation::new(SMALL, "2025-03-01").await;
+    wide.write("predictions/a.csv", "study,at,effusion,nodule,site,sex\na,2025-02-01,0.25,0.5,north,F\nb,2025-02-01,0.75,,south,M\n");
+    let tall = Installation::new(&long, "2025-03-01").await;
+    tall.write(
+        "predictions/a.csv",
+        "study,at,output,p,site,sex\na,2025-02-01,nodule,0.5,north,F\nb,2025-02-01,effusion,0.75,south,M\na,2025-02-01,effusion,0.25,north,F\n",
+    );
+    for installation in [&wide, &tall] {
+        installation.write("truth/a.csv", "study,finding,value,at\na,effusion,1,2025-02-03\nb,effusion,0,2025-02-03\n");
+        installation.pass().await;
+        assert_eq!(installation.rejections().await, []);
+    }
+    for output in ["effusion", "nodule"] {
+        let asked = window("2025-02-01", "2025-02-02");
+        let (wide, tall) = (
+            wide.ask(output, "all", asked, Knowledge::default()).await,
+            tall.ask(output, "all", asked, Knowledge::default()).await,
+        );
+        assert_eq!(said(&wide), said(&tall));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_under_an_old_name_is_read_and_an_unchanged_one_is_not() {
+    let installation = Installation::new(SMALL, "2025-03-01").await;
+    let header = "study,at,effusion,nodule,site,sex";
+    installation.write("predictions/today.csv", format!("{header}\na,2025-02-01,0.25,0.5,north,F\n"));
+    installation.pass().await;
+    installation.pass().await;
+    assert_eq!(installation.count("batch").await, 1, "an unchanged file makes no batch");
+    installation.write("predictions/today.csv", format!("{header}\na,2025-02-01,0.25,0.5,north,F\nb,2025-02-01,0.5,0.5,north,F\n"));
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (2, 0));
+    // Content that is known under another name is not read again.
+    let known = std::fs::read(installation.path("predictions/today.csv")).expect("a file");
+    installation.write("predictions/copy.csv", known);
+    installation.pass().await;
+    assert_eq!(installation.count("batch").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_still_being_written_is_left_alone() {
+    let patient = SMALL.replacen("settle = \"0s\"", "settle = \"1h\"", 1);
+    let installation = Installation::new(&patient, "2025-03-01").await;
+    installation.write("predictions/growing.csv", "study,at,effusion\na,2025-02-01,0.25\nb,2025-0");
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (0, 0));
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_740_000_000);
+    installation.write("predictions/growing.csv", "study,at,effusion\na,2025-02-01,0.25\nb,2025-02-01,0.5\n");
+    let file = std::fs::File::options().write(true).open(installation.path("predictions/growing.csv")).expect("a file");
+    file.set_modified(old).expect("its time can be set");
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_identity_with_other_content_is_a_kept_rejection() {
+    let installation = Installation::new(SMALL, "2025-03-01").await;
+    let row = |score: &str| format!("study,at,effusion,nodule,site,sex\na,2025-02-01T10:00:00Z,{score},0.5,north,F\n");
+    for (name, score) in [("1", "0.25"), ("2", "0.250"), ("3", "0.75"), ("4", "0.75")] {
+        installation.write(&format!("predictions/{name}.csv"), row(score));
+        installation.pass().await;
+    }
+    let reasons: Vec<String> = installation.rejections().await.into_iter().map(|(_, _, reason)| reason).collect();
+    assert_eq!(reasons, ["conflict"], "equal numbers are equal content; the same file twice is one rejection");
+    let asked = installation.ask("effusion", "all", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
+    assert_eq!(value(&asked, "mean_score"), 0.25, "the first one stands");
+}

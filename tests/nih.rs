@@ -1,0 +1,98 @@
+//! Real data: a CheXNet on the NIH ChestX-ray14 test images, against scikit-learn and R.
+//!
+//! The files are not part of the repository: `DOSIMETER_SHARED_DATA` says where they are, `../shared/data` otherwise.
+
+use std::path::PathBuf;
+
+use dosimeter::runtime::Outcome;
+use dosimeter::store::rows::Knowledge;
+use serde_json::Value;
+
+use crate::support::{Installation, at, metric, value, window};
+
+/// The configuration that a user would write for these files.
+const CONFIG: &str = include_str!("../config/nih.toml");
+
+fn data() -> Option<PathBuf> {
+    let given = std::env::var_os("DOSIMETER_SHARED_DATA").map(PathBuf::from);
+    let folder = given.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
+    let found = folder.join("nih/expected.json").is_file();
+    if !found {
+        println!("skipped: no data ({} has no nih/expected.json; set DOSIMETER_SHARED_DATA)", folder.display());
+    }
+    found.then_some(folder)
+}
+
+fn read(path: PathBuf) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_number_agrees_with_scikit_learn_and_r() {
+    let Some(data) = data() else { return };
+    let installation = Installation::new(CONFIG, "2025-09-01").await;
+    for name in ["predictions.csv.gz", "truth.csv.gz"] {
+        let content = std::fs::read(data.join("nih").join(name)).expect("a file");
+        installation.write(&format!("nih/{name}"), content);
+    }
+    let context = installation.context();
+    for job in [dosimeter::job::Job::Ingest, dosimeter::job::Job::Fold] {
+        assert_eq!(job.run(&context).await, Outcome::Done);
+    }
+    assert_eq!(installation.rejections().await, []);
+    assert_eq!(installation.count("prediction").await, 22_433);
+
+    let expected = read(data.join("nih/expected.json"));
+    let cases = expected["cases"].as_array().expect("cases");
+    assert_eq!(cases.len(), 385);
+    let mut wrong = Vec::new();
+    for case in cases {
+        wrong.extend(disagreements(&installation, case).await);
+    }
+    assert!(wrong.is_empty(), "{} numbers disagree:\n{}", wrong.len(), wrong.join("\n"));
+
+    let golden = read(data.join("golden/r_reference.json"));
+    for output in &context.plan.models[0].outputs {
+        let asked = installation.ask(&output.name, "all", window("2025-01-01", "2025-07-01"), Knowledge::default()).await;
+        let theirs = &golden[format!("NIH_{}_calib_R_glm", output.name)];
+        for (key, name) in [("citl", "calibration_intercept"), ("slope", "calibration_slope")] {
+            let (ours, theirs) = (value(&asked, name), theirs[key].as_f64().expect("a number"));
+            assert!((ours - theirs).abs() <= 1e-7, "{} {name}: {ours}, R says {theirs}", output.name);
+        }
+    }
+}
+
+/// What one case of the file says that we do not.
+async fn disagreements(installation: &Installation, case: &Value) -> Vec<String> {
+    let text = |key: &str| case[key].as_str().expect("a text").to_owned();
+    let day = |index: usize| case["window"][index].as_str().expect("a day").to_owned();
+    let knowledge = Knowledge { known_at: Some(at(&text("known_at"))), recorded: None };
+    let asked = installation.ask(&text("finding"), &text("slice"), window(&day(0), &day(1)), knowledge).await;
+    let estimate = |name: &str| metric(&asked, name).estimate.as_ref();
+    let one = |name: &str| estimate(name).map(|estimate| estimate.value);
+    #[allow(clippy::cast_precision_loss, reason = "counts are small")]
+    let pairs = [
+        ("n", estimate("brier").map(|estimate| estimate.n as f64)),
+        ("n_pos", one("positives")),
+        ("auroc", one("auroc")),
+        ("auroc_delong_se", estimate("auroc").and_then(|estimate| estimate.standard_error)),
+        ("average_precision", one("average_precision")),
+        ("brier", one("brier")),
+        ("log_loss", one("log_loss")),
+        ("tp", one("true_positives@0.1")),
+        ("fp", one("false_positives@0.1")),
+        ("fn", one("false_negatives@0.1")),
+        ("tn", one("true_negatives@0.1")),
+        ("sensitivity", one("sensitivity@0.1")),
+        ("specificity", one("specificity@0.1")),
+        ("ece_10_equal_width", one("ece")),
+        ("observed_over_expected", one("observed_expected")),
+    ];
+    let place = format!("{} {} {}..{} known at {}", asked.output, asked.slice, day(0), day(1), text("known_at"));
+    let differs = |key: &str, ours: Option<f64>| match (case[key].as_f64(), ours) {
+        (None, None) => None,
+        (Some(theirs), Some(ours)) if (theirs - ours).abs() <= 1e-9 => None,
+        (theirs, ours) => Some(format!("{place}: {key} is {ours:?}, expected {theirs:?}")),
+    };
+    pairs.into_iter().filter_map(|(key, ours)| differs(key, ours)).collect()
+}
