@@ -15,18 +15,38 @@ fn predictions() -> Vec<(String, &'static str)> {
     let good = "2025-02-01T10:00:00Z";
     let mut rows: Vec<(String, &'static str)> = Vec::new();
     let times = [
-        "yesterday", "2025-02-30T10:00:00Z", "2025-13-01T00:00:00Z", "2025-02-01T25:00:00Z", "2025-02-01T10:61:00Z", "10:00",
-        "01.02.2025", "2025/02/01 10:00", "20250201", "-", "null", "NaN", "0x10", "2025-02-01T10:00:00+99:00", "1e400",
-        "2025-02-01T10:00:00Z extra", "１２", "2025-W05-6",
+        "yesterday",
+        "2025-02-30T10:00:00Z",
+        "2025-13-01T00:00:00Z",
+        "2025-02-01T25:00:00Z",
+        "2025-02-01T10:61:00Z",
+        "10:00",
+        "01.02.2025",
+        "2025/02/01 10:00",
+        "20250201",
+        "-",
+        "null",
+        "NaN",
+        "0x10",
+        "2025-02-01T10:00:00+99:00",
+        "1e400",
+        "2025-02-01T10:00:00Z extra",
+        "１２",
+        "2025-W05-6",
     ];
     rows.extend(times.map(|time| (row("t", time, "0.5", "0.5"), "bad-time")));
-    let ranges = ["1999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2025-03-03T00:00:00Z", "9999-12-31T23:59:59Z", "1970-01-01"];
+    let ranges =
+        ["1999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2025-03-03T00:00:00Z", "9999-12-31T23:59:59Z", "1970-01-01"];
     rows.extend(ranges.map(|time| (row("r", time, "0.5", "0.5"), "time-range")));
     let scores = [
-        "high", "0,5x", "0.5.5", "--1", "1/2", "50%", "0x1p-1", "true", "none", "½", "0.5f", "1 2", "#REF!", "()", "0..5", "e5",
+        "high", "0,5x", "0.5.5", "--1", "1/2", "50%", "0x1p-1", "true", "none", "½", "0.5f", "1 2", "#REF!", "()",
+        "0..5", "e5",
     ];
-    rows.extend(scores.iter().filter(|score| !score.contains(',')).map(|score| (row("s", good, score, "0.5"), "bad-score")));
-    let beyond = ["1.0000001", "-0.0000001", "2", "-1", "NaN", "nan", "inf", "-inf", "Infinity", "1e10", "100", "1e308"];
+    rows.extend(
+        scores.iter().filter(|score| !score.contains(',')).map(|score| (row("s", good, score, "0.5"), "bad-score")),
+    );
+    let beyond =
+        ["1.0000001", "-0.0000001", "2", "-1", "NaN", "nan", "inf", "-inf", "Infinity", "1e10", "100", "1e308"];
     rows.extend(beyond.map(|score| (row("b", good, "0.5", score), "score-range")));
     rows.push((row("", good, "0.5", "0.5"), "missing-field"));
     rows.push((row("   ", good, "0.5", "0.5"), "missing-field"));
@@ -55,12 +75,16 @@ fn predictions() -> Vec<(String, &'static str)> {
 
 /// The same for a truth file.
 fn assertions() -> Vec<(String, &'static str)> {
-    let row = |study: &str, finding: &str, value: &str, status: &str, at: &str| format!("{study},{finding},{value},dr,{status},{at}");
+    let row = |study: &str, finding: &str, value: &str, status: &str, at: &str| {
+        format!("{study},{finding},{value},dr,{status},{at}")
+    };
     let good = "2025-02-02T10:00:00Z";
     let mut rows: Vec<(String, &'static str)> = Vec::new();
     let values = ["maybe", "2", "-2", "0.5", "yes!", "NaN", "1,", "++", "10", "１"];
-    rows.extend(values.iter().filter(|v| !v.contains(',')).map(|v| (row("v", "effusion", v, "final", good), "bad-value")));
-    let statuses = ["done", "FINAL!", "draft", "ok", "0", "signed?"];
+    rows.extend(
+        values.iter().filter(|v| !v.contains(',')).map(|v| (row("v", "effusion", v, "final", good), "bad-value")),
+    );
+    let statuses = ["done", "FINAL!", "drafted", "ok", "0", "signed?"];
     rows.extend(statuses.map(|status| (row("s", "effusion", "1", status, good), "bad-status")));
     for finding in ["fracture", "effusions", "*", "all", "0", "effusion;nodule"] {
         rows.push((row("f", finding, "1", "final", good), "unknown-output"));
@@ -138,10 +162,15 @@ async fn broken_files_are_rejections_and_the_others_are_read() {
             reasons.entry(name).or_insert_with(Vec::new).push(reason);
             reasons
         });
-    for name in ["empty.csv", "twice.csv", "columns.csv", "utf16.csv", "not.gz.csv.gz", "not.parquet", "not.zst.csv.zst"] {
+    for name in
+        ["empty.csv", "twice.csv", "columns.csv", "utf16.csv", "not.gz.csv.gz", "not.parquet", "not.zst.csv.zst"]
+    {
         assert_eq!(reasons.get(name), Some(&vec!["unreadable-file".to_owned()]), "{name}: {reasons:?}");
     }
-    assert_eq!(reasons["lines.ndjson"], ["malformed-row", "malformed-row", "malformed-row", "malformed-row", "bad-score"]);
+    assert_eq!(
+        reasons["lines.ndjson"],
+        ["malformed-row", "malformed-row", "malformed-row", "malformed-row", "no-scores"]
+    );
     assert!(!reasons.contains_key("header-only.csv"));
     assert_eq!(installation.count("prediction").await, 2, "the good rows are in: {reasons:?}");
 }

@@ -39,8 +39,11 @@ fn every_mistake_is_told_at_once_with_line_key_and_remedy() {
 fn a_secret_is_never_shown() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = std::fs::read_to_string(config("full.toml")).expect("a file").replace("change me", "hunter2-smtp");
-    std::fs::write(folder.path().join("full.toml"), text.replace("dosimeter@localhost/", "dosimeter:hunter2-db@localhost/"))
-        .expect("a file");
+    std::fs::write(
+        folder.path().join("full.toml"),
+        text.replace("dosimeter@localhost/", "dosimeter:hunter2-db@localhost/"),
+    )
+    .expect("a file");
     let output = binary().args(["--log", "trace", "check", "--config"]).arg(folder.path().join("full.toml")).output();
     let output = output.expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -25,7 +25,10 @@ async fn truth_waits_for_its_prediction_and_late_truth_reopens_its_bucket() {
     assert!(metric(&first, "auroc").reason.as_deref().is_some_and(|reason| reason.contains("negative")));
 
     installation.hand.turn_to(at("2025-02-10"));
-    installation.write("truth/2.csv", "study,finding,value,at\nb,effusion,0,2025-02-09T12:00:00Z\nd,effusion,0,2025-02-09T13:00:00Z\n");
+    installation.write(
+        "truth/2.csv",
+        "study,finding,value,at\nb,effusion,0,2025-02-09T12:00:00Z\nd,effusion,0,2025-02-09T13:00:00Z\n",
+    );
     installation.pass().await;
     let second = installation.ask("effusion", "all", days, Knowledge::default()).await;
     assert_eq!(value(&second, "labelled"), 3.0);
@@ -56,7 +59,8 @@ async fn corrections_flip_a_label_and_back_and_a_retraction_takes_it_away() {
         ("2025-02-06", "1", "corrected"),
         ("2025-02-08", "1", "entered-in-error"),
     ];
-    let rows: String = statements.iter().rev().map(|(day, value, status)| format!("a,effusion,{value},{status},{day}\n")).collect();
+    let rows: String =
+        statements.iter().rev().map(|(day, value, status)| format!("a,effusion,{value},{status},{day}\n")).collect();
     installation.write("truth/1.csv", format!("study,finding,value,status,at\n{rows}"));
     installation.pass().await;
     let day = window("2025-02-01", "2025-02-02");
@@ -110,7 +114,8 @@ async fn a_silent_model_has_a_window_without_predictions_and_no_stale_slices() {
     installation.pass().await;
     let text = series(&installation);
     assert!(!text.contains("slice=\"site=north\",window=\"7d\""), "the series of an empty slice are gone");
-    let silent = "dosimeter_predictions{model=\"chest-xray\",version=\"1\",output=\"effusion\",slice=\"all\",window=\"7d\"} 0";
+    let silent =
+        "dosimeter_predictions{model=\"chest-xray\",version=\"1\",output=\"effusion\",slice=\"all\",window=\"7d\"} 0";
     assert!(text.contains(silent), "a silent model shows that it is silent");
 }
 
@@ -129,6 +134,7 @@ async fn a_new_slice_and_a_new_output_are_filled_in_from_rows() {
     let text = installation.context().exporter.render().expect("text");
     assert!(text.contains("threshold=\"0.25\""));
     assert!(!text.contains("site=north & sex=F"));
-    let asked = installation.ask("effusion", "site=south", window("2025-02-01", "2025-02-03"), Knowledge::default()).await;
+    let asked =
+        installation.ask("effusion", "site=south", window("2025-02-01", "2025-02-03"), Knowledge::default()).await;
     assert_eq!(asked.read_from, "summaries");
 }

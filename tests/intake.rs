@@ -92,7 +92,11 @@ async fn order_pieces_and_repetition_change_no_bit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_format_says_the_same() {
     let header = "study,at,effusion,nodule,site,sex";
-    let rows = ["a,2025-02-01T08:00:00Z,0.25,0.5,north,F", "b,2025-02-01T09:00:00Z,1e-3,,south,M", "c,2025-02-01T10:00:00Z,0.1,0.75,,"];
+    let rows = [
+        "a,2025-02-01T08:00:00Z,0.25,0.5,north,F",
+        "b,2025-02-01T09:00:00Z,1e-3,,south,M",
+        "c,2025-02-01T10:00:00Z,0.1,0.75,,",
+    ];
     let csv = format!("{header}\n{}\n", rows.join("\n"));
     let ndjson: String = rows
         .iter()
@@ -136,10 +140,12 @@ async fn every_format_says_the_same() {
 fn parquet(rows: &[&str]) -> Vec<u8> {
     use polars::prelude::*;
     let fields: Vec<Vec<&str>> = rows.iter().map(|row| row.split(',').collect()).collect();
-    let texts = |index: usize| fields.iter().map(|row| Some(row[index]).filter(|text| !text.is_empty())).collect::<Vec<_>>();
+    let texts =
+        |index: usize| fields.iter().map(|row| Some(row[index]).filter(|text| !text.is_empty())).collect::<Vec<_>>();
     let numbers = |index: usize| fields.iter().map(|row| row[index].parse::<f64>().ok()).collect::<Vec<_>>();
     let instants: Vec<i64> = fields.iter().map(|row| crate::support::at(row[1]).timestamp_micros()).collect();
-    let at = Series::new("at".into(), instants).cast(&DataType::Datetime(TimeUnit::Microseconds, None)).expect("instants");
+    let at =
+        Series::new("at".into(), instants).cast(&DataType::Datetime(TimeUnit::Microseconds, None)).expect("instants");
     let columns = vec![
         Column::new("study".into(), texts(0)),
         at.into_column(),
@@ -158,9 +164,15 @@ fn parquet(rows: &[&str]) -> Vec<u8> {
 async fn wide_and_long_say_the_same() {
     let long = SMALL
         .replace("[[source]]\nname = \"predictions\"", "[[source]]\nlayout = \"long\"\nname = \"predictions\"")
-        .replace("columns = { case = \"study\", occurred_at = \"at\" }", "columns = { case = \"study\", occurred_at = \"at\", output = \"output\", score = \"p\" }");
+        .replace(
+            "columns = { case = \"study\", occurred_at = \"at\" }",
+            "columns = { case = \"study\", occurred_at = \"at\", output = \"output\", score = \"p\" }",
+        );
     let wide = Installation::new(SMALL, "2025-03-01").await;
-    wide.write("predictions/a.csv", "study,at,effusion,nodule,site,sex\na,2025-02-01,0.25,0.5,north,F\nb,2025-02-01,0.75,,south,M\n");
+    wide.write(
+        "predictions/a.csv",
+        "study,at,effusion,nodule,site,sex\na,2025-02-01,0.25,0.5,north,F\nb,2025-02-01,0.75,,south,M\n",
+    );
     let tall = Installation::new(&long, "2025-03-01").await;
     tall.write(
         "predictions/a.csv",
@@ -189,7 +201,10 @@ async fn a_changed_file_under_an_old_name_is_read_and_an_unchanged_one_is_not() 
     installation.pass().await;
     installation.pass().await;
     assert_eq!(installation.count("batch").await, 1, "an unchanged file makes no batch");
-    installation.write("predictions/today.csv", format!("{header}\na,2025-02-01,0.25,0.5,north,F\nb,2025-02-01,0.5,0.5,north,F\n"));
+    installation.write(
+        "predictions/today.csv",
+        format!("{header}\na,2025-02-01,0.25,0.5,north,F\nb,2025-02-01,0.5,0.5,north,F\n"),
+    );
     installation.pass().await;
     assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (2, 0));
     // Content that is known under another name is not read again.

@@ -16,9 +16,6 @@ use dosimeter::store::rows::Knowledge;
 
 /// A model with two outputs, predictions wide and truth long.
 pub const SMALL: &str = r#"
-[model.truth]
-policy = "latest-final"
-
 [[model]]
 name = "chest-xray"
 thresholds = [0.5]
@@ -27,6 +24,9 @@ output = [{ name = "effusion" }, { name = "nodule" }]
 dimension = [{ name = "site" }, { name = "sex" }]
 crossings = ["site & sex"]
 windows = ["7d", "30d"]
+
+[model.truth]
+policy = "latest-final"
 
 [[source]]
 name = "predictions"

@@ -37,6 +37,9 @@ pub struct Replacement {
 /// The demo's replacement.
 pub const REPLACEMENT: Replacement = Replacement { day: 80, site: "south", finding: "effusion", vendor: "B" };
 
+/// Cases on an ordinary working day of the demo.
+pub const CASES_PER_DAY: u32 = 120;
+
 /// The department.
 #[derive(Clone, Copy, Debug)]
 pub struct Department {

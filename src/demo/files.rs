@@ -5,9 +5,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::department::{Department, PREDICTIONS_HEADER, REPLACEMENT, STATEMENTS_HEADER, Statement, Study};
+use super::department::{
+    CASES_PER_DAY, Department, PREDICTIONS_HEADER, REPLACEMENT, STATEMENTS_HEADER, Statement, Study,
+};
 
 /// What `dosimeter simulate` is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,7 @@ pub struct Written {
 /// When a file cannot be written.
 pub fn simulate(dir: &Path, simulation: &Simulation, progress: &dyn Fn(u64)) -> anyhow::Result<Written> {
     let Simulation { cases, seed, start, end } = *simulation;
-    let department = Department { seed, start, cases_per_day: 240, replacement: REPLACEMENT };
+    let department = Department { seed, start, cases_per_day: CASES_PER_DAY, replacement: REPLACEMENT };
     let mut waiting = Vec::new();
     let mut written = Written::default();
     while written.cases < cases && department.midnight(written.days) < end {

@@ -22,7 +22,7 @@ use crate::domain::window::show_instant;
 use crate::reference::{Maker, freeze};
 use crate::runtime::supervisor::Supervisor;
 use crate::store::alert::AlertRow;
-use department::{Department, REPLACEMENT, Statement};
+use department::{CASES_PER_DAY, Department, REPLACEMENT, Statement};
 pub use files::{Simulation, Written, simulate};
 use files::{write_predictions, write_statements};
 
@@ -148,7 +148,8 @@ struct Days<'a> {
 impl Days<'_> {
     async fn all(mut self) -> anyhow::Result<()> {
         let began = Instant::now();
-        let department = Department { seed: self.seed, start: start(), cases_per_day: 240, replacement: REPLACEMENT };
+        let department =
+            Department { seed: self.seed, start: start(), cases_per_day: CASES_PER_DAY, replacement: REPLACEMENT };
         let inbox = self.dir.join("inbox");
         let bar = progress_bar(u64::from(DAYS), "day {pos} of {len} {wide_bar} {msg}");
         let mut waiting: Vec<Statement> = Vec::new();

@@ -81,7 +81,11 @@ impl Door {
             scores.push((output_id, score(column, text)?));
         }
         if scores.is_empty() {
-            return Err(Problem::new("score", Reason::NoScores, "the prediction has no score for any output of the model"));
+            return Err(Problem::new(
+                "score",
+                Reason::NoScores,
+                "the prediction has no score for any output of the model",
+            ));
         }
         scores.sort_unstable_by_key(|(output_id, _)| *output_id);
         let attributes = attributes(draft.attributes)?;

@@ -3,9 +3,11 @@
 //! What has not changed is not published again: the digest of everything that goes into an estimate is compared with that
 //! of the latest one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{Context, Error, Result};
@@ -74,43 +76,37 @@ impl Evaluation<'_> {
         };
         let latest = store.latest_digests(version_id, &name).await?;
         let known_at = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
-        let batch_id = stored.batch_id;
-        let mut merged = Merged::new(stored, window);
-        // A silent version says so: the slice of everything is always there.
-        for output_id in self.numbers.outputs.values() {
-            merged.parts.entry((*output_id, Slice::all())).or_default();
-        }
-        let mut changed = Vec::new();
-        let mut published = Vec::new();
-        for output in &self.model.outputs {
-            let Some(output_id) = self.numbers.outputs.get(&output.name).copied() else { continue };
-            for slice in merged.slices_of(output_id) {
-                let digest = self.digest(output, &merged, (output_id, slice));
-                published.push((output_id, slice.to_string()));
-                if latest.get(&(output_id, slice.to_string())) == Some(&digest) {
-                    continue;
-                }
-                let Some(metrics) = answer(self.model, output, output_id, slice, &merged.parts, reference.as_deref()) else {
-                    continue;
-                };
-                changed.push(StoredEstimate {
-                    estimate_id: 0,
-                    version_id,
-                    output_id,
-                    slice: slice.clone(),
-                    window_name: name.clone(),
-                    window,
-                    // Truth dated ahead of the clock is in the summaries: what was known reaches as far.
-                    known_at: known_at.map_or(self.now, |at| at.max(self.now)),
-                    recorded: batch_id,
-                    reference_id: self.reference_id,
-                    input_digest: digest,
-                    metrics,
-                    estimated_at: self.now,
-                });
-            }
-        }
-        let is_news = !changed.is_empty() || latest.len() != published.len();
+        let (recorded, known_before) = (stored.batch_id, latest.len());
+        let work = Work {
+            model: self.model.clone(),
+            numbers: self.numbers.clone(),
+            reference: self.reference_id.zip(reference),
+            window,
+            latest,
+        };
+        // Arithmetic has a thread of its own, so that the runtime goes on.
+        let answers = tokio::task::spawn_blocking(move || work.answers(stored)).await?;
+        let published: Vec<(i32, String)> =
+            answers.iter().map(|answer| (answer.output_id, answer.slice.to_string())).collect();
+        let changed = answers.into_iter().filter_map(|answer| {
+            Some(StoredEstimate {
+                estimate_id: 0,
+                version_id,
+                output_id: answer.output_id,
+                slice: answer.slice,
+                window_name: name.clone(),
+                window,
+                // Truth dated ahead of the clock is in the summaries: what was known reaches as far.
+                known_at: known_at.map_or(self.now, |at| at.max(self.now)),
+                recorded,
+                reference_id: self.reference_id,
+                input_digest: answer.input_digest,
+                metrics: answer.news?,
+                estimated_at: self.now,
+            })
+        });
+        let changed: Vec<StoredEstimate> = changed.collect();
+        let is_news = !changed.is_empty() || known_before != published.len();
         let what = (version_id, name.as_str());
         let plan_id = self.context.catalog.plan_id;
         store.publish_estimates(self.lease, plan_id, what, (&found, self.now), &changed, &published).await?;
@@ -126,23 +122,69 @@ impl Evaluation<'_> {
             "calculator {CALCULATOR_VERSION}, plan {plan_id}, {window}, reference {reference_id:?}, {summaries} summaries, batch {latest_batch}, sum {batches}"
         )
     }
+}
+
+/// What one window is evaluated with.
+struct Work {
+    model: Model,
+    numbers: ModelNumbers,
+    reference: Option<(i32, Arc<Parts>)>,
+    window: Window,
+    latest: HashMap<(i32, String), String>,
+}
+
+/// One output and slice of a window.
+struct Answer {
+    output_id: i32,
+    slice: Slice,
+    input_digest: String,
+    /// The metrics, unless the digest is that of the latest estimate.
+    news: Option<Metrics>,
+}
+
+impl Work {
+    /// Merge and answer, every slice of every output, on all processors.
+    fn answers(&self, stored: WindowSummaries) -> Vec<Answer> {
+        let mut parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
+        // A silent version says so: the slice of everything is always there.
+        for output_id in self.numbers.outputs.values() {
+            parts.entry((*output_id, Slice::all())).or_default();
+        }
+        let digests: BTreeMap<&(i32, Slice), Vec<u8>> =
+            parts.par_iter().map(|(key, summary)| (key, Sha256::digest(codec::encode(summary)).to_vec())).collect();
+        let outputs: HashMap<i32, &Output> = self
+            .model
+            .outputs
+            .iter()
+            .filter_map(|output| Some((*self.numbers.outputs.get(&output.name)?, output)))
+            .collect();
+        let answer = |(output_id, slice): &(i32, Slice)| {
+            let output = outputs.get(output_id)?;
+            let input_digest = self.digest(output, (*output_id, slice), &digests);
+            let is_known = self.latest.get(&(*output_id, slice.to_string())) == Some(&input_digest);
+            let reference = self.reference.as_ref().map(|(_, parts)| parts.as_ref());
+            let news = if is_known { None } else { answer(&self.model, output, *output_id, slice, &parts, reference) };
+            Some(Answer { output_id: *output_id, slice: slice.clone(), input_digest, news })
+        };
+        parts.par_iter().filter_map(|(key, _)| answer(key)).collect()
+    }
 
     /// SHA-256 of all that an estimate depends on.
-    fn digest(&self, output: &Output, merged: &Merged, key: (i32, &Slice)) -> String {
+    fn digest(&self, output: &Output, key: (i32, &Slice), digests: &BTreeMap<&(i32, Slice), Vec<u8>>) -> String {
         let mut hasher = Sha256::new();
         let parameters = serde_json::json!([
             CALCULATOR_VERSION,
-            merged.window,
+            self.window,
             output,
             self.model.minimum_n,
             self.model.dimensions,
-            self.reference_id,
+            self.reference.as_ref().map(|(reference_id, _)| reference_id),
         ]);
         hasher.update(parameters.to_string());
-        hasher.update(merged.digests.get(&(key.0, key.1.clone())).map_or(&[][..], |digest| digest));
+        hasher.update(digests.get(&(key.0, key.1.clone())).map_or(&[][..], |digest| digest));
         if key.1.is_all() {
             // The mixes read the slices of every dimension.
-            for ((output_id, slice), digest) in &merged.digests {
+            for ((output_id, slice), digest) in digests {
                 if *output_id == key.0 && slice.dimensions().len() == 1 {
                     hasher.update(slice.to_string());
                     hasher.update(digest);
@@ -150,25 +192,6 @@ impl Evaluation<'_> {
             }
         }
         hex(&hasher.finalize())
-    }
-}
-
-/// The summaries of a window, merged over its buckets.
-struct Merged {
-    window: Window,
-    parts: Parts,
-    digests: BTreeMap<(i32, Slice), Vec<u8>>,
-}
-
-impl Merged {
-    fn new(stored: WindowSummaries, window: Window) -> Self {
-        let parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
-        let digests = parts.iter().map(|(key, summary)| (key.clone(), Sha256::digest(codec::encode(summary)).to_vec()));
-        Self { window, digests: digests.collect(), parts }
-    }
-
-    fn slices_of(&self, output_id: i32) -> impl Iterator<Item = &Slice> {
-        self.parts.keys().filter(move |(output, _)| *output == output_id).map(|(_, slice)| slice)
     }
 }
 

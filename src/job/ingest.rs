@@ -129,11 +129,7 @@ impl FileIntake<'_> {
     }
 
     /// Read the rows that are not in yet, batch by batch.
-    async fn take_in(
-        &self,
-        inspection: &Inspection,
-        tally: &mut Tally,
-    ) -> std::result::Result<(), Error> {
+    async fn take_in(&self, inspection: &Inspection, tally: &mut Tally) -> std::result::Result<(), Error> {
         let path = self.candidate.path.to_string_lossy().into_owned();
         let before = self.context.store.find_file(&self.source.name, &inspection.digest).await?;
         if let Some(before) = before.as_ref().filter(|file| file.state != "reading") {
@@ -237,13 +233,7 @@ impl FileIntake<'_> {
 }
 
 /// Take one row's records in, or refuse them with their reasons.
-fn admit_row(
-    door: &Door,
-    mapping: &Mapping<'_>,
-    row: RowResult,
-    now: DateTime<Utc>,
-    collector: &mut Collector,
-) {
+fn admit_row(door: &Door, mapping: &Mapping<'_>, row: RowResult, now: DateTime<Utc>, collector: &mut Collector) {
     let row: Row = match row {
         Ok(row) => row,
         Err(BrokenRow { line, message }) => {

@@ -71,6 +71,7 @@ impl Channel {
 pub struct Spectrum {
     level: u8,
     channels: Vec<Channel>,
+    totals: [u64; CLASSES],
 }
 
 impl Spectrum {
@@ -90,7 +91,7 @@ impl Spectrum {
             }
         }
         channels.retain(|channel| channel.total() > 0);
-        Self { level: 0, channels }
+        Self { level: 0, totals: add_up(&channels), channels }
     }
 
     /// Rebuild a stored spectrum.
@@ -110,7 +111,7 @@ impl Spectrum {
         if channels.iter().any(|channel| channel.total() == 0) {
             return Err("empty spectrum channel");
         }
-        Ok(Self { level, channels })
+        Ok(Self { level, totals: add_up(&channels), channels })
     }
 
     /// How many low bits the keys have lost; 0 means that every score is known exactly.
@@ -140,12 +141,7 @@ impl Spectrum {
     /// Rows by class.
     #[must_use]
     pub fn totals(&self) -> [u64; CLASSES] {
-        self.channels.iter().fold([0; CLASSES], |mut totals, channel| {
-            for (total, count) in totals.iter_mut().zip(channel.counts) {
-                *total += count;
-            }
-            totals
-        })
+        self.totals
     }
 
     /// Rows by class with a score of at least `threshold`, when they are known exactly.
@@ -199,6 +195,7 @@ impl Spectrum {
         }
         self.level = level;
         self.channels = merged;
+        add(&mut self.totals, other.totals);
     }
 
     /// Drop low bits, one at a time, until at most `cap` channels are left.
@@ -222,13 +219,20 @@ impl Spectrum {
     }
 }
 
+fn add(counts: &mut [u64; CLASSES], more: [u64; CLASSES]) {
+    counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+}
+
+fn add_up(channels: &[Channel]) -> [u64; CLASSES] {
+    channels.iter().fold([0; CLASSES], |mut totals, channel| {
+        add(&mut totals, channel.counts);
+        totals
+    })
+}
+
 fn push_or_add(channels: &mut Vec<Channel>, next: Channel) {
     match channels.last_mut() {
-        Some(last) if last.key == next.key => {
-            for (count, more) in last.counts.iter_mut().zip(next.counts) {
-                *count += more;
-            }
-        }
+        Some(last) if last.key == next.key => add(&mut last.counts, next.counts),
         _ => channels.push(next),
     }
 }

@@ -155,7 +155,7 @@ impl Store {
     pub async fn latest_estimates(&self) -> Result<Vec<StoredEstimate>> {
         let rows = sqlx::query!(
             "select e.estimate_id, e.version_id, e.output_id, e.slice, e.window_name, e.window_from, e.window_to, e.known_at,
-                e.recorded, e.reference_id, e.input_digest, e.metrics, e.estimated_at
+                e.recorded, e.reference_id, e.input_digest, e.metrics::text as \"metrics!\", e.estimated_at
             from current_estimate c join estimate e using (estimate_id)
             order by e.version_id, e.window_name, e.output_id, e.slice"
         )
@@ -180,7 +180,7 @@ impl Store {
                 recorded: row.recorded,
                 reference_id: row.reference_id,
                 input_digest: row.input_digest,
-                metrics: serde_json::from_value(row.metrics).map_err(|error| corrupt("metrics", error.into()))?,
+                metrics: serde_json::from_str(&row.metrics).map_err(|error| corrupt("metrics", error.into()))?,
                 estimated_at: row.estimated_at,
             })
         });

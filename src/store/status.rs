@@ -34,7 +34,10 @@ impl Status {
     /// One count; zero before the first.
     #[must_use]
     pub fn total(&self, family: &str, place: &str, kind: &str) -> i64 {
-        let found = self.tallies.iter().find(|t| (t.family.as_str(), t.place.as_str(), t.kind.as_str()) == (family, place, kind));
+        let found = self
+            .tallies
+            .iter()
+            .find(|t| (t.family.as_str(), t.place.as_str(), t.kind.as_str()) == (family, place, kind));
         found.map_or(0, |tally| tally.total)
     }
 }
@@ -69,10 +72,11 @@ impl Store {
     /// When Postgres fails.
     pub async fn status(&self) -> Result<Status> {
         let mut transaction = self.snapshot().await?;
-        let tallies = sqlx::query_as!(Tally, "select family, place, kind, total from tally order by family, place, kind")
-            .fetch_all(&mut *transaction)
-            .await
-            .named("status_tallies")?;
+        let tallies =
+            sqlx::query_as!(Tally, "select family, place, kind, total from tally order by family, place, kind")
+                .fetch_all(&mut *transaction)
+                .await
+                .named("status_tallies")?;
         let dirty = sqlx::query!(
             r#"select model.name, count(dirty_bucket.bucket) as "count!" from model
             left join model_version using (model_id) left join dirty_bucket using (version_id)

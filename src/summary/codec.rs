@@ -158,6 +158,11 @@ impl Reader<'_> {
     }
 
     fn count(&mut self) -> Result<u64, &'static str> {
+        // Most counts are one byte long.
+        if let Some((byte @ 0..=0x7F, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Ok(u64::from(*byte));
+        }
         u64::try_from(self.unsigned()?).map_err(|_| "count out of range")
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
+use rayon::prelude::*;
 
 use super::Summary;
 use crate::domain::truth::Truth;
@@ -63,7 +64,7 @@ pub fn over_buckets(summaries: impl IntoIterator<Item = (Cell, Summary)>) -> Par
     for (Cell { output_id, slice, .. }, summary) in summaries {
         buckets.entry((output_id, slice)).or_default().push(summary);
     }
-    buckets.into_iter().map(|(key, buckets)| (key, Summary::merge_all(buckets))).collect()
+    buckets.into_par_iter().map(|(key, buckets)| (key, Summary::merge_all(buckets))).collect()
 }
 
 /// Fold the predictions of one version. The order of the rows does not matter.
@@ -77,54 +78,82 @@ pub fn fold(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> Polar
     let codes = Codes::new(shape, predictions);
     let joined = join(shape, predictions, truths, &codes)?;
     let mut summaries = BTreeMap::new();
-    let crossings = (0..shape.dimensions.len()).map(|index| vec![index]).chain(shape.crossings.iter().cloned());
-    for crossing in std::iter::once(Vec::new()).chain(crossings) {
-        let mut cells = count_by(&joined, &crossing, "key")?;
-        let mut delays = count_by(&joined, &crossing, "delay")?;
-        for (place, cells) in cells.drain() {
-            let delays = delays.remove(&place).unwrap_or_default();
-            let output_id = place.output_id;
-            let thresholds = shape.outputs.iter().find(|output| output.output_id == output_id);
-            let thresholds = thresholds.map_or(&[][..], |output| &output.thresholds);
-            let hours = hours_of(delays);
-            let key_cells = cells.into_iter().map(|(key, class, count)| (key, class, count)).collect();
-            summaries.insert(place.cell(shape, &crossing, &codes), Summary::new(key_cells, hours, thresholds));
+    for index in 0..codes.crossings.len() {
+        let mut delays = count_by(&joined, index, "delay")?;
+        for (place, cells) in count_by(&joined, index, "key")? {
+            let (output_id, _) = place;
+            let output = shape.outputs.iter().find(|output| output.output_id == output_id);
+            let thresholds = output.map_or(&[][..], |output| &output.thresholds);
+            let hours = hours_of(delays.remove(&place).unwrap_or_default());
+            summaries.insert(codes.cell(shape, index, place), Summary::new(cells, hours, thresholds));
         }
     }
     Ok(summaries)
 }
 
-/// Slice values as small numbers, per dimension.
+/// Where a row counts within one crossing: the output, and bucket and slice as one number.
+type Place = (i32, u64);
+
+/// Buckets and slice values as small numbers.
 struct Codes {
-    /// `rows[dimension][prediction]`.
-    rows: Vec<Vec<u32>>,
     /// `values[dimension][code]`.
     values: Vec<Vec<String>>,
+    /// The crossings of dimensions: of none (everything), of each one, and the declared ones.
+    crossings: Vec<Vec<usize>>,
+    /// `places[crossing][prediction]`: the bucket and the value of each dimension as the digits of one number.
+    places: Vec<Vec<u64>>,
+    buckets: Vec<DateTime<Utc>>,
 }
 
 impl Codes {
     fn new(shape: &Shape, predictions: &[Prediction]) -> Self {
-        let mut codes = Self { rows: Vec::new(), values: Vec::new() };
-        for dimension in &shape.dimensions {
-            let mut known: HashMap<String, u32> = HashMap::new();
-            let mut values = Vec::new();
-            let mut rows = Vec::with_capacity(predictions.len());
-            for prediction in predictions {
-                let value = dimension.value(prediction.attributes.get(&dimension.name).map(String::as_str));
-                let next = u32::try_from(values.len()).unwrap_or(u32::MAX);
-                rows.push(*known.entry(value).or_insert_with_key(|value| {
-                    values.push(value.clone());
-                    next
-                }));
-            }
-            codes.rows.push(rows);
-            codes.values.push(values);
+        let starts = predictions.iter().map(|prediction| shape.granularity.start_of(prediction.occurred_at));
+        let (buckets, bucket_of) = numbered(starts);
+        let columns = shape.dimensions.iter().map(|dimension| {
+            let attribute = |p: &Prediction| dimension.value(p.attributes.get(&dimension.name).map(String::as_str));
+            numbered(predictions.iter().map(attribute))
+        });
+        let (values, codes): (Vec<Vec<String>>, Vec<Vec<u64>>) = columns.unzip();
+        let singles = (0..values.len()).map(|index| vec![index]);
+        let crossings: Vec<Vec<usize>> =
+            std::iter::once(Vec::new()).chain(singles).chain(shape.crossings.iter().cloned()).collect();
+        let place = |crossing: &Vec<usize>, row: usize| {
+            crossing.iter().fold(bucket_of[row], |place, at| place * values[*at].len() as u64 + codes[*at][row])
+        };
+        let places = crossings.iter().map(|crossing| (0..predictions.len()).map(|row| place(crossing, row)).collect());
+        Self { places: places.collect(), values, crossings, buckets }
+    }
+
+    fn cell(&self, shape: &Shape, crossing: usize, (output_id, place): Place) -> Cell {
+        let mut rest = place;
+        let mut pairs = Vec::new();
+        for index in self.crossings[crossing].iter().rev() {
+            let values = &self.values[*index];
+            let digit = usize::try_from(rest % values.len() as u64).unwrap_or_default();
+            rest /= values.len() as u64;
+            pairs.push((shape.dimensions[*index].name.clone(), values[digit].clone()));
         }
-        codes
+        let bucket = self.buckets[usize::try_from(rest).unwrap_or_default()];
+        Cell { output_id, slice: Slice::crossing(pairs), bucket }
     }
 }
 
-/// One row per prediction and output: output, bucket, key, class, delay in hours, and a code per dimension.
+/// Distinct values in the order of their first appearance, and the number of each item's value.
+fn numbered<T: Clone + Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> (Vec<T>, Vec<u64>) {
+    let mut known: HashMap<T, u64> = HashMap::new();
+    let mut values = Vec::new();
+    let numbers = items.map(|item| {
+        let next = values.len() as u64;
+        *known.entry(item).or_insert_with_key(|item| {
+            values.push(item.clone());
+            next
+        })
+    });
+    let numbers = numbers.collect();
+    (values, numbers)
+}
+
+/// One row per prediction and output: output, key, class, delay in hours, and a place per crossing.
 fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths, codes: &Codes) -> PolarsResult<DataFrame> {
     let mut cases: HashMap<&str, u32> = HashMap::with_capacity(predictions.len());
     let mut case_of = Vec::with_capacity(predictions.len());
@@ -152,16 +181,14 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths, codes: &Code
     }
     let scores = df!("row" => row, "output" => output, "truth" => truth, "key" => key)?;
 
-    let bucket = predictions.iter().map(|p| shape.granularity.start_of(p.occurred_at).timestamp_micros());
     let occurred = predictions.iter().map(|p| p.occurred_at.timestamp_micros());
     let mut rows = df!(
         "row" => (0..predictions.len()).map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect::<Vec<_>>(),
         "case" => case_of,
-        "bucket" => bucket.collect::<Vec<_>>(),
         "occurred" => occurred.collect::<Vec<_>>(),
     )?;
-    for (index, column) in codes.rows.iter().enumerate() {
-        rows.with_column(Column::new(dimension_column(index).into(), column))?;
+    for (index, places) in codes.places.iter().enumerate() {
+        rows.with_column(Column::new(place_column(index).into(), places))?;
     }
 
     let known =
@@ -187,59 +214,26 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths, codes: &Code
         .collect()
 }
 
-/// A place within one crossing: output, bucket and a code per dimension of the crossing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Place {
-    output_id: i32,
-    bucket: i64,
-    codes: Vec<u32>,
-}
-
-impl Place {
-    fn cell(&self, shape: &Shape, crossing: &[usize], codes: &Codes) -> Cell {
-        let cells = crossing.iter().zip(&self.codes).map(|(dimension, code)| {
-            let value = codes.values[*dimension][usize::try_from(*code).unwrap_or(usize::MAX)].clone();
-            (shape.dimensions[*dimension].name.clone(), value)
-        });
-        Cell {
-            output_id: self.output_id,
-            slice: Slice::crossing(cells),
-            // unwrap safety: the number came from a DateTime.
-            bucket: DateTime::from_timestamp_micros(self.bucket).unwrap_or_default(),
-        }
-    }
-}
-
-type Counts = HashMap<Place, Vec<(u64, Class, u64)>>;
-
-/// Count rows by output, bucket, the crossing's values, `value` and class; rows without a `value` are left out.
-fn count_by(joined: &DataFrame, crossing: &[usize], value: &str) -> PolarsResult<Counts> {
-    let dimensions: Vec<String> = crossing.iter().map(|index| dimension_column(*index)).collect();
-    let mut by = vec![col("output"), col("bucket"), col(value), col("class")];
-    by.extend(dimensions.iter().map(|name| col(name.as_str())));
+/// Count rows by place, `value` and class; rows without a `value` are left out.
+fn count_by(joined: &DataFrame, crossing: usize, value: &str) -> PolarsResult<HashMap<Place, Vec<(u64, Class, u64)>>> {
+    let place = place_column(crossing);
     let counted = joined
-        .clone()
+        .select([place.as_str(), "output", value, "class"])?
         .lazy()
         .filter(col(value).is_not_null())
-        .group_by(by)
+        .group_by([col(place.as_str()), col("output"), col(value), col("class")])
         .agg([len().cast(DataType::UInt64).alias("rows")])
         .collect()?;
-    let (output, bucket) = (counted.column("output")?.i32()?, counted.column("bucket")?.i64()?);
+    let (place, output) = (counted.column(&place)?.u64()?, counted.column("output")?.i32()?);
     let (value, class) = (counted.column(value)?.u64()?, counted.column("class")?.u32()?);
     let rows = counted.column("rows")?.u64()?;
-    let codes: Vec<&UInt32Chunked> =
-        dimensions.iter().map(|name| counted.column(name)?.u32()).collect::<PolarsResult<_>>()?;
-    let mut counts = Counts::new();
-    for at in 0..counted.height() {
-        // unwrap safety: none of these columns has a null: `value` is filtered, the others are never null.
-        let place = Place {
-            output_id: output.get(at).unwrap_or_default(),
-            bucket: bucket.get(at).unwrap_or_default(),
-            codes: codes.iter().map(|column| column.get(at).unwrap_or_default()).collect(),
-        };
-        let class = Class::ALL[usize::try_from(class.get(at).unwrap_or_default()).unwrap_or_default()];
-        let cell = (value.get(at).unwrap_or_default(), class, rows.get(at).unwrap_or_default());
-        counts.entry(place).or_default().push(cell);
+    let mut counts: HashMap<Place, Vec<(u64, Class, u64)>> = HashMap::new();
+    // None of these columns has a null: `value` is filtered, the others never have one.
+    let places = output.into_no_null_iter().zip(place.into_no_null_iter());
+    let cells = value.into_no_null_iter().zip(class.into_no_null_iter()).zip(rows.into_no_null_iter());
+    for (place, ((value, class), rows)) in places.zip(cells) {
+        let class = Class::ALL[usize::try_from(class).unwrap_or_default()];
+        counts.entry(place).or_default().push((value, class, rows));
     }
     Ok(counts)
 }
@@ -252,8 +246,8 @@ fn hours_of(delays: Vec<(u64, Class, u64)>) -> BTreeMap<u32, u64> {
     hours
 }
 
-fn dimension_column(index: usize) -> String {
-    format!("dimension {index}")
+fn place_column(crossing: usize) -> String {
+    format!("place {crossing}")
 }
 
 #[cfg(test)]

@@ -1,0 +1,145 @@
+//! From a bad number to a person: state, events, audit, and an email through a real SMTP server.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use dosimeter::job::Job;
+use dosimeter::runtime::Outcome;
+
+use crate::support::{Child, Installation, SMALL, at, eventually, free_port};
+
+fn config(port: u16) -> String {
+    let rule = "[[model.alert]]\nname = \"auroc-low\"\nmetric = \"auroc\"\nslice = \"site=*\"\nwindow = \"7d\"\nbelow = 0.75\nfor = \"1d\"\n\n";
+    let notify = format!(
+        "\n[notify]\nto = [\"on-call@hospital.example\"]\nfrom = \"dosimeter@hospital.example\"\nretry_after = \"30s\"\n\
+         smtp = {{ host = \"127.0.0.1\", port = {port}, tls = \"none\" }}\n"
+    );
+    SMALL.replacen("[[source]]", &format!("{rule}[[source]]"), 1) + &notify
+}
+
+/// A day of predictions and their truth: good in the north, guesses in the south.
+fn write_day(installation: &Installation, day: &str) {
+    let (mut predictions, mut truth) =
+        ("study,at,effusion,nodule,site,sex\n".to_owned(), "study,finding,value,at\n".to_owned());
+    for case in 0..60_u32 {
+        let (site, present) = (["north", "south"][case as usize % 2], case % 3 == 0);
+        let guess = f64::from(case * 37 % 60) / 60.0;
+        let score = if site == "south" { guess } else { f64::from(u8::from(present)).mul_add(0.5, guess / 3.0) };
+        let _ = writeln!(predictions, "{day}-{case},{day}T10:00:00Z,{score:.4},0.5,{site},F");
+        let _ = writeln!(truth, "{day}-{case},effusion,{},{day}T12:00:00Z", u8::from(present));
+    }
+    installation.write(&format!("predictions/{day}.csv"), predictions);
+    installation.write(&format!("truth/{day}.csv"), truth);
+}
+
+/// aiosmtpd, which keeps what it receives as a Maildir.
+fn smtp_server(port: u16, maildir: &Path) -> Child {
+    for folder in ["new", "cur", "tmp"] {
+        std::fs::create_dir_all(maildir.join(folder)).expect("a folder");
+    }
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/usr/lib/python3/dist-packages");
+    let child = Command::new("python3")
+        .env("PYTHONPATH", packages)
+        .args(["-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}"), "-c", "aiosmtpd.handlers.Mailbox"])
+        .arg(maildir)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("python3 with aiosmtpd; `make test` installs it");
+    let child = Child(child);
+    eventually("the SMTP server", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    child
+}
+
+fn received(maildir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(maildir.join("new")).expect("a folder").flatten();
+    files.map(|file| std::fs::read_to_string(file.path()).expect("an email")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_waits_fires_once_and_its_email_survives_a_dead_server() {
+    let port = free_port();
+    let installation = Installation::new(&config(port), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    let alerts = installation.context().store.list_alerts(false, 10).await.expect("alerts");
+    assert_eq!(alerts.len(), 1, "the south alone: {alerts:?}");
+    assert_eq!((alerts[0].slice.as_str(), alerts[0].state.as_str()), ("site=south", "pending"));
+    assert_eq!(installation.count("outbox").await, 0, "nobody is told before the rule has held for a day");
+
+    installation.hand.turn_to(at("2025-02-03T02:00:00Z"));
+    write_day(&installation, "2025-02-02");
+    // The server is down: every job succeeds but the mailroom, and the notice stays.
+    for job in Job::ALL {
+        let outcome = job.run(&installation.context()).await;
+        assert!(outcome != Outcome::Failed || job == Job::Notify, "{}", job.name());
+    }
+    let alerts = installation.context().store.list_alerts(true, 10).await.expect("alerts");
+    assert_eq!(alerts[0].state.as_str(), "firing");
+    let waiting: (i64, i32, Option<String>) =
+        sqlx::query_as("select count(*) over (), attempts, last_error from outbox")
+            .fetch_one(&installation.pool().await)
+            .await
+            .expect("the outbox");
+    assert_eq!((waiting.0, waiting.1), (1, 1), "{waiting:?}");
+    assert!(waiting.2.is_some_and(|error| !error.is_empty()));
+
+    let maildir = installation.path("maildir");
+    let _server = smtp_server(port, &maildir);
+    Job::Notify.run(&installation.context()).await;
+    assert!(received(&maildir).is_empty(), "the wait after a failure is kept");
+    installation.hand.turn_to(at("2025-02-03T02:01:00Z"));
+    for _ in 0..3 {
+        assert_ne!(Job::Notify.run(&installation.context()).await, Outcome::Failed);
+    }
+    let emails = received(&maildir);
+    assert_eq!(emails.len(), 1, "later, and once");
+    let email = emails[0].replace("=\n", "").replace("=3D", "=");
+    for part in [
+        "Message-ID: <outbox-1@",
+        "To: on-call@hospital.example",
+        "auroc",
+        "effusion",
+        "site=south",
+        "chest-xray",
+        "Auto-Submitted: auto-generated",
+    ] {
+        assert!(email.contains(part), "{part} is missing: {email}");
+    }
+    assert!(!email.contains("2025-02-01-7"), "no case id");
+
+    // What happened is on record: the events, the audit, and the estimate that each step was decided on.
+    let steps: Vec<(String, String, bool)> =
+        sqlx::query_as("select transition, actor, estimate_id is not null from alert_event order by event_id")
+            .fetch_all(&installation.pool().await)
+            .await
+            .expect("events");
+    let transitions: Vec<&str> = steps.iter().map(|(transition, ..)| transition.as_str()).collect();
+    assert_eq!(transitions.len(), 2, "{transitions:?}");
+    assert!(steps.iter().all(|(_, actor, has_estimate)| actor == "dosimeter" && *has_estimate));
+    let audited: i64 = sqlx::query_scalar("select count(*) from audit where action like 'alert %'")
+        .fetch_one(&installation.pool().await)
+        .await
+        .expect("the audit");
+    assert_eq!(audited, 2);
+    let text = installation.context().exporter.render().expect("text");
+    assert!(text.contains("dosimeter_alerts{"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_before_the_time_tells_nobody_and_a_person_resolves_what_fired() {
+    let installation = Installation::new(&config(9), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    // A correction: the window improves before the rule has held for a day.
+    installation.hand.turn_to(at("2025-02-02T02:00:00Z"));
+    let fixed: String = (0..60_u32)
+        .filter(|case| case % 2 == 1)
+        .map(|case| format!("2025-02-01-{case},effusion,{},2025-02-02T00:00:00Z\n", u8::from(case * 37 % 60 > 40)))
+        .collect();
+    installation.write("truth/fixed.csv", format!("study,finding,value,at\n{fixed}"));
+    installation.pass().await;
+    let alerts = installation.context().store.list_alerts(false, 10).await.expect("alerts");
+    assert_eq!(alerts[0].state.as_str(), "cleared");
+    assert_eq!((installation.count("outbox").await, installation.count("alert").await), (0, 1));
+}

@@ -1,0 +1,119 @@
+//! The private Postgres: started, taken over after a kill, stopped, refused.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::support::{Child, SMALL, binary, eventually, free_port};
+
+/// A folder that whoever the program becomes may use, with a configuration in it.
+fn folder(port: u16) -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("dosimeter-server").tempdir().expect("a folder");
+    let service = format!("[service]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\ntick = \"1s\"\n{SMALL}");
+    std::fs::write(folder.path().join("config.toml"), service).expect("a file");
+    std::fs::create_dir(folder.path().join("data")).expect("a folder");
+    if nix::unistd::Uid::effective().is_root() {
+        // Started as root the program becomes the owner of its data.
+        let user = nix::unistd::User::from_name("postgres")
+            .expect("users can be read")
+            .or_else(|| nix::unistd::User::from_name("nobody").expect("users can be read"));
+        let user = user.expect("an ordinary user");
+        for path in [folder.path().to_owned(), folder.path().join("data")] {
+            std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may");
+        }
+    }
+    folder
+}
+
+fn serve(folder: &Path) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
+    let mut command = binary();
+    command.args(["serve", "--config"]).arg(folder.join("config.toml"));
+    Child(command.stdout(Stdio::null()).stderr(log).spawn().expect("the program starts"))
+}
+
+fn log(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+}
+
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    crate::daemon::get(port, path)
+}
+
+fn ready(folder: &Path, port: u16) {
+    eventually(&format!("the daemon to be ready; {}", log(folder)), || {
+        get(port, "/readyz").filter(|(status, _)| *status == 200)
+    });
+}
+
+fn postmaster(folder: &Path) -> Option<i32> {
+    let text = std::fs::read_to_string(folder.join("data/postgres/data/postmaster.pid")).ok()?;
+    text.lines().next()?.trim().parse().ok()
+}
+
+fn is_alive(pid: i32) -> bool {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+}
+
+fn terminate(child: &mut Child) {
+    let pid = nix::unistd::Pid::from_raw(child.0.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    assert!(child.0.wait().expect("it ends").success());
+}
+
+#[test]
+fn it_is_started_taken_over_after_a_kill_and_stopped() {
+    let port = free_port();
+    let folder = folder(port);
+    let mut first = serve(folder.path());
+    ready(folder.path(), port);
+    let server = postmaster(folder.path()).expect("a server runs");
+    first.0.kill().expect("it runs");
+    first.0.wait().expect("it ends");
+    assert!(is_alive(server), "the server outlives a daemon that was killed");
+
+    let mut second = serve(folder.path());
+    ready(folder.path(), port);
+    assert_eq!(postmaster(folder.path()), Some(server), "the same server");
+    assert!(log(folder.path()).contains("took over"));
+    // Not only loopback's port: a socket in the data directory too, and both ask for the password.
+    let options = std::fs::read_to_string(folder.path().join("data/postgres/data/postmaster.pid")).expect("a file");
+    assert!(
+        options.contains("127.0.0.1") && options.contains(&*folder.path().join("data").to_string_lossy()),
+        "{options}"
+    );
+    let rules = std::fs::read_to_string(folder.path().join("data/postgres/data/pg_hba.conf")).expect("a file");
+    assert!(!rules.lines().any(|line| !line.trim_start().starts_with('#') && line.contains("trust")), "{rules}");
+
+    // A question beside the running daemon uses the same server and leaves it running.
+    let status =
+        binary().args(["alert", "list", "--config"]).arg(folder.path().join("config.toml")).output().expect("it runs");
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    assert!(is_alive(server));
+
+    terminate(&mut second);
+    assert_eq!(postmaster(folder.path()), None, "whoever leaves last stops the server");
+
+    // A data directory of another major version is refused, and says so.
+    let version = folder.path().join("data/postgres/data/PG_VERSION");
+    std::fs::write(&version, "9\n").expect("a file");
+    let refused =
+        binary().args(["serve", "--config"]).arg(folder.path().join("config.toml")).output().expect("it runs");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(told.contains("Postgres 9") && told.contains("pg_upgrade"), "{told}");
+}
+
+#[test]
+fn without_an_installation_one_line_says_what_to_do() {
+    let folder = folder(free_port());
+    let path = folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&path).expect("a file");
+    std::fs::write(&path, format!("[database]\nbin_dir = \"/nowhere\"\n{text}")).expect("a file");
+    let refused = binary().args(["serve", "--config"]).arg(&path).output().expect("it runs");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    for remedy in ["apt-get install postgresql", "dnf install", "brew install", "DATABASE_URL"] {
+        assert!(told.contains(remedy), "{told}");
+    }
+    assert_eq!(told.trim().lines().filter(|line| line.starts_with("dosimeter:")).count(), 1, "{told}");
+}
