@@ -38,7 +38,7 @@ pub struct Replacement {
 pub const REPLACEMENT: Replacement = Replacement { day: 80, site: "south", finding: "effusion", vendor: "B" };
 
 /// Cases on an ordinary working day of the demo.
-pub const CASES_PER_DAY: u32 = 120;
+pub const CASES_PER_DAY: u32 = 100;
 
 /// The department.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +164,7 @@ fn statements(rng: &mut ChaCha8Rng, created_at: DateTime<Utc>, present: [bool; 5
     if rng.random_bool(0.05) {
         return statements;
     }
-    let hours = libm::exp(libm::log(20.0) + 0.9 * normal(rng)).clamp(0.5, 24.0 * 21.0);
+    let hours = libm::exp(libm::log(20.0) + 0.7 * normal(rng)).clamp(0.5, 24.0 * 21.0);
     let reported_at = created_at + hours_of(hours);
     let second = rng.random_bool(0.15).then(|| reported_at + hours_of(rng.random_range(4.0..48.0)));
     let corrected = rng.random_bool(0.02).then(|| reported_at + hours_of(rng.random_range(24.0..240.0)));

@@ -278,7 +278,7 @@ impl Days<'_> {
 
 /// The plain text of a message as it was written here: its first part, quoted-printable undone.
 fn plain_part(message: &str) -> String {
-    let part = message.split("\r\n\r\n").nth(2).unwrap_or_default();
+    let part = message.splitn(3, "\r\n\r\n").nth(2).unwrap_or_default();
     let part = part.split("\r\n--").next().unwrap_or_default().replace("=\r\n", "");
     let mut bytes = Vec::new();
     let mut rest = part.as_bytes();

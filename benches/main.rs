@@ -1,0 +1,192 @@
+//! Ratios: what this program takes against what the obvious way takes, on the same data, one after the other.
+//!
+//! `make bench`. Every line is the best of five runs of each side.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dosimeter::domain::truth::Truth;
+use dosimeter::domain::{Dimension, Granularity, Prediction};
+use dosimeter::metric::{Question, evaluate};
+use dosimeter::stats::channel;
+use dosimeter::store::file::FileProgress;
+use dosimeter::store::intake::{Batch, NewPrediction, Position};
+use dosimeter::summary::fold::{OutputShape, Shape, Truths, fold, over_buckets};
+use rand::{RngExt, SeedableRng};
+use sqlx::postgres::PgPoolCopyExt;
+
+const OUTPUTS: i32 = 5;
+const DAYS: i64 = 30;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for cases in [6_000, 60_000] {
+        let (predictions, truths) = cases_of(cases);
+        let name = |what: &str| format!("{what}, {cases} cases x {OUTPUTS} outputs x 6 slices, {DAYS} days");
+        compare(
+            &name("fold / hash-map counting loop"),
+            || black_box(fold(&shape(), &predictions, &truths)),
+            || black_box(plain_counts(&predictions, &truths)),
+        );
+        let summaries: Vec<_> = fold(&shape(), &predictions, &truths).expect("a fold").into_iter().collect();
+        compare(
+            &name("a window from summaries / from rows"),
+            || answers(summaries.clone()),
+            || answers(fold(&shape(), &predictions, &truths).expect("a fold")),
+        );
+    }
+    runtime.block_on(intake(20_000));
+}
+
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_740_787_200, 0).expect("an instant")
+}
+
+fn shape() -> Shape {
+    let output = |id| OutputShape { output_id: id, truth_id: id, thresholds: vec![0.5] };
+    Shape {
+        outputs: (1..=OUTPUTS).map(output).collect(),
+        dimensions: vec![Dimension::any("site"), Dimension::any("sex")],
+        crossings: vec![],
+        granularity: Granularity::Day,
+    }
+}
+
+fn cases_of(cases: u32) -> (Vec<Prediction>, Truths) {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut truths = Truths::new();
+    let predictions = (0..cases).map(|case| {
+        let occurred_at = start() + TimeDelta::seconds(rng.random_range(0..DAYS * 86_400));
+        let case_id = format!("{case:032x}");
+        let scores = (1..=OUTPUTS).map(|output| {
+            let score: f64 = rng.random::<f64>().powi(3);
+            if rng.random_bool(0.9) {
+                let truth = Truth { positive: rng.random_bool(score), known_at: occurred_at + TimeDelta::hours(30) };
+                truths.insert((case_id.clone(), output), truth);
+            }
+            (output, score)
+        });
+        Prediction {
+            scores: scores.collect(),
+            attributes: BTreeMap::from([
+                ("site".to_owned(), ["north", "south", "west"][rng.random_range(0..3)].to_owned()),
+                ("sex".to_owned(), ["F", "M"][rng.random_range(0..2)].to_owned()),
+            ]),
+            case_id,
+            occurred_at,
+        }
+    });
+    (predictions.collect(), truths)
+}
+
+/// The same counts by one loop over a hash map.
+fn plain_counts(predictions: &[Prediction], truths: &Truths) -> HashMap<(i32, String, i64, u64, u8), u64> {
+    let mut counts = HashMap::new();
+    for prediction in predictions {
+        let day = prediction.occurred_at.timestamp() / 86_400;
+        let slices = ["all".to_owned(), prediction.attributes["site"].clone(), prediction.attributes["sex"].clone()];
+        for (output, score) in &prediction.scores {
+            let class =
+                truths.get(&(prediction.case_id.clone(), *output)).map_or(0, |truth| 1 + u8::from(truth.positive));
+            for slice in &slices {
+                *counts.entry((*output, slice.clone(), day, channel::key(*score), class)).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
+fn answers(
+    summaries: impl IntoIterator<Item = (dosimeter::summary::fold::Cell, dosimeter::summary::Summary)>,
+) -> usize {
+    let question = Question { thresholds: &[0.5], minimum_n: 0, reference: None, mixes: &[] };
+    let parts = over_buckets(summaries);
+    parts.values().map(|summary| black_box(evaluate(&question, summary)).len()).sum()
+}
+
+/// A committed batch, with identities, duplicates and dirty buckets, against `COPY` of the same rows into a bare table.
+async fn intake(cases: u32) {
+    let Ok(url) = std::env::var("DATABASE_URL") else {
+        println!("skipped: DATABASE_URL names no Postgres for the intake");
+        return;
+    };
+    let url = dosimeter::store::fresh_database(&url, "dosimeter_bench").await.expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let parsed = dosimeter::config::parse(dosimeter::demo::PLAN, folder.path(), &|_| None);
+    let (mut plan, _) = parsed.expect("the demo's plan");
+    plan.database.url = Some(dosimeter::config::Secret::new(&url));
+    let app = dosimeter::app::App::start(plan, dosimeter::clock::Clock::system()).await.expect("an app");
+    let store = app.context().store;
+    let version_id = store.version_number(1, "bench", start()).await.expect("a version");
+    let pool = sqlx::PgPool::connect(&url).await.expect("the database answers");
+    sqlx::raw_sql("create table bare (case_id text, record_id text, version_id integer, occurred_at timestamptz, scores float8[], attributes jsonb)")
+        .execute(&pool)
+        .await
+        .expect("a table");
+    let mut best = [Duration::MAX; 2];
+    for run in 0..5_u32 {
+        let (predictions, _) = cases_of(cases);
+        let mut text = String::new();
+        let rows = predictions.into_iter().enumerate().map(|(row, mut prediction)| {
+            prediction.case_id = format!("{run}-{}", prediction.case_id);
+            let scores: Vec<String> = prediction.scores.iter().map(|(_, score)| score.to_string()).collect();
+            let attributes = serde_json::to_string(&prediction.attributes).expect("JSON");
+            let (case, at) = (&prediction.case_id, prediction.occurred_at.to_rfc3339());
+            text.push_str(&format!("{case}\t{row}\t{version_id}\t{at}\t{{{}}}\t{attributes}\n", scores.join(",")));
+            NewPrediction {
+                record_id: row.to_string(),
+                digest: [7; 32],
+                version_id,
+                subject_id: None,
+                prediction,
+                position: Position { line: 0, item: 0 },
+            }
+        });
+        let batch = Batch {
+            predictions: rows.collect(),
+            assertions: vec![],
+            rejections: vec![],
+            duplicates: 0,
+            progress: FileProgress {
+                source: "predictions".into(),
+                path: "bench".into(),
+                digest: run.to_string(),
+                bytes: 0,
+                modified_at: start(),
+                rows_done: 0,
+                state: "done",
+            },
+        };
+        let began = Instant::now();
+        let committed = store.commit_batch(batch, start()).await.expect("a batch");
+        best[0] = best[0].min(began.elapsed());
+        assert_eq!(committed.accepted, u64::from(cases));
+        let began = Instant::now();
+        let mut copy = pool.copy_in_raw("copy bare from stdin").await.expect("a copy");
+        copy.send(text.as_bytes()).await.expect("rows");
+        copy.finish().await.expect("an end");
+        best[1] = best[1].min(began.elapsed());
+    }
+    report(&format!("a committed batch of {cases} predictions / COPY into a bare table"), best);
+    let rate = f64::from(cases) / best[0].as_secs_f64();
+    println!("{:>10.0} predictions a second", rate);
+}
+
+fn compare<A, B>(name: &str, mut ours: impl FnMut() -> A, mut theirs: impl FnMut() -> B) {
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..5 {
+        let began = Instant::now();
+        black_box(ours());
+        best[0] = best[0].min(began.elapsed());
+        let began = Instant::now();
+        black_box(theirs());
+        best[1] = best[1].min(began.elapsed());
+    }
+    report(name, best);
+}
+
+fn report(name: &str, [ours, theirs]: [Duration; 2]) {
+    println!("{:>10.2} = {ours:.1?} / {theirs:.1?}  {name}", ours.as_secs_f64() / theirs.as_secs_f64());
+}
