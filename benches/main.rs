@@ -2,6 +2,12 @@
 //!
 //! `make bench`. Every line is the best of five runs of each side.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests and benchmarks read the environment and need not give the same bits everywhere"
+)]
+#![allow(missing_docs, reason = "nobody links this")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -171,7 +177,7 @@ async fn intake(cases: u32) {
     }
     report(&format!("a committed batch of {cases} predictions / COPY into a bare table"), best);
     let rate = f64::from(cases) / best[0].as_secs_f64();
-    println!("{:>10.0} predictions a second", rate);
+    println!("{rate:>10.0} predictions a second");
 }
 
 fn compare<A, B>(name: &str, mut ours: impl FnMut() -> A, mut theirs: impl FnMut() -> B) {

@@ -36,15 +36,14 @@ impl App {
     /// # Errors
     /// When the database, the data directory or the notices' way cannot be used.
     pub async fn start(plan: Plan, clock: Clock) -> anyhow::Result<Self> {
-        let (server, url) = match &plan.database.url {
-            Some(url) => (None, url.clone()),
-            None => {
-                let (data_dir, bin_dir) = (plan.service.data_dir.clone(), plan.database.bin_dir.clone());
-                let start = move || Server::start(&data_dir, bin_dir.as_deref());
-                let server = tokio::task::spawn_blocking(start).await??;
-                let url = server.url();
-                (Some(server), url)
-            }
+        let (server, url) = if let Some(url) = &plan.database.url {
+            (None, url.clone())
+        } else {
+            let (data_dir, bin_dir) = (plan.service.data_dir.clone(), plan.database.bin_dir.clone());
+            let start = move || Server::start(&data_dir, bin_dir.as_deref());
+            let server = tokio::task::spawn_blocking(start).await??;
+            let url = server.url();
+            (Some(server), url)
         };
         let store = Store::connect(url.expose(), plan.database.max_connections).await?;
         store.migrate().await?;
@@ -137,7 +136,8 @@ async fn drive(
 /// When the new plan has problems or changes what only a restart can; the old one stays in force.
 pub async fn take_up(context: &watch::Sender<Context>, plan: Plan) -> anyhow::Result<()> {
     let present = context.borrow().clone();
-    let fixed = |plan: &Plan| format!("{:?} {:?} {:?}", plan.service.listen, plan.service.data_dir, plan.database);
+    let fixed =
+        |plan: &Plan| format!("{} {} {:?}", plan.service.listen, plan.service.data_dir.display(), plan.database);
     anyhow::ensure!(
         fixed(&plan) == fixed(&present.plan),
         "service.listen, service.data_dir and [database] change with a restart only"
@@ -184,6 +184,7 @@ pub async fn watch_hangup(
 
 /// The environment, as the configuration asks for it.
 #[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -1,6 +1,12 @@
 //! Everything that needs more than the library alone: a Postgres server (`DATABASE_URL`), the built binary, Prometheus,
 //! an SMTP server. One binary, so that it is linked once.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests and benchmarks read the environment and need not give the same bits everywhere"
+)]
+#![allow(missing_docs, reason = "nobody links this")]
+
 mod alerting;
 mod architecture;
 mod broken;

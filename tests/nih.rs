@@ -1,4 +1,4 @@
-//! Real data: a CheXNet on the NIH ChestX-ray14 test images, against scikit-learn.
+//! Real data: a `CheXNet` on the NIH ChestX-ray14 test images, against scikit-learn.
 //!
 //! The files are not part of the repository: `DOSIMETER_SHARED_DATA` says where they are, `../shared/data` otherwise.
 

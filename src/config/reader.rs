@@ -248,12 +248,11 @@ impl<'a> Section<'a> {
         for (key, item) in table.iter().filter(|(key, _)| !known.contains(*key)) {
             let span = table.get_key_value(key).and_then(|(key, _)| key.span()).or_else(|| item.span());
             let likely = known.iter().min_by_key(|candidate| distance(key, candidate));
-            let hint = match likely.filter(|candidate| distance(key, candidate) <= 2) {
-                Some(candidate) => format!("is not a key here; did you mean {candidate:?}?"),
-                None => {
-                    let all: Vec<&str> = known.iter().map(String::as_str).collect();
-                    format!("is not a key here; known keys are {}", all.join(", "))
-                }
+            let hint = if let Some(candidate) = likely.filter(|candidate| distance(key, candidate) <= 2) {
+                format!("is not a key here; did you mean {candidate:?}?")
+            } else {
+                let all: Vec<&str> = known.iter().map(String::as_str).collect();
+                format!("is not a key here; known keys are {}", all.join(", "))
             };
             self.notes.add(span, self.path_of(key), hint);
         }

@@ -152,13 +152,11 @@ impl FileIntake<'_> {
         let Some(model) = self.context.plan.model(&self.source.model) else { return Ok(()) };
         let mapping = Mapping::new(self.source, model);
         let skip = usize::try_from(cursor.rows_done).unwrap_or_default();
-        let opened = match &inspection.damage {
-            Some(damage) => Err(damage.clone()),
-            None => {
-                let check = |columns: &HashMap<String, usize>| mapping.check_columns(columns);
-                file::open(Reading::of(self.source), &self.candidate.path, skip, &check)
-                    .map_err(|error| error.to_string())
-            }
+        let opened = if let Some(damage) = &inspection.damage {
+            Err(damage.clone())
+        } else {
+            let check = |columns: &HashMap<String, usize>| mapping.check_columns(columns);
+            file::open(Reading::of(self.source), &self.candidate.path, skip, &check).map_err(|error| error.to_string())
         };
         let mut rows = match opened {
             Ok(rows) => rows,

@@ -18,7 +18,7 @@ pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
 
 /// Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties one half.
 ///
-/// Standard error after DeLong, DeLong and Clarke-Pearson (1988), from placements by channel, which equals DeLong on the
+/// Standard error after `DeLong`, `DeLong` and Clarke-Pearson (1988), from placements by channel, which equals `DeLong` on the
 /// channels' scores exactly; interval on the logit scale. With fewer than two positives or negatives, or perfect
 /// separation, there is no variance and the interval is Newcombe's. The bracket counts every pair within one coarsened
 /// channel as right and as wrong.

@@ -1,5 +1,7 @@
 //! Metrics against golden numbers and against the obvious computation on rows.
 
+#![allow(clippy::disallowed_methods, reason = "golden numbers come with a tolerance")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

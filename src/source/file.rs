@@ -61,9 +61,9 @@ fn walk(dir: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.path();
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_dir && !is_unfinished(&path) {
-            walk(&path, paths)
+            walk(&path, paths);
         } else if !is_dir {
-            paths.push(path)
+            paths.push(path);
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn wald(value: f64, standard_error: f64, z: f64) -> Bounds {
 }
 
 /// Score-type interval for an area under the curve, with the Hanley-McNeil variance at the tested value
-/// (Newcombe 2006, method 5). It has no zero width at 0 or 1 and needs no variance estimate, so it serves where DeLong
+/// (Newcombe 2006, method 5). It has no zero width at 0 or 1 and needs no variance estimate, so it serves where `DeLong`
 /// cannot: fewer than two positives or negatives, or a perfect separation.
 #[must_use]
 pub fn newcombe_auroc(value: f64, positives: f64, negatives: f64, z: f64) -> Bounds {

@@ -393,12 +393,11 @@ impl CopyText {
     }
 
     fn optional(&mut self, value: Option<&str>) {
-        match value {
-            Some(value) => self.field(value),
-            None => {
-                self.separator();
-                self.text.push_str("\\N");
-            }
+        if let Some(value) = value {
+            self.field(value);
+        } else {
+            self.separator();
+            self.text.push_str("\\N");
         }
     }
 
