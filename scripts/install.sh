@@ -42,7 +42,12 @@ unpack() {
     mkdir -p "$apt/lists/partial" "$apt/archives/partial"
     options="-o Dir::State::lists=$apt/lists -o Dir::Cache=$apt -o Dir::Cache::archives=$apt/archives -o APT::Sandbox::User= -o Debug::NoLocking=1"
     # shellcheck disable=SC2086
-    apt-get $options -qq update >&2 && (cd "$apt/archives" && apt-get $options -qq download "$@" >&2)
+    apt-get $options -qq update >&2
+    for package in "$@"; do
+        # Releases name some packages differently: what is missing in the end is found by whoever asked.
+        # shellcheck disable=SC2086
+        (cd "$apt/archives" && apt-get $options -qq download "$package" >&2 2>/dev/null) || true
+    done
     for package in "$apt"/archives/*.deb; do dpkg -x "$package" "$tools"; done
     rm -rf "$apt"
 }
@@ -74,13 +79,15 @@ for name in "$@"; do
     prometheus)
         if ! { has prometheus && has promtool; } && [ ! -x "$tools/usr/bin/promtool" ]; then
             if on_mac; then brew_install prometheus; elif has apt-get; then unpack prometheus; else system_install prometheus; fi
+            has promtool || [ -x "$tools/usr/bin/promtool" ] || give_up "there is no package prometheus here: install it by hand"
         fi ;;
     aiosmtpd)
         has python3 || system_install python3
         if ! finds_aiosmtpd; then
             if has apt-get; then
-                unpack python3-aiosmtpd python3-atpublic python3-attr
-            else
+                unpack python3-aiosmtpd python3-attr python3-public python3-atpublic python3-typing-extensions python3-pkg-resources
+            fi
+            if ! finds_aiosmtpd; then
                 say "pip install --target $tools/usr/lib/python3/dist-packages aiosmtpd"
                 python3 -m pip install --quiet --target "$tools/usr/lib/python3/dist-packages" aiosmtpd >&2
             fi
