@@ -393,6 +393,11 @@ async fn import_all(app: &App) -> anyhow::Result<()> {
         tracing::info!("another process reads the sources; waiting for it");
         tokio::time::sleep(Duration::from_secs(2)).await;
     };
+    for source in &context.plan.sources {
+        if crate::source::file::discover(source).is_empty() {
+            tracing::warn!(source = source.name, paths = ?source.paths, "no file matches that this user may read");
+        }
+    }
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(100));
     let rows = std::sync::atomic::AtomicU64::new(0);
