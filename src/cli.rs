@@ -70,7 +70,7 @@ enum Command {
     /// List, acknowledge and resolve alerts.
     #[command(subcommand)]
     Alert(AlertCommand),
-    /// Run a simulated department for 120 days in about a minute, and watch a model decay and be caught.
+    /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
     Demo(DemoArgs),
     /// Write prediction and truth files of the demo's department.
     Simulate(SimulateArgs),
