@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::binary;
+use crate::support::{SMALL, binary, database};
 
 fn config(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
@@ -49,4 +49,18 @@ fn a_secret_is_never_shown() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn an_import_that_finds_nothing_to_read_says_so_and_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("small.toml");
+    std::fs::write(&path, format!("[service]\ndata_dir = \"data\"\n{SMALL}")).expect("a file");
+    let url = database().await;
+    let output = binary().args(["import", "--config"]).arg(&path).env("DATABASE_URL", url).output();
+    let output = output.expect("the program runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(told.contains("nothing to read"), "{told}");
+    assert!(told.contains("predictions") && told.contains("reports"), "it names the sources: {told}");
 }

@@ -89,14 +89,20 @@ pub(super) fn is_unchanged(candidate: &Candidate, finished: &Finished) -> bool {
     finished.contains(&(path, candidate.bytes, candidate.modified_at))
 }
 
+/// A modification time so far ahead comes from another machine's wrong clock and says nothing about a writer at work.
+const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+
 /// Files carry the machine's time, whatever clock drives the jobs: their age is measured against the file system's own.
 fn has_settled(source: &Source, candidate: &Candidate, patience: Patience, times: u32) -> bool {
     if patience == Patience::Everything || source.settle.is_zero() {
         return true;
     }
-    let age = std::fs::metadata(&candidate.path).and_then(|metadata| metadata.modified()).ok();
-    let age = age.and_then(|modified| modified.elapsed().ok()).unwrap_or(Duration::ZERO);
-    age >= source.settle * times
+    let modified = std::fs::metadata(&candidate.path).and_then(|metadata| metadata.modified()).ok();
+    match modified.map(|modified| modified.elapsed()) {
+        Some(Ok(age)) => age >= source.settle * times,
+        Some(Err(ahead)) => ahead.duration() > CLOCK_SKEW,
+        None => false,
+    }
 }
 
 struct FileIntake<'a> {

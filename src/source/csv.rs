@@ -8,12 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::io::BufRead;
 use std::sync::Arc;
 
+use super::lines::{Line, next_line};
 use super::{BrokenRow, Row, RowResult, UnreadableFile};
 
 /// A quoted field may span this many lines.
 const MOST_LINES: usize = 50;
-/// A longer line is broken.
-const LONGEST_LINE: u64 = 1 << 20;
 
 /// Rows of a CSV text.
 pub struct CsvRows<R> {
@@ -22,7 +21,7 @@ pub struct CsvRows<R> {
     delimiter: u8,
     width: usize,
     line: i64,
-    ahead: VecDeque<Vec<u8>>,
+    ahead: VecDeque<Line>,
 }
 
 impl<R: BufRead> CsvRows<R> {
@@ -33,7 +32,11 @@ impl<R: BufRead> CsvRows<R> {
     pub fn new(input: R, delimiter: char) -> Result<Self, UnreadableFile> {
         let delimiter = u8::try_from(delimiter).unwrap_or(b',');
         let mut rows = Self { input, columns: Arc::default(), delimiter, width: 0, line: 0, ahead: VecDeque::new() };
-        let mut header = rows.next_line()?.unwrap_or_default();
+        let mut header = match rows.next_line()? {
+            Some(Line::Whole(header)) => header,
+            Some(Line::TooLong) => return Err(UnreadableFile::Format(format!("the header {}", Line::TOO_LONG))),
+            None => Vec::new(),
+        };
         if header.starts_with(b"\xEF\xBB\xBF") {
             header.drain(..3);
         }
@@ -62,23 +65,11 @@ impl<R: BufRead> CsvRows<R> {
         &self.columns
     }
 
-    fn next_line(&mut self) -> std::io::Result<Option<Vec<u8>>> {
-        if let Some(line) = self.ahead.pop_front() {
-            return Ok(Some(line));
+    fn next_line(&mut self) -> std::io::Result<Option<Line>> {
+        match self.ahead.pop_front() {
+            Some(line) => Ok(Some(line)),
+            None => next_line(&mut self.input),
         }
-        let mut line = Vec::new();
-        let read = std::io::Read::take(&mut self.input, LONGEST_LINE).read_until(b'\n', &mut line)?;
-        if read as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
-            // Skip the rest of an absurd line; what was read of it is broken anyway.
-            self.input.skip_until(b'\n')?;
-        }
-        if read == 0 {
-            return Ok(None);
-        }
-        while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            line.pop();
-        }
-        Ok(Some(line))
     }
 
     fn broken(line: i64, message: impl Into<String>) -> Option<std::io::Result<RowResult>> {
@@ -107,8 +98,9 @@ impl<R: BufRead> Iterator for CsvRows<R> {
             match self.next_line() {
                 Err(error) => return Some(Err(error)),
                 Ok(None) => return None,
-                Ok(Some(text)) if text.iter().all(u8::is_ascii_whitespace) => {}
-                Ok(Some(text)) => break (self.line, text),
+                Ok(Some(line)) if line.is_blank() => {}
+                Ok(Some(Line::TooLong)) => return Self::broken(self.line, format!("the row {}", Line::TOO_LONG)),
+                Ok(Some(Line::Whole(text))) => break (self.line, text),
             }
         };
         if !has_open_quote(&first) {
@@ -118,15 +110,19 @@ impl<R: BufRead> Iterator for CsvRows<R> {
             };
         }
         let mut record = first;
-        let mut more: Vec<Vec<u8>> = Vec::new();
+        let mut more: Vec<Line> = Vec::new();
         while has_open_quote(&record) && more.len() < MOST_LINES {
             match self.next_line() {
                 Err(error) => return Some(Err(error)),
                 Ok(None) => break,
-                Ok(Some(text)) => {
+                Ok(Some(Line::TooLong)) => {
+                    more.push(Line::TooLong);
+                    break;
+                }
+                Ok(Some(Line::Whole(text))) => {
                     record.push(b'\n');
                     record.extend_from_slice(&text);
-                    more.push(text);
+                    more.push(Line::Whole(text));
                 }
             }
         }
@@ -136,8 +132,8 @@ impl<R: BufRead> Iterator for CsvRows<R> {
                 Some(Ok(Ok(row)))
             }
             _ => {
-                for text in more.into_iter().rev() {
-                    self.ahead.push_front(text);
+                for line in more.into_iter().rev() {
+                    self.ahead.push_front(line);
                 }
                 Self::broken(line, "the row has a quote that does not close; write a quote inside a field twice")
             }

@@ -5,6 +5,7 @@
 
 pub mod csv;
 pub mod file;
+pub mod lines;
 pub mod mapping;
 pub mod ndjson;
 pub mod parquet;

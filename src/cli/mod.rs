@@ -1,0 +1,198 @@
+//! The commands: a file each, with its arguments; `show` is what they print.
+
+mod alert;
+mod demo;
+mod import;
+mod query;
+mod reference;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::app::{App, environment, watch_hangup};
+use crate::clock::Clock;
+use crate::config::Plan;
+use crate::runtime::privileges::drop_root;
+use crate::runtime::supervisor::Supervisor;
+
+/// A production monitor for clinical models.
+///
+/// dosimeter takes predictions, waits for the truth, keeps both in Postgres, and says how good a model still is, how sure
+/// that is, and since when it is not.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log: error, warn, info, debug, or a filter such as dosimeter=debug.
+    #[arg(long, global = true, env = "DOSIMETER_LOG", default_value = "info")]
+    log: String,
+    /// Log as text for people or as JSON for machines.
+    #[arg(long, global = true, env = "DOSIMETER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: read the sources, fold, evaluate, detect, notify, serve /metrics.
+    ///
+    /// SIGHUP takes the configuration up again, or refuses it whole and says why. SIGTERM and Ctrl-C end it in order.
+    Serve(ConfigArg),
+    /// Check a configuration and print what would be monitored. Touches neither database nor files.
+    Check(ConfigArg),
+    /// Read everything the sources have, once, fold and evaluate it, and exit.
+    Import(ConfigArg),
+    /// Answer for any window, slice and instant of knowledge, whether or not it was ever published.
+    ///
+    /// Example: dosimeter query --config dosimeter.toml --model chest-xray --output effusion --slice view=AP
+    /// --from 2025-03-01 --to 2025-04-01 --known-at 2025-04-10
+    Query(query::QueryArgs),
+    /// Freeze, import, list and approve references: what a version is compared with.
+    #[command(subcommand)]
+    Reference(reference::ReferenceCommand),
+    /// List, acknowledge and resolve alerts.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
+    /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
+    Demo(demo::DemoArgs),
+    /// Write prediction and truth files of the demo's department.
+    Simulate(demo::SimulateArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+struct ConfigArg {
+    /// The configuration file; config/full.toml explains every key.
+    #[arg(long, env = "DOSIMETER_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Which version of which model.
+#[derive(Debug, Args)]
+struct VersionArgs {
+    /// The model; may be left out while the plan has only one.
+    #[arg(long)]
+    model: Option<String>,
+    /// The version; may be left out while there is only one.
+    #[arg(long)]
+    version: Option<String>,
+}
+
+impl VersionArgs {
+    /// The model that is named, or the only one.
+    fn model(&self, plan: &Plan) -> anyhow::Result<String> {
+        match (&self.model, plan.models.as_slice()) {
+            (Some(name), _) => Ok(name.clone()),
+            (None, [only]) => Ok(only.name.clone()),
+            (None, models) => {
+                let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+                anyhow::bail!("name one with --model: {}", names.join(", "))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct PersonArgs {
+    /// Who does it; kept in the audit trail.
+    #[arg(long, env = "USER")]
+    by: String,
+    /// Why; kept in the audit trail.
+    #[arg(long)]
+    reason: String,
+}
+
+/// Parse the command line, run the command, print what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli.log, cli.log_format, matches!(cli.command, Command::Demo(_)));
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dosimeter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(filter: &str, format: LogFormat, is_demo: bool) {
+    // The demo tells its story itself; the log would be the same story told twice.
+    let filter = if is_demo && filter == "info" { "warn" } else { filter };
+    let filter = format!("{filter},sqlx::postgres::notice=warn");
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(ConfigArg { config }) => {
+            let plan = load_unprivileged(&config)?;
+            block_on(serve(plan, config))
+        }
+        Command::Check(ConfigArg { config }) => {
+            let plan = crate::config::load(&config, &environment)?;
+            print!("{}", show::plan(&plan));
+            Ok(())
+        }
+        Command::Import(config) => import::run(&config),
+        Command::Query(args) => query::run(args),
+        Command::Reference(command) => reference::run(command),
+        Command::Alert(command) => alert::run(command),
+        Command::Demo(args) => demo::run(args),
+        Command::Simulate(args) => demo::simulate(args),
+    }
+}
+
+/// Load the plan; if the process is root, become an ordinary user.
+fn load_unprivileged(config: &std::path::Path) -> anyhow::Result<Plan> {
+    let plan = crate::config::load(config, &environment)?;
+    if let Some(user) = drop_root(&plan.service.data_dir, plan.database.run_as.as_deref())? {
+        tracing::info!(user, "started as root, going on as an ordinary user");
+        show::warn_unreadable(&plan, &user);
+    }
+    Ok(plan)
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Run a command that comes and goes against the installation of a configuration.
+fn with_app(args: &ConfigArg, work: impl AsyncFnOnce(&App) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let plan = load_unprivileged(&args.config)?;
+    block_on(async {
+        let app = App::start(plan, Clock::system()).await?;
+        let result = work(&app).await;
+        app.close().await?;
+        result
+    })
+}
+
+async fn serve(plan: Plan, config: PathBuf) -> anyhow::Result<()> {
+    let app = App::start(plan, Clock::system()).await?;
+    let supervisor = Supervisor::default();
+    let spawned = app.spawn(&supervisor).await;
+    if spawned.is_ok() {
+        supervisor.spawn("reload", watch_hangup(config, app.context.clone(), supervisor.stop_token()));
+    }
+    let result = match spawned {
+        Ok(_) => supervisor.run_to_end().await,
+        Err(error) => Err(error),
+    };
+    app.close().await?;
+    result
+}

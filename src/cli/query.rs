@@ -1,0 +1,87 @@
+//! `dosimeter query`: any window, slice and instant of knowledge.
+
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+
+use super::{ConfigArg, VersionArgs, show, with_app};
+use crate::app::App;
+use crate::domain::window::parse_instant;
+use crate::domain::{Slice, Window};
+use crate::query::{Question, ask};
+use crate::store::rows::Knowledge;
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    #[command(flatten)]
+    version: VersionArgs,
+    /// The output.
+    #[arg(long)]
+    output: String,
+    /// The slice: all, view=AP, "sex=F & site=north"; it need not be declared in the plan.
+    #[arg(long, default_value = "all", value_parser = str::parse::<Slice>)]
+    slice: Slice,
+    /// First day or instant (UTC) of the window.
+    #[arg(long, value_parser = parse_instant)]
+    from: DateTime<Utc>,
+    /// First day or instant after the window.
+    #[arg(long, value_parser = parse_instant)]
+    to: DateTime<Utc>,
+    /// Only truth that had been observed by then: what the hospital knew.
+    #[arg(long, value_parser = parse_instant)]
+    known_at: Option<DateTime<Utc>>,
+    /// Only batches up to this number: what this installation had.
+    #[arg(long)]
+    recorded: Option<i64>,
+    /// An operating point besides those of the plan; may be repeated.
+    #[arg(long = "threshold")]
+    thresholds: Vec<f64>,
+    /// One metric by name (auroc, sensitivity, sensitivity@0.5, ...) or all.
+    #[arg(long, default_value = "all")]
+    metric: String,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+pub(super) fn run(args: QueryArgs) -> anyhow::Result<()> {
+    let config = args.config.clone();
+    with_app(&config, async move |app| query(app, args).await)
+}
+
+async fn query(app: &App, args: QueryArgs) -> anyhow::Result<()> {
+    let context = app.context();
+    for threshold in &args.thresholds {
+        anyhow::ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold} is no probability from 0 to 1");
+    }
+    let question = Question {
+        model: args.version.model(&context.plan)?,
+        version: args.version.version,
+        output: args.output,
+        slice: args.slice,
+        window: Window { from: args.from, to: args.to },
+        knowledge: Knowledge { known_at: args.known_at, recorded: args.recorded },
+        thresholds: args.thresholds,
+    };
+    let mut answer = ask(&context, &question).await?;
+    if args.metric != "all" {
+        let known: Vec<String> = answer.metrics.iter().map(|row| row.metric.clone()).collect();
+        let wanted = |metric: &str| metric == args.metric || metric.split(['@', '[']).next() == Some(&args.metric);
+        answer.metrics.retain(|row| wanted(&row.metric));
+        anyhow::ensure!(!answer.metrics.is_empty(), "no metric {:?}; known are {}", args.metric, known.join(", "));
+    }
+    match args.format {
+        Format::Table => print!("{}", show::table(&answer)),
+        Format::Csv => print!("{}", show::csv(&answer)?),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
+    }
+    Ok(())
+}

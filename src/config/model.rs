@@ -1,0 +1,178 @@
+//! A monitored model: what it says, how it is sliced, over which windows it is judged.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::reader::Section;
+use super::rule::{self, AlertRule};
+use super::{hex, unique};
+use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, WindowSpec};
+
+/// One monitored model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub outputs: Vec<Output>,
+    /// Length of a bucket.
+    pub bucket: Granularity,
+    /// Slice dimensions.
+    pub dimensions: Vec<Dimension>,
+    /// Crossings of dimensions, by name.
+    pub crossings: Vec<Vec<String>>,
+    /// Published windows.
+    pub windows: Vec<WindowSpec>,
+    /// Cases with truth below which performance is withheld.
+    pub minimum_n: u64,
+    /// How assertions become truth.
+    pub truth_policy: TruthPolicy,
+    /// What an uncertain truth counts as.
+    pub uncertain: Uncertain,
+    /// Alert rules.
+    pub alerts: Vec<AlertRule>,
+}
+
+/// One thing that a model says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Output {
+    /// The name of the output.
+    pub name: String,
+    /// The finding that its truth is stated about.
+    pub truth: String,
+    /// Operating points.
+    pub thresholds: Vec<f64>,
+}
+
+impl Model {
+    /// What rows of this model are folded into; a change of it folds every bucket again.
+    #[must_use]
+    pub fn fold_digest(&self) -> String {
+        let what = (&self.outputs, self.bucket, &self.dimensions, &self.crossings, self.truth_policy, self.uncertain);
+        // unwrap safety: as in `canonical`.
+        hex(&Sha256::digest(serde_json::to_string(&what).unwrap_or_default()))
+    }
+
+    /// An output by name.
+    #[must_use]
+    pub fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name)
+    }
+}
+
+pub(super) fn model(section: Section<'_>) -> Model {
+    let name = section.required_string("name", "name the model as its records do");
+    let thresholds = checked_thresholds(&section).unwrap_or_else(|| vec![0.5]);
+    let outputs: Vec<Output> =
+        section.sections("output").into_iter().map(|output| self::output(output, &thresholds)).collect();
+    if outputs.is_empty() {
+        section.problem("output", "the model says nothing; add a [[model.output]] with a name for each output");
+    }
+    unique(&section, "output", outputs.iter().map(|output| output.name.as_str()));
+    let dimensions: Vec<Dimension> = section.sections("dimension").into_iter().map(dimension).collect();
+    unique(&section, "dimension", dimensions.iter().map(|dimension| dimension.name.as_str()));
+    let windows = windows(&section);
+    let crossings = crossings(&section, &dimensions);
+    let truth = section.section("truth");
+    let mut model = Model {
+        name,
+        bucket: section.choice("bucket", Granularity::Day, &[("day", Granularity::Day), ("hour", Granularity::Hour)]),
+        crossings,
+        windows,
+        minimum_n: section.integer("minimum_n", 20, 0),
+        truth_policy: truth.choice(
+            "policy",
+            TruthPolicy::LatestFinal,
+            &[
+                ("latest-final", TruthPolicy::LatestFinal),
+                ("latest", TruthPolicy::Latest),
+                ("majority", TruthPolicy::Majority),
+            ],
+        ),
+        uncertain: truth.choice(
+            "uncertain",
+            Uncertain::Ignore,
+            &[("ignore", Uncertain::Ignore), ("positive", Uncertain::Positive), ("negative", Uncertain::Negative)],
+        ),
+        outputs,
+        dimensions,
+        alerts: Vec::new(),
+    };
+    truth.refuse_unknown();
+    model.alerts = section.sections("alert").into_iter().map(|section| rule::alert(section, &model)).collect();
+    unique(&section, "alert", model.alerts.iter().map(|rule| rule.name.as_str()));
+    section.refuse_unknown();
+    model
+}
+
+fn output(section: Section<'_>, thresholds: &[f64]) -> Output {
+    let name = section.required_string("name", "name the output as its records do");
+    let output = Output {
+        truth: section.string("truth").unwrap_or_else(|| name.clone()),
+        thresholds: checked_thresholds(&section).unwrap_or_else(|| thresholds.to_vec()),
+        name,
+    };
+    section.refuse_unknown();
+    output
+}
+
+fn checked_thresholds(section: &Section<'_>) -> Option<Vec<f64>> {
+    let mut thresholds = section.numbers("thresholds")?;
+    if thresholds.iter().any(|threshold| !(0.0..=1.0).contains(threshold)) {
+        section.problem("thresholds", "has a value outside 0 to 1; thresholds are probabilities");
+    }
+    thresholds.sort_by(f64::total_cmp);
+    thresholds.dedup();
+    Some(thresholds)
+}
+
+fn dimension(section: Section<'_>) -> Dimension {
+    let dimension = Dimension {
+        name: section.required_string("name", "name the attribute that the records carry"),
+        cuts: section.numbers("cuts").unwrap_or_default(),
+        values: section.strings("values").unwrap_or_default(),
+    };
+    if dimension.cuts.windows(2).any(|pair| pair[0] >= pair[1]) {
+        section.problem("cuts", "must ascend, as in [40, 65]");
+    }
+    if !dimension.cuts.is_empty() && !dimension.values.is_empty() {
+        section.problem("values", "a dimension has cuts (numeric) or values (categorical), not both");
+    }
+    if dimension.name.contains(['=', '&', '*']) || dimension.name == "all" {
+        section.problem("name", "may not contain = & * or be \"all\": slices are written view=AP & sex=F");
+    }
+    section.refuse_unknown();
+    dimension
+}
+
+fn windows(section: &Section<'_>) -> Vec<WindowSpec> {
+    let texts = section.strings("windows").unwrap_or_else(|| ["7d", "30d", "month"].map(String::from).to_vec());
+    let parsed = texts.iter().filter_map(|text| match text.parse() {
+        Ok(window) => Some(window),
+        Err(message) => {
+            section.problem("windows", message);
+            None
+        }
+    });
+    let mut windows: Vec<WindowSpec> = parsed.collect();
+    windows.sort_unstable();
+    windows.dedup();
+    windows
+}
+
+fn crossings(section: &Section<'_>, dimensions: &[Dimension]) -> Vec<Vec<String>> {
+    let mut crossings = Vec::new();
+    for text in section.strings("crossings").unwrap_or_default() {
+        let mut names: Vec<String> = text.split('&').map(|name| name.trim().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        if names.len() < 2 {
+            section.problem("crossings", format!("{text:?} crosses nothing; write \"site & sex\""));
+        }
+        for name in names.iter().filter(|name| !dimensions.iter().any(|dimension| dimension.name == **name)) {
+            section.problem("crossings", format!("{name:?} is no dimension of this model; add a [[model.dimension]]"));
+        }
+        crossings.push(names);
+    }
+    crossings
+}

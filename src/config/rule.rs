@@ -1,0 +1,212 @@
+//! Alert rules: a metric, where it is watched, and the limit it must not pass.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::model::Model;
+use super::reader::Section;
+use super::{display, seconds};
+use crate::domain::{MetricKey, Slice, WindowSpec};
+
+/// A rule on an estimate against a limit.
+#[derive(Clone, Debug, Serialize)]
+pub struct AlertRule {
+    /// Its name.
+    pub name: String,
+    /// The metric it watches.
+    #[serde(serialize_with = "display")]
+    pub metric: MetricKey,
+    /// The output; every output when absent.
+    pub output: Option<String>,
+    /// The slices.
+    pub slices: SlicePattern,
+    /// The window.
+    pub window: WindowSpec,
+    /// The limit and its side.
+    pub limit: Limit,
+    /// What must be past the limit.
+    pub bound: BoundRule,
+    /// How long it must stay so before anybody is told.
+    #[serde(serialize_with = "seconds")]
+    pub hold: Duration,
+    /// Who is told.
+    pub severity: Severity,
+}
+
+/// Which slices a rule watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlicePattern {
+    /// One slice.
+    One(Slice),
+    /// Every value of one dimension: `site=*`.
+    Each(String),
+}
+
+impl SlicePattern {
+    /// Whether the rule watches this slice.
+    #[must_use]
+    pub fn matches(&self, slice: &Slice) -> bool {
+        match self {
+            Self::One(one) => one == slice,
+            Self::Each(dimension) => slice.value_of(dimension).is_some(),
+        }
+    }
+}
+
+impl fmt::Display for SlicePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(slice) => write!(f, "{slice}"),
+            Self::Each(dimension) => write!(f, "{dimension}=*"),
+        }
+    }
+}
+
+impl Serialize for SlicePattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A limit and its side.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// The metric must not be below.
+    Below(f64),
+    /// The metric must not be above.
+    Above(f64),
+}
+
+/// What must be past the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoundRule {
+    /// The whole interval: the data prove it.
+    Interval,
+    /// The value alone.
+    Value,
+}
+
+/// How urgent an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Somebody is woken.
+    Page,
+    /// Somebody looks in working hours.
+    Ticket,
+}
+
+impl Severity {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Ticket => "ticket",
+        }
+    }
+}
+
+/// Metrics that a rule can watch, and whether they take a threshold.
+const WATCHABLE: [(&str, bool); 20] = [
+    ("predictions", false),
+    ("labelled", false),
+    ("label_coverage", false),
+    ("label_delay_p90_seconds", false),
+    ("prevalence", false),
+    ("mean_score", false),
+    ("auroc", false),
+    ("average_precision", false),
+    ("brier", false),
+    ("log_loss", false),
+    ("observed_expected", false),
+    ("ece", false),
+    ("calibration_intercept", false),
+    ("calibration_slope", false),
+    ("score_psi", false),
+    ("sensitivity", true),
+    ("specificity", true),
+    ("ppv", true),
+    ("npv", true),
+    ("alert_rate", true),
+];
+
+pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
+    let name = section.required_string("name", "name the rule; the email's subject carries it");
+    let output = section.string("output").filter(|output| output != "*");
+    if let Some(output) = output.as_ref().filter(|output| model.output(output).is_none()) {
+        section.problem("output", format!("{output:?} is no output of this model"));
+    }
+    let metric = section.required_string("metric", "name the metric to watch, such as \"auroc\"");
+    let threshold = section.number("threshold");
+    let known = WATCHABLE.iter().find(|(name, _)| *name == metric);
+    match (known, threshold) {
+        (None, _) if !metric.is_empty() => {
+            let names: Vec<&str> = WATCHABLE.iter().map(|(name, _)| *name).collect();
+            section.problem("metric", format!("{metric:?} cannot be watched; known are {}", names.join(", ")));
+        }
+        (Some((_, true)), None) => section.problem("threshold", format!("is missing; {metric} is measured at one")),
+        (Some((_, false)), Some(_)) => section.problem("threshold", format!("has no meaning for {metric}; remove it")),
+        (Some((_, true)), Some(at)) => {
+            let watched = model.outputs.iter().filter(|o| output.as_ref().is_none_or(|name| *name == o.name));
+            if watched.into_iter().any(|o| !o.thresholds.contains(&at)) {
+                section.problem("threshold", format!("{at} is not among the output's thresholds; add it there"));
+            }
+        }
+        _ => {}
+    }
+    let limit = match (section.number("below"), section.number("above")) {
+        (Some(limit), None) => Limit::Below(limit),
+        (None, Some(limit)) => Limit::Above(limit),
+        _ => {
+            section.problem("below", "a rule needs a limit: exactly one of below and above");
+            Limit::Below(0.0)
+        }
+    };
+    let window = section.parsed("window", WindowSpec::RollingDays(30), str::parse);
+    if !model.windows.contains(&window) {
+        section.problem("window", format!("{window} is not among the model's windows; add it there"));
+    }
+    let rule = AlertRule {
+        metric: MetricKey { threshold: threshold.map(|t| t.to_string()), ..MetricKey::plain(&metric) },
+        slices: slice_pattern(&section, model),
+        bound: section.choice(
+            "bound",
+            BoundRule::Interval,
+            &[("interval", BoundRule::Interval), ("value", BoundRule::Value)],
+        ),
+        hold: section.duration("for", Duration::ZERO),
+        severity: section.choice("severity", Severity::Page, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
+        name,
+        output,
+        window,
+        limit,
+    };
+    section.refuse_unknown();
+    rule
+}
+
+fn slice_pattern(section: &Section<'_>, model: &Model) -> SlicePattern {
+    let known = |name: &str| model.dimensions.iter().any(|dimension| dimension.name == name);
+    section.parsed("slice", SlicePattern::One(Slice::all()), |text| {
+        if let Some(dimension) = text.strip_suffix("=*") {
+            return if known(dimension) {
+                Ok(SlicePattern::Each(dimension.to_owned()))
+            } else {
+                Err(format!("{dimension:?} is no dimension of this model; add a [[model.dimension]]"))
+            };
+        }
+        let slice: Slice = text.parse()?;
+        let dimensions = slice.dimensions();
+        let declared = dimensions.len() < 2 || model.crossings.contains(&dimensions);
+        match dimensions.iter().find(|name| !known(name)) {
+            Some(name) => Err(format!("{name:?} is no dimension of this model; add a [[model.dimension]]")),
+            None if !declared => Err(format!("add {:?} to the model's crossings", dimensions.join(" & "))),
+            None => Ok(SlicePattern::One(slice)),
+        }
+    })
+}

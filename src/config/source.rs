@@ -1,0 +1,223 @@
+//! Sources: where records come from, and which column holds what.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::model::Model;
+use super::reader::Section;
+use super::{Surroundings, display, seconds};
+
+/// Where records come from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// What its records are.
+    pub record: RecordKind,
+    /// The model they belong to.
+    pub model: String,
+    /// Files, globs and directories.
+    pub paths: Vec<String>,
+    /// Format; by the file's extension when absent.
+    pub format: Option<Format>,
+    /// One column per output, or one row per output.
+    pub layout: Layout,
+    /// Field separator of CSV.
+    pub delimiter: char,
+    /// Which column holds what, by field.
+    pub columns: BTreeMap<String, String>,
+    /// Fields that no column holds.
+    pub constants: BTreeMap<String, String>,
+    /// Column of each output (wide layout), by the output's (or the finding's) name.
+    pub outputs: BTreeMap<String, String>,
+    /// Column of each attribute, by the attribute's name.
+    pub attributes: BTreeMap<String, String>,
+    /// How instants are written.
+    pub time_format: TimeFormat,
+    /// Zone of times that carry none.
+    #[serde(serialize_with = "display")]
+    pub time_zone: chrono_tz::Tz,
+    /// A file must have stood still for so long.
+    #[serde(serialize_with = "seconds")]
+    pub settle: Duration,
+}
+
+/// What a source's records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordKind {
+    /// Scores.
+    Predictions,
+    /// Statements of truth.
+    Assertions,
+}
+
+/// File formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON object per line.
+    Ndjson,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// How outputs are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// A column per output.
+    Wide,
+    /// A row per output.
+    Long,
+}
+
+/// How instants are written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeFormat {
+    /// RFC 3339, or a date with or without a time in the source's zone.
+    Auto,
+    /// Seconds since 1970.
+    UnixSeconds,
+    /// Milliseconds since 1970.
+    UnixMilliseconds,
+    /// A pattern of chrono's `strftime`.
+    Pattern(String),
+}
+
+/// The fields of a record that a column or a constant may hold, by kind: `(name, required)`.
+fn fields(record: RecordKind, layout: Layout) -> Vec<(&'static str, bool)> {
+    let mut fields = match record {
+        RecordKind::Predictions => {
+            vec![("id", false), ("case", true), ("subject", false), ("occurred_at", true), ("version", true)]
+        }
+        RecordKind::Assertions => vec![
+            ("id", false),
+            ("case", true),
+            ("observed_at", true),
+            ("source", true),
+            ("reader", false),
+            ("status", false),
+        ],
+    };
+    if layout == Layout::Long {
+        fields.push(("output", true));
+        fields.push((if record == RecordKind::Predictions { "score" } else { "value" }, true));
+    }
+    fields
+}
+
+pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundings<'_>) -> Source {
+    let name = section.required_string("name", "name the source; its lag and its rejections carry the name");
+    section.choice("kind", (), &[("file", ())]);
+    let record = section.choice(
+        "record",
+        RecordKind::Predictions,
+        &[("predictions", RecordKind::Predictions), ("assertions", RecordKind::Assertions)],
+    );
+    let layout = section.choice("layout", Layout::Wide, &[("wide", Layout::Wide), ("long", Layout::Long)]);
+    let model_name = section.string("model").unwrap_or_else(|| match models {
+        [only] => only.name.clone(),
+        _ => String::new(),
+    });
+    let model = models.iter().find(|model| model.name == model_name);
+    if model.is_none() && !models.is_empty() {
+        section.problem("model", format!("{model_name:?} is no model of this plan; name one of [[model]]"));
+    }
+    let paths = section.strings("paths").unwrap_or_default();
+    if paths.is_empty() {
+        section.problem("paths", "is missing; list files, globs or directories, as in [\"inbox/predictions\"]");
+    }
+    for path in &paths {
+        if let Err(error) = glob::Pattern::new(path) {
+            section.problem("paths", format!("{path:?} is no pattern: {error}"));
+        }
+    }
+    let columns: BTreeMap<String, String> = section.string_map("columns").into_iter().collect();
+    let constants: BTreeMap<String, String> = section.string_map("constants").into_iter().collect();
+    check_fields(&section, &columns, &constants, record, layout);
+    let outputs: BTreeMap<String, String> = section.string_map("outputs").into_iter().collect();
+    if let Some(model) = model {
+        for name in outputs.keys().filter(|name| !model.outputs.iter().any(|o| o.name == **name || o.truth == **name)) {
+            section.problem("outputs", format!("{name:?} is no output of model {:?}", model.name));
+        }
+    }
+    let source = Source {
+        name,
+        record,
+        model: model_name,
+        paths: paths.iter().map(|path| around.folder.join(path).to_string_lossy().into_owned()).collect(),
+        format: section.choice(
+            "format",
+            None,
+            &[
+                ("auto", None),
+                ("csv", Some(Format::Csv)),
+                ("ndjson", Some(Format::Ndjson)),
+                ("parquet", Some(Format::Parquet)),
+            ],
+        ),
+        layout,
+        delimiter: section.parsed("delimiter", ',', |text| match text.chars().collect::<Vec<_>>()[..] {
+            [one] if one.is_ascii() => Ok(one),
+            _ => Err(format!("{text:?} is not one ASCII character; write \",\" or \";\" or \"\\t\"")),
+        }),
+        columns,
+        constants,
+        outputs,
+        attributes: section.string_map("attributes").into_iter().collect(),
+        time_format: section.parsed("time_format", TimeFormat::Auto, time_format),
+        time_zone: section.parsed("time_zone", chrono_tz::UTC, |text| {
+            text.parse().map_err(|_| format!("{text:?} is no time zone; write UTC or Europe/Berlin"))
+        }),
+        settle: section.duration("settle", Duration::from_secs(2)),
+    };
+    section.refuse_unknown();
+    source
+}
+
+fn check_fields(
+    section: &Section<'_>,
+    columns: &BTreeMap<String, String>,
+    constants: &BTreeMap<String, String>,
+    record: RecordKind,
+    layout: Layout,
+) {
+    let fields = fields(record, layout);
+    for (table, given) in [("columns", columns), ("constants", constants)] {
+        for name in given.keys().filter(|name| !fields.iter().any(|(field, _)| field == name)) {
+            let known: Vec<&str> = fields.iter().map(|(field, _)| *field).collect();
+            section.problem(table, format!("{name:?} is no field of such a record; known are {}", known.join(", ")));
+        }
+    }
+    for (field, required) in fields {
+        if required && !columns.contains_key(field) && !constants.contains_key(field) {
+            section.problem("columns", format!("nothing says where {field:?} is; add {field} = \"column\""));
+        }
+        if columns.contains_key(field) && constants.contains_key(field) {
+            section.problem("constants", format!("{field:?} is also a column; keep one"));
+        }
+    }
+}
+
+fn time_format(text: &str) -> Result<TimeFormat, String> {
+    match text {
+        "auto" => Ok(TimeFormat::Auto),
+        "unix-seconds" => Ok(TimeFormat::UnixSeconds),
+        "unix-milliseconds" => Ok(TimeFormat::UnixMilliseconds),
+        pattern => {
+            let known =
+                chrono::format::StrftimeItems::new(pattern).all(|item| !matches!(item, chrono::format::Item::Error));
+            if known && pattern.contains('%') {
+                Ok(TimeFormat::Pattern(pattern.to_owned()))
+            } else {
+                Err(format!("{text:?} is not auto, unix-seconds, unix-milliseconds or a pattern like %Y%m%d%H%M%S"))
+            }
+        }
+    }
+}
