@@ -88,6 +88,7 @@ comment on column batch.committed_at is 'When it was taken in.';
 comment on column batch.accepted is 'Records that were new.';
 comment on column batch.duplicates is 'Records that were known with the same content.';
 comment on column batch.rejected is 'Records that were refused.';
+create index batch_source on batch (source, committed_at);
 
 create table record_key (
     case_id text not null,
@@ -118,7 +119,8 @@ create table prediction (
     scores double precision[] not null,
     attributes jsonb not null,
     batch_id bigint not null,
-    primary key (case_id, record_id, occurred_at)
+    until_batch bigint,
+    primary key (case_id, record_id, occurred_at, batch_id)
 ) partition by range (occurred_at);
 create index prediction_version_time on prediction (version_id, occurred_at);
 create table prediction_default partition of prediction default;
@@ -133,6 +135,7 @@ comment on column prediction.output_ids is 'Outputs that have a score.';
 comment on column prediction.scores is 'Their probabilities, in the same order.';
 comment on column prediction.attributes is 'Slice dimensions and metadata.';
 comment on column prediction.batch_id is 'The batch that brought it.';
+comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
 
 create table assertion (
     case_id text not null,
@@ -161,7 +164,6 @@ create table rejection (
     rejection_id bigint generated always as identity primary key,
     source text not null,
     origin text not null,
-    origin_digest text not null,
     line bigint not null,
     item integer not null,
     field text not null,
@@ -170,7 +172,8 @@ create table rejection (
     payload jsonb not null,
     batch_id bigint not null,
     rejected_at timestamptz not null,
-    unique (source, origin_digest, line, item)
+    content_digest bytea not null,
+    unique (source, origin, line, item, content_digest)
 );
 create index rejection_reason on rejection (source, reason);
 create index rejection_age on rejection (rejected_at);
@@ -178,22 +181,20 @@ comment on table rejection is 'Records that were refused, each with its reason. 
 comment on column rejection.rejection_id is 'Number of the rejection.';
 comment on column rejection.source is 'The source.';
 comment on column rejection.origin is 'The file.';
-comment on column rejection.origin_digest is 'Digest of the file''s content.';
 comment on column rejection.line is 'Line or row in it, from 1; 0 for the whole file.';
 comment on column rejection.item is 'Which record of that row, from 0.';
 comment on column rejection.field is 'The column or field at fault.';
 comment on column rejection.reason is 'The reason as one word.';
 comment on column rejection.message is 'What is wrong and what to do about it.';
-comment on column rejection.payload is 'The record without its identifiers.';
+comment on column rejection.payload is 'The mapped columns of the record without its identifiers.';
 comment on column rejection.batch_id is 'The batch that refused it.';
 comment on column rejection.rejected_at is 'When it was refused.';
+comment on column rejection.content_digest is 'SHA-256 of field, reason, message and payload: a file that grows does not repeat its rejections.';
 
 create table source_file (
     source text not null,
-    path text not null,
     digest text not null,
-    bytes bigint not null,
-    modified_at timestamptz not null,
+    mapping text not null,
     rows_done bigint not null,
     state text not null check (state in ('reading', 'done', 'unreadable')),
     first_seen_at timestamptz not null,
@@ -202,14 +203,27 @@ create table source_file (
 );
 comment on table source_file is 'The cursor of file sources: how far each content has been read. It moves in the transaction that takes the rows in.';
 comment on column source_file.source is 'The source.';
-comment on column source_file.path is 'The path at which this content was last seen.';
 comment on column source_file.digest is 'SHA-256 of the bytes: a changed file under an old name is another content.';
-comment on column source_file.bytes is 'Size in bytes.';
-comment on column source_file.modified_at is 'Modification time of the path when it was read.';
+comment on column source_file.mapping is 'Digest of what the plan made of its columns. After a change of that the content is read again: rows that were refused may pass, and known ones may say more.';
 comment on column source_file.rows_done is 'Rows taken in so far.';
 comment on column source_file.state is 'reading, done, or unreadable as a whole.';
 comment on column source_file.first_seen_at is 'When reading began.';
 comment on column source_file.finished_at is 'When the last row was taken in.';
+
+create table source_path (
+    source text not null,
+    path text not null,
+    bytes bigint not null,
+    modified_at timestamptz not null,
+    digest text not null,
+    primary key (source, path)
+);
+comment on table source_path is 'Which content each path held when it was last read, so that an unchanged path is not read again.';
+comment on column source_path.source is 'The source.';
+comment on column source_path.path is 'The path.';
+comment on column source_path.bytes is 'Size in bytes.';
+comment on column source_path.modified_at is 'Modification time.';
+comment on column source_path.digest is 'SHA-256 of the bytes.';
 
 create table dirty_bucket (
     version_id integer not null references model_version,
@@ -249,7 +263,7 @@ create table reference (
     known_at timestamptz,
     recorded bigint,
     origin text not null,
-    fold_digest text not null,
+    shape jsonb not null,
     frozen_at timestamptz not null,
     frozen_by text not null,
     reason text not null,
@@ -265,7 +279,7 @@ comment on column reference.window_to is 'First instant after them.';
 comment on column reference.known_at is 'Truth observed up to then is in it.';
 comment on column reference.recorded is 'Batches up to this one are in it.';
 comment on column reference.origin is 'Where it comes from: frozen here, or a file.';
-comment on column reference.fold_digest is 'The shape of its summaries.';
+comment on column reference.shape is 'What its rows were folded into: what has another shape today is not compared with it.';
 comment on column reference.frozen_at is 'When it was made.';
 comment on column reference.frozen_by is 'Who made it.';
 comment on column reference.reason is 'Why.';
@@ -360,7 +374,7 @@ create table alert (
     severity text not null,
     state text not null check (state in ('pending', 'firing', 'acknowledged', 'resolved', 'cleared')),
     breached boolean not null,
-    pending_since timestamptz not null,
+    since timestamptz not null,
     fired_at timestamptz,
     closed_at timestamptz
 );
@@ -374,7 +388,7 @@ comment on column alert.slice is 'The slice.';
 comment on column alert.severity is 'page or ticket.';
 comment on column alert.state is 'pending, firing, acknowledged, resolved (by a person) or cleared (before it fired).';
 comment on column alert.breached is 'Whether the condition holds at present.';
-comment on column alert.pending_since is 'When the condition began to hold.';
+comment on column alert.since is 'Since when the condition has held, or has not, as breached says.';
 comment on column alert.fired_at is 'When people were told.';
 comment on column alert.closed_at is 'When it was resolved or cleared.';
 
@@ -470,9 +484,11 @@ comment on column tally.total is 'How many there have been.';
 
 create table installation (
     only_row boolean primary key default true check (only_row),
-    installation_id text not null
+    installation_id text not null,
+    identity_fingerprint text
 );
 insert into installation (installation_id) values (replace(gen_random_uuid()::text, '-', ''));
 comment on table installation is 'This installation.';
 comment on column installation.only_row is 'There is one row.';
 comment on column installation.installation_id is 'Its random name, the host part of every Message-ID.';
+comment on column installation.identity_fingerprint is 'What the key of the pseudonyms makes of a fixed text: another key would give every case another pseudonym, and is refused.';

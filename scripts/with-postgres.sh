@@ -6,7 +6,7 @@ if [ -n "${DATABASE_URL:-}" ]; then exec "$@"; fi
 
 bin=$(dirname "$(command -v initdb 2>/dev/null || ls -d /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb \
     /usr/local/opt/postgresql*/bin/initdb /Applications/Postgres.app/Contents/Versions/latest/bin/initdb 2>/dev/null | sort -V | tail -n 1)")
-[ -x "$bin/initdb" ] || { echo "no Postgres found: run 'make deps', or set DATABASE_URL" >&2; exit 1; }
+[ -x "$bin/initdb" ] || { echo "no Postgres found: run 'scripts/install.sh postgres', or set DATABASE_URL" >&2; exit 1; }
 
 dir=$(mktemp -d /tmp/dosimeter-pg.XXXXXX)
 # Postgres refuses to run as root, so root hands the directory to an ordinary user.

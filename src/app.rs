@@ -23,11 +23,14 @@ const PIPELINE: [Job; 6] = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Detect, 
 /// The jobs that wait for others, each in a loop of its own.
 const MAILROOM: [Job; 1] = [Job::Notify];
 
+/// How often the private Postgres is looked after.
+const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A connected installation: the database is up to date and the plan adopted.
 pub struct App {
     /// What every job is given; replaced whole when a plan is taken up.
     pub context: watch::Sender<Context>,
-    server: Option<Server>,
+    server: Option<Arc<Server>>,
 }
 
 impl App {
@@ -36,6 +39,18 @@ impl App {
     /// # Errors
     /// When the database, the data directory or the notices' way cannot be used.
     pub async fn start(plan: Plan, clock: Clock) -> anyhow::Result<Self> {
+        Self::open(plan, clock, true).await
+    }
+
+    /// Find or start the database for a look or a single step. The plan in force stays in force.
+    ///
+    /// # Errors
+    /// As for [`App::start`].
+    pub async fn attach(plan: Plan, clock: Clock) -> anyhow::Result<Self> {
+        Self::open(plan, clock, false).await
+    }
+
+    async fn open(plan: Plan, clock: Clock, adopts: bool) -> anyhow::Result<Self> {
         let (server, url) = if let Some(url) = &plan.database.url {
             (None, url.clone())
         } else {
@@ -43,13 +58,19 @@ impl App {
             let start = move || Server::start(&data_dir, bin_dir.as_deref());
             let server = tokio::task::spawn_blocking(start).await??;
             let url = server.url();
-            (Some(server), url)
+            (Some(Arc::new(server)), url)
         };
         let store = Store::connect(url.expose(), plan.database.max_connections).await?;
         store.migrate().await?;
-        let catalog = store.adopt_plan(&plan, clock.now(), "dosimeter").await?;
+        let pseudonyms = pseudonyms(&plan)?;
+        store.bind_identity(&pseudonyms.fingerprint()).await?;
+        let catalog = if adopts {
+            store.adopt_plan(&plan, clock.now(), "dosimeter").await?
+        } else {
+            store.find_catalog(&plan).await?
+        };
         let context = Context {
-            pseudonyms: pseudonyms(&plan)?,
+            pseudonyms,
             sender: Sender::new(&plan.notify)?,
             exporter: Exporter::new()?,
             records: JobRecords::default(),
@@ -84,6 +105,9 @@ impl App {
         let passes = [pipeline.subscribe(), mailroom.subscribe()];
         supervisor.spawn("pipeline", drive(&PIPELINE, self.context.subscribe(), pipeline, stop.clone()));
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
+        if let Some(server) = &self.server {
+            supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
+        }
         supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), stop));
         Ok(passes)
     }
@@ -102,6 +126,18 @@ impl App {
             tokio::task::spawn_blocking(move || server.leave()).await??;
         }
         Ok(())
+    }
+}
+
+/// Look after the private Postgres: one that ends is started again.
+async fn keep_running(server: Arc<Server>, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(POSTGRES_LOOK) => {}
+        }
+        let server = server.clone();
+        tokio::task::spawn_blocking(move || server.keep_running()).await??;
     }
 }
 
@@ -136,14 +172,14 @@ async fn drive(
 /// When the new plan has problems or changes what only a restart can; the old one stays in force.
 pub async fn take_up(context: &watch::Sender<Context>, plan: Plan) -> anyhow::Result<()> {
     let present = context.borrow().clone();
-    let fixed =
-        |plan: &Plan| format!("{} {} {:?}", plan.service.listen, plan.service.data_dir.display(), plan.database);
+    let fixed = |plan: &Plan| (plan.service.listen, plan.service.data_dir.clone(), plan.database.clone());
     anyhow::ensure!(
         fixed(&plan) == fixed(&present.plan),
         "service.listen, service.data_dir and [database] change with a restart only"
     );
     let sender = Sender::new(&plan.notify)?;
     let pseudonyms = pseudonyms(&plan)?;
+    present.store.bind_identity(&pseudonyms.fingerprint()).await?;
     let catalog = present.store.adopt_plan(&plan, present.clock.now(), "dosimeter").await?;
     let (plan, catalog) = (Arc::new(plan), Arc::new(catalog));
     context.send_modify(|context| {
@@ -206,10 +242,9 @@ fn generated_key(data_dir: &Path) -> anyhow::Result<Secret> {
         Ok(_) => anyhow::bail!("{} is no identity key; restore it from a backup", path.display()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
-            let key = random_text();
-            write_private(&path, &key)?;
+            write_private(&path, &random_text())?;
             tracing::info!(file = %path.display(), "made the key of the pseudonyms; back it up");
-            Ok(Secret::new(&key))
+            Ok(Secret::new(std::fs::read_to_string(&path)?.trim()))
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }

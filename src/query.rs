@@ -1,7 +1,7 @@
 //! Answers to any question about any window at any instant of knowledge, whether or not it was ever published.
 //!
 //! The latest knowledge about whole buckets of declared slices is read from summaries; everything else is folded from rows.
-//! Both ways give the same bits. The CLI and the HTTP API ask here, and so does whoever freezes a reference.
+//! Both ways give the same bits, but that rows know thresholds exactly which a coarsened summary does not have. The CLI and the HTTP API ask here, and so does whoever freezes a reference.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -50,6 +50,10 @@ pub struct Question {
     pub knowledge: Knowledge,
     /// Operating points besides those of the plan.
     pub thresholds: Vec<f64>,
+    /// What to compare with, instead of the reference in force.
+    pub reference_id: Option<i32>,
+    /// Refuse to fold more rows than this: whoever asks a shared daemon does not get to fill its memory.
+    pub most_rows: Option<i64>,
 }
 
 /// An answer with all that is needed to get it again.
@@ -119,6 +123,9 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
         let known: Vec<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
         Error::Unknown(format!("model {} has no output {:?}; it has {}", model.name, question.output, known.join(", ")))
     })?;
+    if let Some(threshold) = question.thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
+        return Err(Error::Unknown(format!("the threshold {threshold} is no probability from 0 to 1")));
+    }
     let Window { from, to } = question.window;
     if from >= to {
         return Err(Error::Unknown(format!("the window {} is empty: from must be before to", question.window)));
@@ -126,7 +133,10 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
     let model = narrowed(&model, output, question);
     let output = &model.outputs[0];
     let output_id = numbers.outputs.get(&output.name).copied().unwrap_or_default();
-    let reference_id = context.store.find_reference(version.version_id).await?;
+    let reference_id = match question.reference_id {
+        Some(reference_id) => Some(reference_id),
+        None => context.store.find_reference(version.version_id).await?,
+    };
     let reference = match reference_id {
         Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
         None => None,
@@ -168,10 +178,23 @@ pub struct Place {
 /// # Errors
 /// When there is none, or several.
 pub async fn find(context: &Context, model: &str, version: Option<&str>) -> Result<Place, Error> {
-    let known = context.plan.model(model).zip(context.catalog.models.get(model));
-    let (model, numbers) = known.ok_or_else(|| {
+    let named = model;
+    let model = context.plan.model(named).ok_or_else(|| {
         let known: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();
-        Error::Unknown(format!("the plan has no model {model:?}; it has {}", known.join(", ")))
+        Error::Unknown(format!("the plan has no model {named:?}; it has {}", known.join(", ")))
+    })?;
+    let numbers = context.catalog.models.get(named);
+    let is_known = |numbers: &&ModelNumbers| {
+        model
+            .outputs
+            .iter()
+            .all(|output| numbers.outputs.contains_key(&output.name) && numbers.findings.contains_key(&output.truth))
+    };
+    let numbers = numbers.filter(is_known).ok_or_else(|| {
+        Error::Unknown(format!(
+            "model {named} has not been taken up as this plan describes it: run `dosimeter import`, start `dosimeter serve`, \
+             or send SIGHUP to the daemon"
+        ))
     })?;
     let mut versions = context.store.list_versions().await?;
     versions.retain(|known| known.model == model.name);
@@ -224,7 +247,8 @@ async fn read(
     numbers: &ModelNumbers,
     question: &Question,
 ) -> Result<Known, Error> {
-    let declared = context.plan.model(&model.name).is_some_and(|plan| {
+    let plan = context.plan.model(&model.name);
+    let declared = plan.is_some_and(|plan| {
         let dimensions = question.slice.dimensions();
         match dimensions.as_slice() {
             [] => true,
@@ -235,7 +259,7 @@ async fn read(
     let aligned = model.bucket.is_aligned(question.window.from) && model.bucket.is_aligned(question.window.to);
     if declared && aligned && question.knowledge == Knowledge::default() {
         let stored = context.store.load_summaries(version.version_id, question.window).await?;
-        if stored.dirty == 0 {
+        if stored.dirty == 0 && plan.is_some_and(|plan| plan.fold_digest() == stored.fold_digest) {
             let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
             let parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
             let now = context.clock.now();
@@ -245,6 +269,15 @@ async fn read(
                 recorded: stored.batch_id,
                 read_from: "summaries",
             });
+        }
+    }
+    if let Some(most) = question.most_rows {
+        let rows = context.store.count_predictions(version.version_id, question.window).await?;
+        if rows > most {
+            return Err(Error::Unknown(format!(
+                "the answer has to be read from {rows} predictions, more than the {most} that are read here; ask for a \
+                 narrower window, for whole buckets of a declared slice as known now, or with `dosimeter query`"
+            )));
         }
     }
     from_rows(context, version, model, numbers, question.window, question.knowledge).await

@@ -43,7 +43,7 @@ pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Res
         known_at: Some(known.known_at),
         recorded: Some(known.recorded),
         origin: "frozen".to_owned(),
-        fold_digest: place.model.fold_digest(),
+        shape: place.model.shape(),
         person: maker.person.to_owned(),
         reason: maker.reason.to_owned(),
     };
@@ -70,7 +70,7 @@ pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result
         known_at: None,
         recorded: None,
         origin: format!("imported from {}", path.file_name().unwrap_or_default().to_string_lossy()),
-        fold_digest: place.model.fold_digest(),
+        shape: place.model.shape(),
         person: maker.person.to_owned(),
         reason: maker.reason.to_owned(),
     };
@@ -91,7 +91,8 @@ fn read(place: &Place, path: &Path) -> Result<(Vec<Prediction>, Truths), String>
         if missing.is_empty() { Ok(()) } else { Err(format!("the file lacks the column(s) {}", missing.join(", "))) }
     };
     let named = |message: String| format!("{}: {message}", path.display());
-    let rows = open(Reading { format: None, delimiter: ',' }, path, 0, &check).map_err(|e| named(e.to_string()))?;
+    let rows = open(&Reading { format: None, delimiter: ',', wanted: None }, path, 0, &check)
+        .map_err(|e| named(e.to_string()))?;
     let (mut predictions, mut truths) = (Vec::new(), Truths::new());
     for (index, row) in rows.enumerate() {
         let row = row.map_err(|error| named(error.to_string()))?;
@@ -133,5 +134,5 @@ fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelle
     let attributes: BTreeMap<String, String> =
         dimensions.filter_map(|d| Some((d.name.clone(), row.get(&d.name)?.to_owned()))).collect();
     let scores = vec![(number(&place.numbers.outputs, &output.name), score + 0.0)];
-    Ok((Prediction { case_id, occurred_at, scores, attributes }, truth))
+    Ok((Prediction { case_id, subject_id: None, occurred_at, scores, attributes }, truth))
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Child, binary, database, eventually, free_port, tool};
+use crate::support::{Child, binary, database, eventually, free_port, give_away, tool};
 
 /// `GET` by HTTP/1.0: status and body; `None` when nobody answers.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
@@ -60,6 +60,7 @@ impl Served {
             .replace("tick = \"10m\"", "tick = \"1s\"")
             .replace("below = 0.85", "below = 0.99");
         std::fs::write(folder.path().join("config.toml"), plan).expect("a file");
+        give_away(&[folder.path()]);
         let mut served =
             Self { folder, url, port, _daemon: Child(Command::new("true").spawn().expect("a child")), pid: 0 };
         let out = served.folder.path().to_owned();

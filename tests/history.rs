@@ -120,21 +120,79 @@ async fn a_silent_model_has_a_window_without_predictions_and_no_stale_slices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_slice_and_a_new_output_are_filled_in_from_rows() {
-    let installation = Installation::new(SMALL, "2025-02-03").await;
+async fn a_new_slice_and_a_new_output_are_filled_in() {
+    let narrow = SMALL
+        .replace("{ name = \"effusion\" }, { name = \"nodule\" }", "{ name = \"effusion\" }")
+        .replace("{ name = \"site\" }, { name = \"sex\" }", "{ name = \"site\" }")
+        .replace("crossings = [\"site & sex\"]", "crossings = []");
+    let installation = Installation::new(&narrow, "2025-02-03").await;
     installation.write("predictions/1.csv", PREDICTIONS);
     installation.pass().await;
-    let wider = SMALL
-        .replace("{ name = \"sex\" }]", "{ name = \"sex\" }]\nbucket = \"day\"")
-        .replace("crossings = [\"site & sex\"]", "crossings = []")
-        .replace("thresholds = [0.5]", "thresholds = [0.25, 0.5]");
-    let plan = crate::support::plan(&wider, installation.folder.path(), &installation.url);
+    let days = window("2025-02-01", "2025-02-03");
+    let before = installation.ask("effusion", "all", days, Knowledge::default()).await;
+
+    let plan = crate::support::plan(SMALL, installation.folder.path(), &installation.url);
     dosimeter::app::take_up(&installation.app.context, plan).await.expect("the plan is taken up");
     installation.pass().await;
-    let text = installation.context().exporter.render().expect("text");
-    assert!(text.contains("threshold=\"0.25\""));
-    assert!(!text.contains("site=north & sex=F"));
-    let asked =
-        installation.ask("effusion", "site=south", window("2025-02-01", "2025-02-03"), Knowledge::default()).await;
-    assert_eq!(asked.read_from, "summaries");
+    // The file is read again under the new plan: its records say more than was known, and contradict nothing.
+    assert_eq!(installation.count("rejection").await, 0);
+    for (output, slice, n) in
+        [("nodule", "all", 4.0), ("nodule", "sex=F", 2.0), ("effusion", "site=north & sex=M", 1.0)]
+    {
+        let asked = installation.ask(output, slice, days, Knowledge::default()).await;
+        assert_eq!((value(&asked, "predictions"), asked.read_from), (n, "summaries"), "{output} {slice}");
+        let rows = Knowledge { known_at: None, recorded: Some(asked.recorded) };
+        assert_eq!(said(&installation.ask(output, slice, days, rows).await), said(&asked));
+    }
+    // What was recorded before is still there to be asked for.
+    let then = Knowledge { known_at: None, recorded: Some(before.recorded) };
+    assert_eq!(value(&installation.ask("effusion", "sex=F", days, then).await, "predictions"), 0.0);
+    assert_eq!(value(&installation.ask("effusion", "all", days, then).await, "predictions"), 4.0);
+    let standing: i64 = sqlx::query_scalar("select count(*) from prediction where until_batch is null")
+        .fetch_one(&installation.pool().await)
+        .await
+        .expect("a count");
+    assert_eq!(standing, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_another_process_took_up_is_not_undone_by_this_one() {
+    let first = Installation::new(SMALL, "2025-02-03").await;
+    first.write("predictions/1.csv", PREDICTIONS);
+    first.pass().await;
+    let crossed = SMALL.replace("crossings = [\"site & sex\"]", "crossings = []\nbucket = \"hour\"");
+    let second = Installation::over(first.url.clone(), &crossed, "2025-02-03").await;
+    // The first process still folds by its own plan: it must not clear the marks of the second one.
+    first.pass().await;
+    assert!(second.count("dirty_bucket").await > 0);
+    second.pass().await;
+    assert_eq!(second.count("dirty_bucket").await, 0);
+    let days = window("2025-02-01", "2025-02-03");
+    let asked = second.ask("effusion", "site=north", days, Knowledge::default()).await;
+    assert_eq!((asked.read_from, value(&asked, "predictions")), ("summaries", 2.0));
+    // Asked under the plan that is no longer in force, the answer comes from rows.
+    let asked = first.ask("effusion", "site=north & sex=F", days, Knowledge::default()).await;
+    assert_eq!((asked.read_from, value(&asked, "predictions")), ("rows", 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_plan_no_longer_has_is_no_longer_exposed() {
+    let other = SMALL.replace("chest-xray", "other").replace("[[source]]", "#[[source]]");
+    let other: String =
+        other.lines().take_while(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let both = other.clone() + &SMALL.replace("[[source]]\n", "[[source]]\nmodel = \"chest-xray\"\n");
+    let installation = Installation::new(&both, "2025-02-03").await;
+    installation.write("predictions/1.csv", PREDICTIONS);
+    installation.pass().await;
+    let exposed = |word: &str| installation.context().exporter.render().expect("text").contains(word);
+    assert!(exposed("model=\"chest-xray\"") && exposed("window=\"30d\""));
+    let less = SMALL.replace("windows = [\"7d\", \"30d\"]", "windows = [\"7d\"]");
+    let plan = crate::support::plan(&less, installation.folder.path(), &installation.url);
+    dosimeter::app::take_up(&installation.app.context, plan).await.expect("the plan is taken up");
+    installation.pass().await;
+    assert!(exposed("window=\"7d\"") && !exposed("window=\"30d\"") && !exposed("model=\"other\""));
+    let plan = crate::support::plan(&other, installation.folder.path(), &installation.url);
+    dosimeter::app::take_up(&installation.app.context, plan).await.expect("the plan is taken up");
+    installation.pass().await;
+    assert!(!exposed("chest-xray"), "no series of a model that is gone");
 }

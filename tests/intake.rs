@@ -242,3 +242,110 @@ async fn the_same_identity_with_other_content_is_a_kept_rejection() {
     let asked = installation.ask("effusion", "all", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
     assert_eq!(value(&asked, "mean_score"), 0.25, "the first one stands");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_with_the_same_version_names_and_times_do_not_collide() {
+    let second = SMALL.split("[[source]]").next().expect("a model").replace("chest-xray", "ct");
+    let sources = SMALL.replace("[[source]]\n", "[[source]]\nmodel = \"chest-xray\"\n");
+    let ct = "\n[[source]]\nname = \"ct\"\nmodel = \"ct\"\npaths = [\"ct\"]\nsettle = \"0s\"\n\
+              columns = { case = \"study\", occurred_at = \"at\" }\nconstants = { version = \"1\" }\n";
+    let installation = Installation::new(&format!("{second}{sources}{ct}"), "2025-02-03").await;
+    installation.write("predictions/1.csv", "study,at,effusion,nodule\na,2025-02-01,0.9,0.1\n");
+    installation.write("ct/1.csv", "study,at,effusion,nodule\na,2025-02-01,0.2,0.3\n");
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_of_the_same_day_stands_whatever_arrives_first() {
+    let rows =
+        ["a,effusion,1,preliminary,2025-02-01", "a,effusion,0,final,2025-02-01", "a,effusion,1,corrected,2025-02-01"];
+    let mut answers = Vec::new();
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let installation = Installation::new(SMALL, "2025-02-03").await;
+        installation.write("predictions/1.csv", "study,at,effusion,nodule\na,2025-02-01T08:00:00Z,0.9,0.1\n");
+        for (file, row) in order.iter().map(|at| rows[*at]).enumerate() {
+            installation.write(&format!("truth/{file}.csv"), format!("study,finding,value,status,at\n{row}\n"));
+            installation.pass().await;
+        }
+        assert_eq!(installation.count("rejection").await, 0);
+        let asked = installation.ask("effusion", "all", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
+        answers.push(value(&asked, "positives"));
+    }
+    assert_eq!(answers, [1.0, 1.0, 1.0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_report_id_makes_several_statements() {
+    let plan =
+        SMALL.replace("columns = { case = \"study\", output", "columns = { id = \"report\", case = \"study\", output");
+    let installation = Installation::new(&plan, "2025-02-03").await;
+    installation.write(
+        "truth/1.csv",
+        "report,study,finding,value,at\nr1,a,effusion,1,2025-02-01\nr1,a,nodule,0,2025-02-01\nr1,a,effusion,0,2025-02-02\n",
+    );
+    installation.pass().await;
+    assert_eq!((installation.count("assertion").await, installation.count("rejection").await), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_mapping_reads_again_what_was_refused_because_of_it() {
+    let wrong = SMALL.replace("occurred_at = \"at\" }\nconstants", "occurred_at = \"time\" }\nconstants");
+    let installation = Installation::new(&wrong, "2025-02-03").await;
+    let good = "study,at,effusion,nodule\na,2025-02-01T08:00:00Z,0.9,0.1\n";
+    installation.write("predictions/1.csv", good);
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (0, 1));
+    let plan = crate::support::plan(SMALL, installation.folder.path(), &installation.url);
+    dosimeter::app::take_up(&installation.app.context, plan).await.expect("the plan is taken up");
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_growing_file_does_not_repeat_its_rejections() {
+    let installation = Installation::new(SMALL, "2025-02-03").await;
+    let mut text = "study,at,effusion,nodule\nbad,2025-02-01,high,0.1\n".to_owned();
+    for case in 0..3 {
+        let _ = writeln!(text, "{case},2025-02-01,0.5,0.1");
+        installation.write("predictions/1.csv", &text);
+        installation.pass().await;
+    }
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (3, 1));
+    // Two names of one content are known as finished, both.
+    installation.write("predictions/2.csv", &text);
+    installation.pass().await;
+    let exposed = installation.context().exporter.render().expect("text");
+    assert!(exposed.contains("dosimeter_source_files_pending{source=\"predictions\"} 0"), "{exposed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn findings_that_are_of_no_interest_are_left_out_and_counted() {
+    let plan = SMALL.replace("layout = \"long\"", "layout = \"long\"\nignore = [\"*\"]");
+    let installation = Installation::new(&plan, "2025-02-03").await;
+    installation.write("truth/1.csv", "study,finding,value,at\na,hernia,1,2025-02-01\na,effusion,1,2025-02-01\n");
+    installation.pass().await;
+    assert_eq!((installation.count("assertion").await, installation.count("rejection").await), (1, 0));
+    let exposed = installation.context().exporter.render().expect("text");
+    assert!(exposed.contains("source=\"reports\",kind=\"assertion\",outcome=\"ignored\"} 1"), "{exposed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_identifiers_does_not_become_slices() {
+    let installation = Installation::new(SMALL, "2025-02-03").await;
+    let rows: String = (0..150).map(|case| format!("{case},2025-02-01T08:00:00Z,0.5,0.1,1.2.840.{case},F\n")).collect();
+    installation.write("predictions/1.csv", format!("study,at,effusion,nodule,site,sex\n{rows}"));
+    installation.pass().await;
+    let exposed = installation.context().exporter.render().expect("text");
+    assert!(exposed.contains("site=(too many values)") && !exposed.contains("1.2.840"), "{exposed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_of_the_pseudonyms_is_refused() {
+    let first = Installation::new(SMALL, "2025-02-03").await;
+    let mut plan = crate::support::plan(SMALL, first.folder.path(), &first.url);
+    plan.identity.key = Some(dosimeter::config::Secret::new("another key of thirty-two characters or more"));
+    let (clock, _hand) = dosimeter::clock::Clock::manual(crate::support::at("2025-02-03"));
+    let refused = dosimeter::app::App::start(plan, clock).await.err().expect("refused").to_string();
+    assert!(refused.contains("identity.key"), "{refused}");
+}

@@ -17,6 +17,7 @@ mod history;
 mod intake;
 mod nih;
 mod reference;
+mod replicas;
 mod schema;
 mod server;
 mod support;

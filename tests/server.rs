@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::support::{Child, SMALL, binary, eventually, free_port};
+use crate::support::{Child, SMALL, binary, eventually, free_port, give_away};
 
 /// A folder that whoever the program becomes may use, with a configuration in it.
 fn folder(port: u16) -> tempfile::TempDir {
@@ -11,16 +11,7 @@ fn folder(port: u16) -> tempfile::TempDir {
     let service = format!("[service]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\ntick = \"1s\"\n{SMALL}");
     std::fs::write(folder.path().join("config.toml"), service).expect("a file");
     std::fs::create_dir(folder.path().join("data")).expect("a folder");
-    if nix::unistd::Uid::effective().is_root() {
-        // Started as root the program becomes the owner of its data.
-        let user = nix::unistd::User::from_name("postgres")
-            .expect("users can be read")
-            .or_else(|| nix::unistd::User::from_name("nobody").expect("users can be read"));
-        let user = user.expect("an ordinary user");
-        for path in [folder.path().to_owned(), folder.path().join("data")] {
-            std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may");
-        }
-    }
+    give_away(&[folder.path(), &folder.path().join("data")]);
     folder
 }
 
@@ -90,6 +81,13 @@ fn it_is_started_taken_over_after_a_kill_and_stopped() {
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
     assert!(is_alive(server));
 
+    // Postgres dies under the daemon: it is started again at its port, and the daemon goes on.
+    let pid = nix::unistd::Pid::from_raw(server);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    eventually("another Postgres", || postmaster(folder.path()).filter(|pid| *pid != server && is_alive(*pid)));
+    ready(folder.path(), port);
+    assert!(second.0.try_wait().expect("a child").is_none(), "the daemon lives: {}", log(folder.path()));
+
     terminate(&mut second);
     assert_eq!(postmaster(folder.path()), None, "whoever leaves last stops the server");
 
@@ -116,4 +114,22 @@ fn without_an_installation_one_line_says_what_to_do() {
         assert!(told.contains(remedy), "{told}");
     }
     assert_eq!(told.trim().lines().filter(|line| line.starts_with("dosimeter:")).count(), 1, "{told}");
+}
+
+#[test]
+fn root_takes_over_no_directory_that_is_in_use() {
+    if !nix::unistd::Uid::effective().is_root() {
+        println!("skipped: only root could take something over");
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("precious");
+    std::fs::write(&file, "x").expect("a file");
+    let refused = binary().args(["demo", "--once", "--dir"]).arg(folder.path()).output().expect("it runs");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("chown"), "{told}");
+    for path in [folder.path(), &file] {
+        assert_eq!(std::fs::metadata(path).expect("there").uid(), 0, "{}", path.display());
+    }
 }

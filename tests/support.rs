@@ -68,6 +68,18 @@ pub fn window(from: &str, to: &str) -> Window {
     Window { from: at(from), to: at(to) }
 }
 
+/// Give a folder to the ordinary user that a program started as root becomes.
+pub fn give_away(paths: &[&Path]) {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let user = |name| nix::unistd::User::from_name(name).expect("users can be read");
+    let user = user("postgres").or_else(|| user("nobody")).expect("an ordinary user");
+    for path in paths {
+        std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may");
+    }
+}
+
 /// A running daemon's parts, driven step by step.
 pub struct Installation {
     pub app: App,
@@ -122,6 +134,8 @@ impl Installation {
             window,
             knowledge,
             thresholds: Vec::new(),
+            reference_id: None,
+            most_rows: None,
         };
         ask(&self.context(), &question).await.expect("an answer")
     }
@@ -152,6 +166,10 @@ pub fn plan(config: &str, folder: &Path, url: &str) -> dosimeter::config::Plan {
     let (mut plan, _) = parsed.unwrap_or_else(|problems| panic!("the configuration is wrong: {problems:#?}"));
     plan.database.url = Some(Secret::new(url));
     plan.service.data_dir = folder.to_owned();
+    // Several installations of a test share a database.
+    plan.identity.key = Some(Secret::new("the identity key of the tests, long enough"));
+    // Tests pass twice at one instant and want to see the second.
+    plan.service.estimate_every = std::time::Duration::ZERO;
     plan
 }
 

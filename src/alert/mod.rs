@@ -59,8 +59,8 @@ pub struct Standing {
     pub state: State,
     /// Whether the condition held when it was last judged.
     pub breached: bool,
-    /// When the condition began to hold.
-    pub pending_since: DateTime<Utc>,
+    /// Since when `breached` has its present value.
+    pub since: DateTime<Utc>,
 }
 
 /// One step of the machine.
@@ -70,6 +70,8 @@ pub struct Step {
     pub transition: Transition,
     /// The alert after it.
     pub standing: Standing,
+    /// Whether people are told.
+    pub notifies: bool,
 }
 
 /// What can happen to an alert.
@@ -99,48 +101,42 @@ impl Transition {
             Self::Recurred => "recurred",
         }
     }
-
-    /// Whether people are told of it.
-    #[must_use]
-    pub fn notifies(self) -> bool {
-        match self {
-            Self::Fired => true,
-            Self::Began | Self::Cleared | Self::Ceased | Self::Recurred => false,
-        }
-    }
 }
 
-/// The step that a verdict causes; `None` when nothing changes. An undecided verdict changes nothing.
+/// A condition that ceased for at least so long and holds again is news, to whoever has forgotten the open alert too.
+const PAUSE: Duration = Duration::from_secs(86_400);
+
+/// The step that a verdict causes; `None` when nothing changes.
+///
+/// A rule's `for` asks that the condition hold all the time: without a number it is not known to hold, so a pending alert is
+/// cleared. One that has fired is left as it is: no number is no recovery.
 #[must_use]
 pub fn step(open: Option<Standing>, verdict: &Verdict, hold: Duration, now: DateTime<Utc>) -> Option<Step> {
-    let breached = match verdict {
-        Verdict::Breached => true,
-        Verdict::Kept => false,
-        Verdict::Undecided(_) => return None,
+    let breached = *verdict == Verdict::Breached;
+    let undecided = matches!(verdict, Verdict::Undecided(_));
+    let lasted = |since: DateTime<Utc>| (now - since).to_std().unwrap_or_default();
+    let silent = |transition, standing| Step { transition, standing, notifies: false };
+    let fired = |since| {
+        let standing = Standing { state: State::Firing, breached: true, since };
+        Step { transition: Transition::Fired, standing, notifies: true }
     };
-    let held_since = |since: DateTime<Utc>| (now - since).to_std().unwrap_or_default() >= hold;
-    let (transition, standing) = match open {
-        None if !breached => return None,
-        None => {
-            let fired = hold.is_zero();
-            let state = if fired { State::Firing } else { State::Pending };
-            let transition = if fired { Transition::Fired } else { Transition::Began };
-            (transition, Standing { state, breached, pending_since: now })
-        }
+    match open {
+        None if !breached => None,
+        None if hold.is_zero() => Some(fired(now)),
+        None => Some(silent(Transition::Began, Standing { state: State::Pending, breached, since: now })),
         Some(open) if open.state == State::Pending => match breached {
-            false => (Transition::Cleared, Standing { state: State::Cleared, breached, ..open }),
-            true if held_since(open.pending_since) => {
-                (Transition::Fired, Standing { state: State::Firing, breached, ..open })
-            }
-            true => return None,
+            false => Some(silent(Transition::Cleared, Standing { state: State::Cleared, breached, since: now })),
+            true if lasted(open.since) >= hold => Some(fired(open.since)),
+            true => None,
         },
-        Some(open) if open.breached == breached => return None,
-        Some(open) => {
-            let transition = if breached { Transition::Recurred } else { Transition::Ceased };
-            (transition, Standing { breached, ..open })
-        }
-    };
-    Some(Step { transition, standing })
+        Some(open) if undecided || open.breached == breached => None,
+        Some(open) if breached => Some(Step {
+            transition: Transition::Recurred,
+            standing: Standing { breached, since: now, ..open },
+            notifies: lasted(open.since) >= hold.max(PAUSE),
+        }),
+        Some(open) => Some(silent(Transition::Ceased, Standing { breached, since: now, ..open })),
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +150,7 @@ mod tests {
     }
 
     fn standing(state: State, breached: bool) -> Option<Standing> {
-        Some(Standing { state, breached, pending_since: at(0) })
+        Some(Standing { state, breached, since: at(0) })
     }
 
     fn transition(open: Option<Standing>, verdict: &Verdict, now: i64) -> Option<Transition> {
@@ -185,10 +181,22 @@ mod tests {
     }
 
     #[test]
-    fn no_number_changes_nothing() {
+    fn no_number_is_neither_a_breach_nor_a_recovery() {
         let undecided = Verdict::Undecided("no truth".into());
-        for open in [None, standing(State::Pending, true), standing(State::Firing, true)] {
+        for open in [None, standing(State::Firing, true), standing(State::Acknowledged, false)] {
             assert_eq!(transition(open, &undecided, 99_999), None);
+        }
+        // It must hold all the time: weeks without a number are not weeks of holding.
+        assert_eq!(transition(standing(State::Pending, true), &undecided, 60), Some(Transition::Cleared));
+    }
+
+    #[test]
+    fn what_recurs_after_a_day_is_told_again_and_flapping_is_not() {
+        for (pause, told) in [(3600, false), (86_400, true)] {
+            let recurred =
+                step(standing(State::Acknowledged, false), &Verdict::Breached, HOLD, at(pause)).expect("a step");
+            assert_eq!((recurred.transition, recurred.notifies), (Transition::Recurred, told));
+            assert_eq!(recurred.standing.since, at(pause));
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub estimate: &'a Estimate,
     /// The same metric on the approved reference, if there is one.
     pub reference: Option<&'a Estimate>,
+    /// The reference that was in force.
+    pub reference_id: Option<i32>,
     /// Other slices of the same output, the worst first: `(slice, estimate)`.
     pub slices: Vec<(String, Estimate)>,
     /// When the condition began to hold.
@@ -67,9 +69,11 @@ pub fn write(facts: &Facts<'_>) -> Report {
         Limit::Below(limit) => ("below", limit),
         Limit::Above(limit) => ("above", limit),
     };
-    let what = match rule.bound {
-        BoundRule::Interval => format!("the whole 95 % interval of {} is {side} the limit {limit}", rule.metric),
-        BoundRule::Value => format!("{} is {side} the limit {limit}", rule.metric),
+    let what = match (rule.bound, &facts.estimate.interval) {
+        (BoundRule::Interval, Some(_)) => {
+            format!("the whole 95 % interval of {} is {side} the limit {limit}", rule.metric)
+        }
+        _ => format!("{} is {side} the limit {limit}", rule.metric),
     };
     let place = if slice.is_all() { output.to_owned() } else { format!("{output}, {slice}") };
     let line = |label: &str, text: String| (label.to_owned(), text);
@@ -82,10 +86,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
         line("What", what),
         line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),
         line("Since", format!("{} UTC", facts.since.format("%Y-%m-%d %H:%M"))),
-        line(
-            "How sure",
-            format!("{}; {} cases with truth{positives}", with_interval(facts.estimate), facts.estimate.n),
-        ),
+        line("How sure", format!("{}; read from {} cases{positives}", with_interval(facts.estimate), facts.estimate.n)),
         line("Compared with", format!("limit {limit}; {reference}")),
         line("Window", format!("{} (cases of {})", rule.window, facts.window)),
         line("Known", format!("truth observed up to {}", show_instant(facts.known_at))),
@@ -117,20 +118,39 @@ pub fn write(facts: &Facts<'_>) -> Report {
         lines,
         slices: facts.slices.iter().map(|(name, estimate)| row(name, estimate)).collect(),
         links,
-        command: format!(
-            "dosimeter query --config FILE --model {model} --version {version} --output {output} --slice '{slice}' \
-             --from {} --to {} --known-at {} --recorded {}",
-            show_instant(facts.window.from),
-            show_instant(facts.window.to),
-            show_instant(facts.known_at),
-            facts.recorded
-        ),
+        command: command(facts),
         caveat:
             "This is a fixed limit on a rolling estimate. It is looked at again with every change, so now and then it \
                  fires without a real change; it states no rate of false alarms. The alert stays open until a person \
                  resolves it."
                 .to_owned(),
     }
+}
+
+/// The question that gives the numbers again. Names come from records: they are quoted, for people paste this into a shell.
+fn command(facts: &Facts<'_>) -> String {
+    let reference = facts.reference_id.map_or_else(String::new, |id| format!(" --reference {id}"));
+    format!(
+        "dosimeter query --config FILE --model {} --version {} --output {} --slice {} --from {} --to {} --known-at {} \
+         --recorded {}{reference}",
+        quoted(facts.model),
+        quoted(facts.version),
+        quoted(facts.output),
+        quoted(&facts.slice.to_string()),
+        show_instant(facts.window.from),
+        show_instant(facts.window.to),
+        show_instant(facts.known_at),
+        facts.recorded
+    )
+}
+
+/// A word of a POSIX shell that stands for this text.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 fn row(name: &str, estimate: &Estimate) -> [String; 4] {
@@ -160,4 +180,17 @@ fn encode_query(text: &str) -> String {
         }
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_paste_into_a_shell_is_quoted() {
+        assert_eq!(quoted("chest-xray"), "chest-xray");
+        assert_eq!(quoted("1.0; curl x | sh"), "'1.0; curl x | sh'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted("site=north & sex=F"), "'site=north & sex=F'");
+    }
 }

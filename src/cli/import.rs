@@ -1,59 +1,64 @@
 //! `dosimeter import`: one pass over what the sources have.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
-
-use super::{ConfigArg, with_app};
+use super::{ConfigArg, block_on, load_unprivileged};
 use crate::app::App;
+use crate::clock::Clock;
+use crate::job::evaluate::{self, Pace};
 use crate::job::ingest::{Patience, run_sources};
-use crate::job::{Job, LEASE_LENGTH, fold};
-use crate::runtime::Outcome;
+use crate::job::{Context, Error, Job, fold};
+use crate::store::lease::Lease;
 
-pub(super) fn run(config: &ConfigArg) -> anyhow::Result<()> {
-    with_app(config, import_all)
+pub(super) fn run(args: &ConfigArg) -> anyhow::Result<()> {
+    let plan = load_unprivileged(&args.config)?;
+    block_on(async {
+        let app = App::start(plan, Clock::system()).await?;
+        let result = import_all(&app.context()).await;
+        app.close().await?;
+        result
+    })
 }
 
-/// One pass: read all sources, fold, evaluate.
-async fn import_all(app: &App) -> anyhow::Result<()> {
-    let context = app.context();
-    let lease = loop {
-        if let Some(lease) = context.store.take_lease(Job::Ingest.name(), &context.holder, LEASE_LENGTH).await? {
-            break lease;
-        }
-        tracing::info!("another process reads the sources; waiting for it");
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    };
+/// Read all sources, fold, evaluate.
+async fn import_all(context: &Context) -> anyhow::Result<()> {
     let mut files = 0;
     for source in &context.plan.sources {
-        let found = crate::source::file::discover(source).len();
-        if found == 0 {
+        let found = crate::source::file::discover(source);
+        for closed in &found.closed {
+            tracing::warn!(source = source.name, closed, "a folder of the source cannot be looked into");
+        }
+        if found.files.is_empty() {
             tracing::warn!(source = source.name, paths = ?source.paths, "no file matches that this user may read");
         }
-        files += found;
+        files += found.files.len();
     }
     anyhow::ensure!(files > 0, "there is nothing to read: no source has a file that this user may read");
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(100));
-    let rows = std::sync::atomic::AtomicU64::new(0);
-    let tally = run_sources(&context, &lease, Patience::Everything, &|source, committed| {
-        let more = committed.accepted + committed.duplicates + committed.rejected;
-        let all = rows.fetch_add(more, std::sync::atomic::Ordering::Relaxed) + more;
-        bar.set_message(format!("{source}: {all} records"));
+    let rows = AtomicU64::new(0);
+    let tally = wait_for(context, Job::Ingest, async |lease| {
+        run_sources(context, lease, Patience::Everything, &|source, committed| {
+            let more = committed.accepted + committed.duplicates + committed.rejected;
+            let all = rows.fetch_add(more, Ordering::Relaxed) + more;
+            bar.set_message(format!("{source}: {all} records"));
+        })
+        .await
     })
     .await?;
-    let fold_lease = context.store.take_lease(Job::Fold.name(), &context.holder, LEASE_LENGTH).await?;
-    let fold_lease = fold_lease.context("another process folds; it will take up what was imported")?;
-    let folded = std::sync::atomic::AtomicUsize::new(0);
-    fold::run_with(&context, &fold_lease, &|more| {
-        let all = folded.fetch_add(more, std::sync::atomic::Ordering::Relaxed) + more;
-        bar.set_message(format!("folded {all} buckets"));
+    let folded = AtomicUsize::new(0);
+    wait_for(context, Job::Fold, async |lease| {
+        fold::run_with(context, lease, &|more| {
+            let all = folded.fetch_add(more, Ordering::Relaxed) + more;
+            bar.set_message(format!("folded {all} buckets"));
+        })
+        .await
     })
     .await?;
     bar.set_message("evaluating");
-    let evaluated = Job::Evaluate.run(&context).await;
+    wait_for(context, Job::Evaluate, async |lease| evaluate::run(context, lease, Pace::AtOnce).await).await?;
     bar.finish_and_clear();
-    anyhow::ensure!(evaluated != Outcome::Failed, "the evaluation failed; see the log above");
     println!(
         "read {} file(s): {} records new, {} known already, {} rejected",
         tally.files, tally.accepted, tally.duplicates, tally.rejected
@@ -63,4 +68,18 @@ async fn import_all(app: &App) -> anyhow::Result<()> {
         println!("  rejected so far from {}: {} {}", tally.place, tally.total, tally.kind);
     }
     Ok(())
+}
+
+/// Do a job's work as soon as no other process does.
+async fn wait_for<T>(context: &Context, job: Job, work: impl AsyncFn(&Lease) -> Result<T, Error>) -> Result<T, Error> {
+    let mut told = false;
+    loop {
+        if let Some(done) = context.under_lease(job, &work).await? {
+            return Ok(done);
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(job = job.name(), "another process is at it; waiting for it");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }

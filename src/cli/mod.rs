@@ -5,6 +5,7 @@ mod demo;
 mod import;
 mod query;
 mod reference;
+mod rejections;
 mod show;
 
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ enum Command {
     ///
     /// SIGHUP takes the configuration up again, or refuses it whole and says why. SIGTERM and Ctrl-C end it in order.
     Serve(ConfigArg),
-    /// Check a configuration and print what would be monitored. Touches neither database nor files.
+    /// Check a configuration and print what would be monitored. Counts the files of the sources; touches no database.
     Check(ConfigArg),
     /// Read everything the sources have, once, fold and evaluate it, and exit.
     Import(ConfigArg),
@@ -62,6 +63,9 @@ enum Command {
     /// List, acknowledge and resolve alerts.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// List refused records with their reasons.
+    #[command(subcommand)]
+    Rejections(rejections::RejectionsCommand),
     /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
     Demo(demo::DemoArgs),
     /// Write prediction and truth files of the demo's department.
@@ -152,6 +156,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => query::run(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
+        Command::Rejections(command) => rejections::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),
     }
@@ -171,11 +176,11 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
-/// Run a command that comes and goes against the installation of a configuration.
+/// Run a command that comes and goes against the installation of a configuration. The plan in force stays in force.
 fn with_app(args: &ConfigArg, work: impl AsyncFnOnce(&App) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let plan = load_unprivileged(&args.config)?;
     block_on(async {
-        let app = App::start(plan, Clock::system()).await?;
+        let app = App::attach(plan, Clock::system()).await?;
         let result = work(&app).await;
         app.close().await?;
         result

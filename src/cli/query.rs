@@ -37,6 +37,9 @@ pub(super) struct QueryArgs {
     /// An operating point besides those of the plan; may be repeated.
     #[arg(long = "threshold")]
     thresholds: Vec<f64>,
+    /// Compare with this reference instead of the one in force.
+    #[arg(long, value_name = "ID")]
+    reference: Option<i32>,
     /// One metric by name (auroc, sensitivity, sensitivity@0.5, ...) or all.
     #[arg(long, default_value = "all")]
     metric: String,
@@ -59,9 +62,6 @@ pub(super) fn run(args: QueryArgs) -> anyhow::Result<()> {
 
 async fn query(app: &App, args: QueryArgs) -> anyhow::Result<()> {
     let context = app.context();
-    for threshold in &args.thresholds {
-        anyhow::ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold} is no probability from 0 to 1");
-    }
     let question = Question {
         model: args.version.model(&context.plan)?,
         version: args.version.version,
@@ -70,6 +70,8 @@ async fn query(app: &App, args: QueryArgs) -> anyhow::Result<()> {
         window: Window { from: args.from, to: args.to },
         knowledge: Knowledge { known_at: args.known_at, recorded: args.recorded },
         thresholds: args.thresholds,
+        reference_id: args.reference,
+        most_rows: None,
     };
     let mut answer = ask(&context, &question).await?;
     if args.metric != "all" {

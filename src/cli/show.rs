@@ -8,6 +8,7 @@ use crate::domain::{Estimate, Exactness};
 use crate::query::Answer;
 use crate::store::alert::AlertRow;
 use crate::store::reference::Reference;
+use crate::store::rejection::Rejection;
 
 /// What a plan monitors.
 pub(super) fn plan(plan: &Plan) -> String {
@@ -48,7 +49,7 @@ pub(super) fn plan(plan: &Plan) -> String {
     }
     for source in &plan.sources {
         let what = if source.record == RecordKind::Predictions { "predictions" } else { "assertions" };
-        let files = crate::source::file::discover(source).len();
+        let files = crate::source::file::discover(source).files.len();
         let _ = writeln!(
             out,
             "\nsource {}: {what} for {}, {files} file(s) at {}",
@@ -132,8 +133,10 @@ pub(super) fn table(answer: &Answer) -> String {
 
 fn note(estimate: &Estimate) -> String {
     let mut notes = Vec::new();
-    if let Exactness::Bracket { lower, upper } = estimate.exactness {
-        notes.push(format!("within {lower:.6} to {upper:.6}"));
+    match estimate.exactness {
+        Exactness::Exact => {}
+        Exactness::Bracket { lower, upper } => notes.push(format!("within {lower:.6} to {upper:.6}")),
+        Exactness::Approximate => notes.push("approximate: scores were coarsened".to_owned()),
     }
     if let (Some(null), Some(p)) = (estimate.null_95, estimate.p_value) {
         notes.push(format!("chance exceeds {null:.4} once in 20; p = {p:.2e}"));
@@ -230,8 +233,28 @@ pub(super) fn alerts(alerts: &[AlertRow]) -> String {
             format!("{} {}", alert.model, alert.version),
             alert.output.clone(),
             alert.slice.clone(),
-            alert.pending_since.format("%Y-%m-%d %H:%M").to_string(),
+            alert.since.format("%Y-%m-%d %H:%M").to_string(),
             if alert.breached { "yes" } else { "no" }.to_owned(),
+        ]
+    });
+    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
+}
+
+/// Rejections as a table.
+pub(super) fn rejections(rejections: &[Rejection]) -> String {
+    if rejections.is_empty() {
+        return "No such record has been refused.\n".to_owned();
+    }
+    let header = ["refused", "source", "file", "line", "field", "reason", "what is wrong"].map(str::to_owned);
+    let cells = rejections.iter().map(|rejection| {
+        [
+            rejection.rejected_at.format("%Y-%m-%d %H:%M").to_string(),
+            rejection.source.clone(),
+            rejection.origin.clone(),
+            rejection.line.to_string(),
+            rejection.field.clone(),
+            rejection.reason.clone(),
+            rejection.message.clone(),
         ]
     });
     columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-pub use model::{Model, Output};
+pub use model::{Model, Output, Shape};
 pub use notify::{Notify, Smtp, Tls, Transport};
 pub use reader::Problem;
 use reader::Section;
@@ -52,7 +52,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// SHA-256 of everything that can change a result, as hexadecimal text.
+    /// SHA-256 of the canonical plan, as hexadecimal text.
     #[must_use]
     pub fn digest(&self) -> String {
         hex(&Sha256::digest(self.canonical().to_string()))

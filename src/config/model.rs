@@ -1,12 +1,14 @@
 //! A monitored model: what it says, how it is sliced, over which windows it is judged.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::reader::Section;
 use super::rule::{self, AlertRule};
 use super::{hex, unique};
-use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, WindowSpec};
+use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, Undefined, WindowSpec};
 
 /// One monitored model.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +35,35 @@ pub struct Model {
     pub alerts: Vec<AlertRule>,
 }
 
+/// What rows were folded into, by name: a reference of one shape is compared with windows of the same shape only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    truth_policy: TruthPolicy,
+    uncertain: Uncertain,
+    truths: BTreeMap<String, String>,
+    dimensions: BTreeMap<String, Dimension>,
+}
+
+impl Shape {
+    /// Whether an output in slices of some dimensions was made alike in both shapes.
+    ///
+    /// # Errors
+    /// What was defined otherwise.
+    pub fn compare(&self, now: &Self, output: &str, dimensions: &[String]) -> Result<(), Undefined> {
+        let other = |what: String| Err(Undefined::OtherShape { what });
+        if (self.truth_policy, self.uncertain) != (now.truth_policy, now.uncertain) {
+            return other("truth (policy, uncertain)".to_owned());
+        }
+        if self.truths.get(output) != now.truths.get(output) {
+            return other(format!("the output {output}"));
+        }
+        match dimensions.iter().find(|name| self.dimensions.get(*name) != now.dimensions.get(*name)) {
+            Some(name) => other(format!("the dimension {name}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One thing that a model says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Output {
@@ -51,6 +82,17 @@ impl Model {
         let what = (&self.outputs, self.bucket, &self.dimensions, &self.crossings, self.truth_policy, self.uncertain);
         // unwrap safety: as in `canonical`.
         hex(&Sha256::digest(serde_json::to_string(&what).unwrap_or_default()))
+    }
+
+    /// The parts of the shape that a reference is comparable by.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape {
+            truth_policy: self.truth_policy,
+            uncertain: self.uncertain,
+            truths: self.outputs.iter().map(|output| (output.name.clone(), output.truth.clone())).collect(),
+            dimensions: self.dimensions.iter().map(|d| (d.name.clone(), d.clone())).collect(),
+        }
     }
 
     /// An output by name.
@@ -131,6 +173,8 @@ fn dimension(section: Section<'_>) -> Dimension {
         name: section.required_string("name", "name the attribute that the records carry"),
         cuts: section.numbers("cuts").unwrap_or_default(),
         values: section.strings("values").unwrap_or_default(),
+        most_values: usize::try_from(section.integer("most_values", Dimension::MOST_VALUES as u64, 1))
+            .unwrap_or(usize::MAX),
     };
     if dimension.cuts.windows(2).any(|pair| pair[0] >= pair[1]) {
         section.problem("cuts", "must ascend, as in [40, 65]");

@@ -78,6 +78,9 @@ pub(super) fn notify(section: Section<'_>, around: &Surroundings<'_>) -> Notify 
     if smtp && to.is_empty() {
         section.problem("to", "is empty; list who is told, as in [\"on-call@hospital.example\"]");
     }
+    if directory.is_some() && to.is_empty() {
+        section.problem("to", "is empty; list who is told, as in [\"on-call@hospital.example\"]");
+    }
     if smtp && directory.is_some() {
         section.problem("directory", "emails go to a directory or to SMTP; keep one");
     }

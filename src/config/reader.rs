@@ -217,7 +217,7 @@ impl<'a> Section<'a> {
         Section::new(table, span, self.path_of(key), join(&self.generic, key), self.notes)
     }
 
-    /// A list of tables, `[[key]]`; also a list of texts or inline tables, where a text stands for `{ name = text }`.
+    /// A list of tables, `[[key]]`, or of inline tables.
     pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
         let Some(item) = self.item(key) else { return Vec::new() };
         let section = |index: usize, table: &'a dyn TableLike, span: Option<Range<usize>>| {

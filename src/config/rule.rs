@@ -135,6 +135,9 @@ const WATCHABLE: [(&str, bool); 20] = [
     ("alert_rate", true),
 ];
 
+/// Those of them that have no interval: a rule judges their value.
+const NO_INTERVAL: [&str; 5] = ["predictions", "labelled", "label_delay_p90_seconds", "ece", "score_psi"];
+
 pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     let name = section.required_string("name", "name the rule; the email's subject carries it");
     let output = section.string("output").filter(|output| output != "*");
@@ -167,6 +170,14 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
             Limit::Below(0.0)
         }
     };
+    let bound = section.choice(
+        "bound",
+        if NO_INTERVAL.contains(&metric.as_str()) { BoundRule::Value } else { BoundRule::Interval },
+        &[("interval", BoundRule::Interval), ("value", BoundRule::Value)],
+    );
+    if bound == BoundRule::Interval && NO_INTERVAL.contains(&metric.as_str()) {
+        section.problem("bound", format!("{metric} has no interval; write \"value\", or remove the key"));
+    }
     let window = section.parsed("window", WindowSpec::RollingDays(30), str::parse);
     if !model.windows.contains(&window) {
         section.problem("window", format!("{window} is not among the model's windows; add it there"));
@@ -174,11 +185,7 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     let rule = AlertRule {
         metric: MetricKey { threshold: threshold.map(|t| t.to_string()), ..MetricKey::plain(&metric) },
         slices: slice_pattern(&section, model),
-        bound: section.choice(
-            "bound",
-            BoundRule::Interval,
-            &[("interval", BoundRule::Interval), ("value", BoundRule::Value)],
-        ),
+        bound,
         hold: section.duration("for", Duration::ZERO),
         severity: section.choice("severity", Severity::Page, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
         name,
@@ -203,6 +210,13 @@ fn slice_pattern(section: &Section<'_>, model: &Model) -> SlicePattern {
         let slice: Slice = text.parse()?;
         let dimensions = slice.dimensions();
         let declared = dimensions.len() < 2 || model.crossings.contains(&dimensions);
+        let impossible = slice.cells().find(|(name, value)| {
+            let dimension = model.dimensions.iter().find(|dimension| dimension.name == *name);
+            dimension.is_some_and(|dimension| !dimension.can_be(value))
+        });
+        if let Some((name, value)) = impossible {
+            return Err(format!("{value:?} is no value that {name} can have; see its cuts or values"));
+        }
         match dimensions.iter().find(|name| !known(name)) {
             Some(name) => Err(format!("{name:?} is no dimension of this model; add a [[model.dimension]]")),
             None if !declared => Err(format!("add {:?} to the model's crossings", dimensions.join(" & "))),

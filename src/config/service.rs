@@ -25,10 +25,12 @@ pub struct Service {
     pub data_dir: PathBuf,
     /// How often each job looks at the database.
     pub tick: Duration,
+    /// A window is estimated again this long after its last estimate at the earliest.
+    pub estimate_every: Duration,
 }
 
 /// The Postgres server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     /// A server's address; without one the daemon runs its own.
     pub url: Option<Secret>,
@@ -70,6 +72,8 @@ pub struct Intake {
     /// Instants further ahead of the clock are refused.
     #[serde(serialize_with = "seconds")]
     pub future_tolerance: Duration,
+    /// Versions of one model; a column of something else must not fill the tables with them.
+    pub most_versions: usize,
 }
 
 /// How long things are kept.
@@ -117,6 +121,7 @@ pub(super) fn service(section: Section<'_>, around: &Surroundings<'_>) -> Servic
         grafana_url: section.string("grafana_url"),
         data_dir: section.string("data_dir").map_or_else(|| default_data_dir(around), |dir| around.folder.join(dir)),
         tick: section.duration("tick", Duration::from_secs(15)),
+        estimate_every: section.duration("estimate_every", Duration::from_secs(60)),
     };
     if service.tick < Duration::from_millis(100) {
         section.problem("tick", "is too short; write at least 100ms");
@@ -199,6 +204,7 @@ pub(super) fn intake(section: Section<'_>) -> Intake {
         batch_rows: usize::try_from(section.integer("batch_rows", 20_000, 1)).unwrap_or(usize::MAX),
         earliest: section.parsed("earliest", earliest, parse_instant),
         future_tolerance: section.duration("future_tolerance", DAY),
+        most_versions: usize::try_from(section.integer("most_versions", 100, 1)).unwrap_or(usize::MAX),
     };
     section.refuse_unknown();
     intake

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::model::Model;
 use super::reader::Section;
-use super::{Surroundings, display, seconds};
+use super::service::Intake;
+use super::{Surroundings, display, hex, seconds};
 
 /// Where records come from.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +36,8 @@ pub struct Source {
     pub outputs: BTreeMap<String, String>,
     /// Column of each attribute, by the attribute's name.
     pub attributes: BTreeMap<String, String>,
+    /// Findings and outputs of a long file that are left out; `*` stands for all that the model does not have.
+    pub ignore: Vec<String>,
     /// How instants are written.
     pub time_format: TimeFormat,
     /// Zone of times that carry none.
@@ -42,6 +46,20 @@ pub struct Source {
     /// A file must have stood still for so long.
     #[serde(serialize_with = "seconds")]
     pub settle: Duration,
+}
+
+impl Source {
+    /// SHA-256 of all that decides what is made of a file's columns, as hexadecimal text.
+    #[must_use]
+    pub fn mapping_digest(&self, model: &Model, intake: &Intake) -> String {
+        let source = Self { paths: Vec::new(), settle: Duration::ZERO, ..self.clone() };
+        let outputs: Vec<(&str, &str)> =
+            model.outputs.iter().map(|output| (output.name.as_str(), output.truth.as_str())).collect();
+        let dimensions: Vec<&str> = model.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        // unwrap safety: texts, numbers and maps with text keys always serialise.
+        let what = serde_json::to_string(&(source, outputs, dimensions, intake)).unwrap_or_default();
+        hex(&Sha256::digest(what))
+    }
 }
 
 /// What a source's records are.
@@ -170,6 +188,7 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
         columns,
         constants,
         outputs,
+        ignore: section.strings("ignore").unwrap_or_default(),
         attributes: section.string_map("attributes").into_iter().collect(),
         time_format: section.parsed("time_format", TimeFormat::Auto, time_format),
         time_zone: section.parsed("time_zone", chrono_tz::UTC, |text| {

@@ -120,6 +120,8 @@ pub enum Exactness {
         /// Largest possible value.
         upper: f64,
     },
+    /// It is near, and no bound is stated: scores were coarsened.
+    Approximate,
 }
 
 /// Why there is no number.
@@ -167,6 +169,15 @@ pub enum Undefined {
     /// The version has no approved reference for this output and slice.
     #[error("no approved reference: freeze one with `dosimeter reference freeze` and approve it")]
     NoReference,
+    /// The reference was made with another definition of something: the two are not comparable.
+    #[error("the reference was made with another definition of {what}; freeze a new one")]
+    OtherShape {
+        /// What was defined otherwise.
+        what: String,
+    },
+    /// No positives are expected, so observed over expected has no value.
+    #[error("no positives are expected: every score is zero")]
+    NoneExpected,
     /// The reference or the window has rows in one cell only.
     #[error("a distance needs at least two cells")]
     OneCell,
@@ -188,6 +199,8 @@ impl Undefined {
             Self::BelowMinimum { .. } => "below-minimum",
             Self::Separation => "separation",
             Self::NoReference => "no-reference",
+            Self::OtherShape { .. } => "other-shape",
+            Self::NoneExpected => "none-expected",
             Self::OneCell => "one-cell",
             Self::Unordered => "unordered",
         }

@@ -4,18 +4,85 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Scores of one version for one case at one time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// What the prediction is about, as a pseudonym.
     pub case_id: String,
+    /// Whom the case is about, as a pseudonym.
+    pub subject_id: Option<String>,
     /// When the model spoke.
     pub occurred_at: DateTime<Utc>,
-    /// Probability by output, in the order of the plan; an output without a score is absent.
+    /// Probability by output, in ascending order of output; an output without a score is absent.
     pub scores: Vec<(i32, f64)>,
     /// Slice dimensions and metadata, by name.
     pub attributes: BTreeMap<String, String>,
+}
+
+impl Prediction {
+    /// SHA-256 of the content, with the version that spoke. Every part goes in with its length, so that parts cannot run
+    /// together.
+    #[must_use]
+    pub fn digest(&self, version: &str) -> [u8; 32] {
+        let mut content = Content::default();
+        content.add(version).add(&self.occurred_at.timestamp_micros().to_string());
+        content.add(self.subject_id.as_deref().unwrap_or_default());
+        for (output_id, score) in &self.scores {
+            content.add(&output_id.to_string()).add(&score.to_bits().to_string());
+        }
+        for (name, value) in &self.attributes {
+            content.add(name).add(value);
+        }
+        content.digest()
+    }
+
+    /// What two statements of one prediction say together; `None` when they contradict each other.
+    ///
+    /// A plan that grows by an output or a dimension reads more from a record that is sent again: that is no contradiction.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Option<Self> {
+        let mut both = self.clone();
+        if self.case_id != other.case_id || self.occurred_at != other.occurred_at {
+            return None;
+        }
+        match (&self.subject_id, &other.subject_id) {
+            (Some(mine), Some(theirs)) if mine != theirs => return None,
+            (None, Some(theirs)) => both.subject_id = Some(theirs.clone()),
+            _ => {}
+        }
+        for (output_id, score) in &other.scores {
+            match self.scores.iter().find(|(known, _)| known == output_id) {
+                Some((_, known)) if known.to_bits() != score.to_bits() => return None,
+                Some(_) => {}
+                None => both.scores.push((*output_id, *score)),
+            }
+        }
+        both.scores.sort_unstable_by_key(|(output_id, _)| *output_id);
+        for (name, value) in &other.attributes {
+            if both.attributes.entry(name.clone()).or_insert_with(|| value.clone()) != value {
+                return None;
+            }
+        }
+        Some(both)
+    }
+}
+
+/// A digest of parts.
+#[derive(Default)]
+struct Content(Sha256);
+
+impl Content {
+    fn add(&mut self, part: &str) -> &mut Self {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+        self
+    }
+
+    fn digest(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 /// One statement of truth about one output of one case. Never overwritten.
@@ -35,6 +102,17 @@ pub struct Assertion {
     pub status: Status,
     /// When the hospital knew it.
     pub observed_at: DateTime<Utc>,
+}
+
+impl Assertion {
+    /// SHA-256 of the content.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut content = Content::default();
+        content.add(&self.truth_id.to_string()).add(self.opinion.as_str()).add(&self.source).add(&self.reader);
+        content.add(self.status.as_str()).add(&self.observed_at.timestamp_micros().to_string());
+        content.digest()
+    }
 }
 
 /// The content of an assertion.
@@ -112,5 +190,30 @@ impl Status {
             "entered-in-error" | "retracted" | "withdrawn" => Some(Self::EnteredInError),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(scores: &[(i32, f64)], attributes: &[(&str, &str)]) -> Prediction {
+        Prediction {
+            case_id: "c".into(),
+            subject_id: None,
+            occurred_at: DateTime::UNIX_EPOCH,
+            scores: scores.to_vec(),
+            attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn a_record_that_says_more_is_no_contradiction() {
+        let first = prediction(&[(2, 0.5)], &[("site", "north")]);
+        let more = prediction(&[(1, 0.25), (2, 0.5)], &[("sex", "F"), ("site", "north")]);
+        assert_eq!(first.union(&more).as_ref(), Some(&more));
+        assert_eq!(more.union(&first).as_ref(), Some(&more), "and one that says less adds nothing");
+        assert_eq!(first.union(&prediction(&[(2, 0.6)], &[])), None);
+        assert_eq!(first.union(&prediction(&[], &[("site", "south")])), None);
     }
 }

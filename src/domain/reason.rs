@@ -27,6 +27,8 @@ pub enum Reason {
     TooLong,
     /// A text with characters that it may not have.
     BadText,
+    /// More versions of a model than the plan allows.
+    TooManyVersions,
     /// A known identity with other content.
     Conflict,
     /// A whole file that cannot be read.
@@ -35,7 +37,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MalformedRow,
         Self::MissingField,
         Self::BadTime,
@@ -48,6 +50,7 @@ impl Reason {
         Self::BadStatus,
         Self::TooLong,
         Self::BadText,
+        Self::TooManyVersions,
         Self::Conflict,
         Self::UnreadableFile,
     ];
@@ -68,6 +71,7 @@ impl Reason {
             Self::BadStatus => "bad-status",
             Self::TooLong => "too-long",
             Self::BadText => "bad-text",
+            Self::TooManyVersions => "too-many-versions",
             Self::Conflict => "conflict",
             Self::UnreadableFile => "unreadable-file",
         }

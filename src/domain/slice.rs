@@ -97,6 +97,10 @@ impl FromStr for Slice {
     }
 }
 
+/// What every case of a bucket belongs to when a dimension has more values there than the plan allows: most likely a column
+/// of identifiers, which must not become labels.
+pub const TOO_MANY: &str = "(too many values)";
+
 /// How a dimension's raw attribute becomes a slice value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dimension {
@@ -106,13 +110,31 @@ pub struct Dimension {
     pub cuts: Vec<f64>,
     /// Declared values of a categorical dimension; others count as `(other)`. Empty accepts any value.
     pub values: Vec<String>,
+    /// Distinct values that a bucket may have; with more, all its cases belong to `(too many values)`.
+    pub most_values: usize,
 }
 
 impl Dimension {
+    /// Default of [`Dimension::most_values`].
+    pub const MOST_VALUES: usize = 100;
+
+    /// Whether the plan knows this value: one that can never occur is a slip of the pen.
+    #[must_use]
+    pub fn can_be(&self, value: &str) -> bool {
+        let special = [MISSING, OTHER, TOO_MANY].contains(&value);
+        let ordered = self.ordered_values();
+        special
+            || match (self.is_ordered(), self.values.is_empty()) {
+                (true, _) => ordered.iter().any(|known| known == value),
+                (false, true) => true,
+                (false, false) => self.values.iter().any(|known| known == value),
+            }
+    }
+
     /// A categorical dimension that accepts any value.
     #[must_use]
     pub fn any(name: &str) -> Self {
-        Self { name: name.to_owned(), cuts: Vec::new(), values: Vec::new() }
+        Self { name: name.to_owned(), cuts: Vec::new(), values: Vec::new(), most_values: Self::MOST_VALUES }
     }
 
     /// Whether the values have an order.
@@ -172,7 +194,7 @@ mod tests {
 
     #[test]
     fn ages_fall_into_half_open_intervals() {
-        let age = Dimension { name: "age".into(), cuts: vec![40.0, 65.0], values: vec![] };
+        let age = Dimension { cuts: vec![40.0, 65.0], ..Dimension::any("age") };
         let values = ["39.9", "40", "64", "65", "", "old"].map(|raw| age.value(Some(raw)));
         assert_eq!(values, ["<40", "40..65", "40..65", ">=65", MISSING, OTHER]);
         assert_eq!(age.ordered_values(), ["<40", "40..65", ">=65"]);

@@ -37,7 +37,7 @@ pub enum Uncertain {
 pub struct Truth {
     /// Whether the condition is present.
     pub positive: bool,
-    /// The earliest `observed_at` from which the policy could give this answer: that of the assertion that decided.
+    /// The `observed_at` of the last assertion that the answer rests on.
     pub known_at: DateTime<Utc>,
 }
 

@@ -67,6 +67,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("rejections_total", "Kept rejections by source and reason."),
     ("source_last_progress_timestamp_seconds", "When a source last took records in."),
     ("source_files_pending", "Files that a source has found and not yet finished."),
+    ("source_folders_closed", "Folders of a source that cannot be looked into."),
     ("dirty_buckets", "Buckets that wait to be folded."),
     ("outbox_pending", "Notices that wait to be sent."),
     ("outbox_oldest_seconds", "Age of the oldest notice that waits; 0 when none does."),

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use super::Shared;
 use crate::job::Job;
 
-/// So many ticks without a new snapshot, and the numbers are stale.
+/// So many ticks without a success, and a job is stale.
 const STALE_TICKS: u32 = 20;
 
 /// The process lives.
@@ -16,21 +16,28 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The database answers, the schema is current (or the daemon would not have started), the numbers are fresh.
+/// The jobs that must have succeeded lately for the numbers to be true.
+const NEEDED: [Job; 5] = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Detect, Job::Publish];
+
+/// The database answers, the schema is this release's, and every job has succeeded lately.
 pub(super) async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
     let context = shared.context();
     let database = context.store.ping().await.is_ok();
-    let published = context.records.all().get(Job::Publish.name()).and_then(|record| record.last_success_at);
-    let age = published.map(|at| (context.clock.now() - at).to_std().unwrap_or_default());
-    let fresh = context.exporter.is_ready() && age.is_some_and(|age| age <= context.plan.service.tick * STALE_TICKS);
-    let ready = database && fresh;
+    let migrations = context.store.schema_is_current().await.unwrap_or(false);
+    let (records, now) = (context.records.all(), context.clock.now());
+    let patience = context.plan.service.tick * STALE_TICKS;
+    let is_stale = |job: &Job| {
+        let last = records.get(job.name()).and_then(|record| record.last_success_at);
+        last.is_none_or(|at| (now - at).to_std().unwrap_or_default() > patience)
+    };
+    let stale: Vec<&str> = NEEDED.iter().filter(|job| is_stale(job)).map(|job| job.name()).collect();
+    let ready = database && migrations && stale.is_empty() && context.exporter.is_ready();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = serde_json::json!({
         "ready": ready,
         "database": if database { "answers" } else { "does not answer" },
-        "migrations": "current",
-        "snapshot_age_seconds": age.map(|age| age.as_secs()),
-        "snapshot": if fresh { "fresh" } else { "stale or not yet there" },
+        "migrations": if migrations { "current" } else { "not those of this release" },
+        "jobs_without_recent_success": stale,
     });
     (status, Json(body))
 }

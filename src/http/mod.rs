@@ -7,6 +7,7 @@ mod health;
 mod metrics;
 mod problem;
 mod query;
+mod rejections;
 
 use axum::Router;
 use axum::routing::get;
@@ -40,6 +41,7 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/api/v1/alerts", get(alerts::get))
         .route("/api/v1/query", get(query::get))
+        .route("/api/v1/rejections", get(rejections::get))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
         .with_state(Shared { context })
 }
@@ -50,7 +52,8 @@ async fn index() -> &'static str {
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
      /api/v1/alerts   alerts, ?open=true for open ones\n\
-     /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold\n"
+     /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold, reference\n\
+     /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
 }
 
 /// Answer requests until asked to stop.

@@ -10,6 +10,9 @@ use crate::domain::window::parse_instant;
 use crate::query::{Answer, Error, Question, ask};
 use crate::store::rows::Knowledge;
 
+/// Predictions that one request may have folded.
+const MOST_ROWS: i64 = 500_000;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
@@ -22,6 +25,7 @@ pub(super) struct Parameters {
     known_at: Option<String>,
     recorded: Option<i64>,
     threshold: Option<f64>,
+    reference: Option<i32>,
 }
 
 pub(super) async fn get(
@@ -46,6 +50,8 @@ pub(super) async fn get(
             recorded: parameters.recorded,
         },
         thresholds: parameters.threshold.into_iter().collect(),
+        reference_id: parameters.reference,
+        most_rows: Some(MOST_ROWS),
     };
     match ask(&shared.context(), &question).await {
         Ok(answer) => Ok(Json(answer)),

@@ -19,6 +19,12 @@ impl Pseudonyms {
         Self { how, key }
     }
 
+    /// What the key makes of a fixed text: it tells keys apart and nothing about them.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.replace("fingerprint", "dosimeter")
+    }
+
     /// The pseudonym of a case.
     #[must_use]
     pub fn case(&self, id: &str) -> String {

@@ -6,11 +6,9 @@
 
 mod identity;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
-
 pub use identity::Pseudonyms;
 
 use crate::config::{Intake, Model};
@@ -18,7 +16,9 @@ use crate::domain::window::show_instant;
 use crate::domain::{Assertion, Opinion, Prediction, Reason, Status};
 use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
 use crate::store::catalog::ModelNumbers;
-use crate::store::intake::{Batch, NewAssertion, NewPrediction, NewRejection, Position};
+use crate::store::intake::{
+    ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position,
+};
 
 /// Ids and names may be so long.
 const LONGEST_NAME: usize = 512;
@@ -34,16 +34,11 @@ pub struct Door {
     pseudonyms: Pseudonyms,
 }
 
-/// An admitted record. The version of a prediction still is a name: its number is given by the store.
+/// An admitted record.
 #[derive(Clone, Debug)]
 pub enum Admitted {
-    /// A prediction of a version.
-    Prediction {
-        /// The version's name.
-        version: String,
-        /// The record; its `version_id` is to be filled in.
-        record: NewPrediction,
-    },
+    /// A prediction.
+    Prediction(NewPrediction),
     /// An assertion.
     Assertion(NewAssertion),
 }
@@ -61,12 +56,17 @@ impl Door {
     /// The field at fault, the reason and the remedy.
     pub fn admit(&self, draft: Draft, position: Position, now: DateTime<Utc>) -> Result<Admitted, Problem> {
         match draft {
-            Draft::Prediction(draft) => self.prediction(draft, position, now),
+            Draft::Prediction(draft) => self.prediction(draft, position, now).map(Admitted::Prediction),
             Draft::Assertion(draft) => self.assertion(draft, position, now).map(Admitted::Assertion),
         }
     }
 
-    fn prediction(&self, draft: PredictionDraft, position: Position, now: DateTime<Utc>) -> Result<Admitted, Problem> {
+    fn prediction(
+        &self,
+        draft: PredictionDraft,
+        position: Position,
+        now: DateTime<Utc>,
+    ) -> Result<NewPrediction, Problem> {
         let case = self.name("case", &draft.case)?;
         let version = self.name("version", &draft.version)?;
         self.sane_time("occurred_at", draft.occurred_at, now)?;
@@ -91,37 +91,31 @@ impl Door {
         let attributes = attributes(draft.attributes)?;
         let subject_id = draft.subject.as_deref().map(|subject| self.name("subject", subject)).transpose()?;
 
+        // In a long file the rows of one prediction share its id.
         let part = if draft.is_part { draft.scores.first().map(|(output, ..)| output.as_str()) } else { None };
         let micros = draft.occurred_at.timestamp_micros().to_string();
-        let record_id = match &draft.id {
-            // In a long file the rows of one prediction share its id.
-            Some(id) => {
-                format!("{}{}", self.name("id", id)?, part.map_or(String::new(), |output| format!("|{output}")))
-            }
-            None => derived(&[version, &micros, part.unwrap_or_default()]),
+        let (id, part) = (draft.id.as_deref().map(|id| self.name("id", id)).transpose()?, part.unwrap_or_default());
+        // Two models may use the same ids and version names for the same case.
+        let model = self.numbers.model_id.to_string();
+        let record_id = match id {
+            Some(id) => derived(&[&model, id, part]),
+            None => derived(&[&model, version, &micros, part]),
         };
-        let mut content = Content::new();
-        content.add(version).add(&micros).add(subject_id.unwrap_or_default());
-        for (output_id, score) in &scores {
-            content.add(&output_id.to_string()).add(&score.to_bits().to_string());
-        }
-        for (name, value) in &attributes {
-            content.add(name).add(value);
-        }
-        let record = NewPrediction {
-            record_id,
-            digest: content.digest(),
-            version_id: 0,
+        let prediction = Prediction {
+            case_id: self.pseudonyms.case(case),
             subject_id: subject_id.map(|subject| self.pseudonyms.subject(subject)),
-            prediction: Prediction {
-                case_id: self.pseudonyms.case(case),
-                occurred_at: draft.occurred_at,
-                scores,
-                attributes,
-            },
-            position,
+            occurred_at: draft.occurred_at,
+            scores,
+            attributes,
         };
-        Ok(Admitted::Prediction { version: version.to_owned(), record })
+        Ok(NewPrediction {
+            record_id,
+            digest: prediction.digest(version),
+            version: version.to_owned(),
+            version_id: 0,
+            prediction,
+            position,
+        })
     }
 
     fn assertion(
@@ -149,28 +143,25 @@ impl Door {
                 Problem::new("status", Reason::BadStatus, format!("{text:?} is no status; known are {known}"))
             })?,
         };
-        let micros = draft.observed_at.timestamp_micros().to_string();
-        let record_id = match &draft.id {
-            Some(id) => self.name("id", id)?.to_owned(),
-            None => derived(&[&truth_id.to_string(), source, &draft.reader, &micros]),
+        let assertion = Assertion {
+            case_id: self.pseudonyms.case(case),
+            truth_id,
+            opinion,
+            source: source.to_owned(),
+            reader: draft.reader,
+            status,
+            observed_at: draft.observed_at,
         };
-        let mut content = Content::new();
-        content.add(&truth_id.to_string()).add(opinion.as_str()).add(source).add(&draft.reader);
-        content.add(status.as_str()).add(&micros);
-        Ok(NewAssertion {
-            record_id,
-            digest: content.digest(),
-            assertion: Assertion {
-                case_id: self.pseudonyms.case(case),
-                truth_id,
-                opinion,
-                source: source.to_owned(),
-                reader: draft.reader,
-                status,
-                observed_at: draft.observed_at,
-            },
-            position,
-        })
+        let finding = truth_id.to_string();
+        let micros = assertion.observed_at.timestamp_micros().to_string();
+        let status = assertion.status.as_str();
+        let record_id = match &draft.id {
+            // A report has one id and makes several statements.
+            Some(id) => derived(&[self.name("id", id)?, &finding]),
+            // A report and its correction may bear the same date: the policy breaks the tie, not the order of arrival.
+            None => derived(&[&finding, source, &assertion.reader, &micros, status]),
+        };
+        Ok(NewAssertion { record_id, digest: assertion.digest(), assertion, position })
     }
 
     /// A finding by its own name, or by that of the output whose truth it is.
@@ -250,36 +241,23 @@ fn derived(parts: &[&str]) -> String {
     parts.join("\u{1f}").trim_end_matches('\u{1f}').to_owned()
 }
 
-/// Digest of a record's content: each part with its length, so that parts cannot run together.
-struct Content(Sha256);
-
-impl Content {
-    fn new() -> Self {
-        Self(Sha256::new())
-    }
-
-    fn add(&mut self, part: &str) -> &mut Self {
-        self.0.update((part.len() as u64).to_be_bytes());
-        self.0.update(part);
-        self
-    }
-
-    fn digest(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-}
-
 /// Collects what is admitted and refused into a batch whose identities are distinct.
 #[derive(Debug, Default)]
 pub struct Collector {
-    predictions: Vec<(String, NewPrediction)>,
+    predictions: Vec<NewPrediction>,
     assertions: Vec<NewAssertion>,
     rejections: Vec<NewRejection>,
     duplicates: u64,
-    seen: HashMap<(String, i16, String), [u8; 32]>,
+    ignored: u64,
+    seen: HashMap<(String, i16, String), usize>,
 }
 
 impl Collector {
+    /// Leave a row out that the plan has no interest in.
+    pub fn ignore(&mut self) {
+        self.ignored += 1;
+    }
+
     /// Rows and records at hand.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -295,40 +273,64 @@ impl Collector {
     /// Versions that the predictions name.
     #[must_use]
     pub fn versions(&self) -> std::collections::BTreeSet<String> {
-        self.predictions.iter().map(|(version, _)| version.clone()).collect()
+        self.predictions.iter().map(|record| record.version.clone()).collect()
     }
 
-    /// Take a record in. One that is in this batch already is a duplicate, or a conflict that is rejected.
-    pub fn admit(&mut self, admitted: Admitted, payload: impl FnOnce() -> serde_json::Value) {
-        use crate::store::intake::{ASSERTION, PREDICTION};
-        let (key, digest, position) = match &admitted {
-            Admitted::Prediction { record, .. } => {
-                let key = (record.prediction.case_id.clone(), PREDICTION, record.record_id.clone());
-                (key, record.digest, record.position.clone())
+    /// Refuse predictions of versions beyond the plan's limit; `known` ones are always welcome, then the first to appear.
+    pub fn limit_versions(&mut self, known: impl IntoIterator<Item = String>, most: usize) {
+        let mut welcome: BTreeSet<String> = known.into_iter().collect();
+        let all = std::mem::take(&mut self.predictions);
+        let (kept, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|record| {
+            if welcome.len() < most {
+                welcome.insert(record.version.clone());
             }
-            Admitted::Assertion(record) => {
-                let key = (record.assertion.case_id.clone(), ASSERTION, record.record_id.clone());
-                (key, record.digest, record.position.clone())
+            welcome.contains(&record.version)
+        });
+        self.predictions = kept;
+        for record in refused {
+            let message = format!(
+                "{:?} would be version number {} of this model; does the version's column hold something else? \
+                 Correct the source's columns, or raise intake.most_versions",
+                record.version,
+                most + 1
+            );
+            let problem = Problem::new("version", Reason::TooManyVersions, message);
+            self.reject(problem, record.position, serde_json::json!({ "version": record.version }));
+        }
+    }
+
+    /// Take a record in. One that is in this batch already is a duplicate, says more, or is a conflict that is rejected.
+    pub fn admit(&mut self, admitted: Admitted, payload: impl FnOnce() -> serde_json::Value) {
+        let (position, meeting) = match admitted {
+            Admitted::Prediction(new) => {
+                let key = (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
+                let Some(known) = self.seen.get(&key).map(|at| &mut self.predictions[*at]) else {
+                    self.seen.insert(key, self.predictions.len());
+                    return self.predictions.push(new);
+                };
+                let meeting = Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction));
+                if let Meeting::Extends(both) = &meeting {
+                    known.prediction = both.clone();
+                    known.digest = both.digest(&known.version);
+                }
+                (new.position, meeting)
+            }
+            Admitted::Assertion(new) => {
+                let key = (new.assertion.case_id.clone(), ASSERTION, new.record_id.clone());
+                let Some(known) = self.seen.get(&key).map(|at| &self.assertions[*at]) else {
+                    self.seen.insert(key, self.assertions.len());
+                    return self.assertions.push(new);
+                };
+                let meeting = if known.digest == new.digest { Meeting::Same } else { Meeting::Conflict };
+                (new.position, meeting)
             }
         };
-        match self.seen.get(&key) {
-            Some(known) if *known == digest => self.duplicates += 1,
-            Some(_) => {
-                let problem = Problem::new(
-                    "id",
-                    Reason::Conflict,
-                    "a record with this identity stands earlier in the same file with other content; the first one stands",
-                );
-                self.reject(problem, position, payload());
-            }
-            None => {
-                self.seen.insert(key, digest);
-                match admitted {
-                    Admitted::Prediction { version, record } => self.predictions.push((version, record)),
-                    Admitted::Assertion(record) => self.assertions.push(record),
-                }
-            }
+        if meeting == Meeting::Conflict {
+            let message =
+                "a record with this identity stands earlier in the same file with other content; the first one stands";
+            return self.reject(Problem::new("id", Reason::Conflict, message), position, payload());
         }
+        self.duplicates += 1;
     }
 
     /// Refuse a record.
@@ -342,10 +344,10 @@ impl Collector {
     /// The batch, with the numbers of the versions filled in.
     #[must_use]
     pub fn into_batch(self, progress: crate::store::file::FileProgress, versions: &HashMap<String, i32>) -> Batch {
-        let numbered = self.predictions.into_iter().map(|(version, mut record)| {
+        let numbered = self.predictions.into_iter().map(|record| {
             // unwrap safety: the caller numbered every one of `versions()`.
-            record.version_id = versions.get(&version).copied().unwrap_or_default();
-            record
+            let version_id = versions.get(&record.version).copied().unwrap_or_default();
+            NewPrediction { version_id, ..record }
         });
         Batch {
             progress,
@@ -353,6 +355,7 @@ impl Collector {
             assertions: self.assertions,
             rejections: self.rejections,
             duplicates: self.duplicates,
+            ignored: self.ignored,
         }
     }
 }

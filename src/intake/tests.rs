@@ -40,8 +40,8 @@ fn reason(draft: PredictionDraft) -> Reason {
 
 #[test]
 fn a_prediction_loses_its_raw_ids() {
-    let Ok(Admitted::Prediction { record, version }) = admit(Draft::Prediction(draft())) else { panic!("admitted") };
-    assert_eq!(version, "1.0");
+    let Ok(Admitted::Prediction(record)) = admit(Draft::Prediction(draft())) else { panic!("admitted") };
+    assert_eq!(record.version, "1.0");
     assert!(!format!("{record:?}").contains("study 1"));
 }
 
@@ -91,4 +91,17 @@ fn a_batch_holds_each_identity_once() {
     }
     assert_eq!((collector.predictions.len(), collector.duplicates), (1, 1));
     assert_eq!(collector.rejections[0].reason, Reason::Conflict);
+}
+
+#[test]
+fn versions_beyond_the_limit_are_refused_with_the_remedy() {
+    let mut collector = Collector::default();
+    for version in ["1", "2", "3", "1"] {
+        let draft = PredictionDraft { version: version.into(), case: format!("{version} case"), ..draft() };
+        collector.admit(admit(Draft::Prediction(draft)).expect("admitted"), || serde_json::json!({}));
+    }
+    collector.limit_versions(["0".to_owned(), "3".to_owned()], 3);
+    assert_eq!(collector.versions().into_iter().collect::<Vec<_>>(), ["1", "3"]);
+    assert_eq!(collector.rejections.len(), 1);
+    assert!(collector.rejections[0].message.contains("most_versions"));
 }

@@ -3,7 +3,8 @@
 //! The verdict and the step are pure (`detect`, `alert`); this job carries them out: the transition, its event, its audit
 //! entry and its notices are one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -30,6 +31,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     let open = context.store.list_open_alerts().await?;
     let open: HashMap<&AlertKey, &OpenAlert> = open.iter().map(|alert| (&alert.key, alert)).collect();
     let mut outcome = Outcome::Idle;
+    let mut judged: HashSet<AlertKey> = HashSet::new();
     for version in &versions {
         let Some((model, numbers)) = context.model_of(version) else { continue };
         let own: Vec<&StoredEstimate> =
@@ -39,13 +41,46 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
             for estimate in own.iter().filter(|estimate| watches(rule, estimate, &names)) {
                 let Some(output) = names.get(&estimate.output_id) else { continue };
                 let subject = Subject { context, version, model, rule, output, estimate, all: &own };
+                judged.insert(subject.key());
                 if subject.judge(lease, &open, now).await? {
                     outcome = Outcome::Done;
                 }
             }
         }
     }
+    // Nothing speaks of these any more: the window is empty, or the plan no longer has the rule.
+    for alert in open.values().filter(|alert| !judged.contains(&alert.key)) {
+        if abandon(context, lease, alert, now).await? {
+            outcome = Outcome::Done;
+        }
+    }
     Ok(outcome)
+}
+
+/// Carry out what the absence of an estimate means for an open alert; says whether it means anything.
+async fn abandon(
+    context: &Context,
+    lease: &Lease,
+    alert: &OpenAlert,
+    now: DateTime<Utc>,
+) -> std::result::Result<bool, Error> {
+    let why = "there is no estimate to judge any more";
+    let Some(step) = step(Some(alert.standing), &Verdict::Undecided(why.to_owned()), Duration::ZERO, now) else {
+        return Ok(false);
+    };
+    let change = AlertChange {
+        alert_id: Some(alert.alert_id),
+        from: Some(alert.standing.state),
+        key: alert.key.clone(),
+        severity: "",
+        transition: step.transition.as_str(),
+        standing: step.standing,
+        reason: why.to_owned(),
+        estimate_id: None,
+        notices: Vec::new(),
+    };
+    tracing::info!(alert_id = alert.alert_id, transition = change.transition, reason = why, "alert");
+    Ok(context.store.apply_alert_change(lease, &change, now).await?.is_some())
 }
 
 fn watches(rule: &AlertRule, estimate: &StoredEstimate, names: &HashMap<i32, &str>) -> bool {
@@ -73,23 +108,19 @@ impl Subject<'_> {
         open: &HashMap<&AlertKey, &OpenAlert>,
         now: DateTime<Utc>,
     ) -> std::result::Result<bool, Error> {
-        let key = AlertKey {
-            rule: self.rule.name.clone(),
-            version_id: self.version.version_id,
-            output_id: self.estimate.output_id,
-            slice: self.estimate.slice.to_string(),
-        };
+        let key = self.key();
         let Some(outcome) = find(self.estimate, &self.rule.metric) else { return Ok(false) };
         let verdict = judge(self.rule, outcome);
         let known = open.get(&key).copied();
         let standing = known.map(|alert| alert.standing);
         let Some(step) = step(standing, &verdict, self.rule.hold, now) else { return Ok(false) };
         let notices = match outcome {
-            Ok(estimate) if step.transition.notifies() => self.notices(estimate, step.standing)?,
+            Ok(estimate) if step.notifies => self.notices(estimate, step.standing)?,
             _ => Vec::new(),
         };
         let change = AlertChange {
             alert_id: known.map(|alert| alert.alert_id),
+            from: standing.map(|standing| standing.state),
             key,
             severity: self.rule.severity.as_str(),
             transition: step.transition.as_str(),
@@ -98,9 +129,20 @@ impl Subject<'_> {
             estimate_id: Some(self.estimate.estimate_id),
             notices,
         };
-        let alert_id = self.context.store.apply_alert_change(lease, &change, now).await?;
+        let Some(alert_id) = self.context.store.apply_alert_change(lease, &change, now).await? else {
+            return Ok(false);
+        };
         self.log(alert_id, &step, &change.reason);
         Ok(true)
+    }
+
+    fn key(&self) -> AlertKey {
+        AlertKey {
+            rule: self.rule.name.clone(),
+            version_id: self.version.version_id,
+            output_id: self.estimate.output_id,
+            slice: self.estimate.slice.to_string(),
+        }
     }
 
     fn log(&self, alert_id: i64, step: &Step, reason: &str) {
@@ -127,8 +169,9 @@ impl Subject<'_> {
             window: self.estimate.window,
             estimate,
             reference: reference.as_ref(),
+            reference_id: self.estimate.reference_id,
             slices: self.other_slices(),
-            since: standing.pending_since,
+            since: standing.since,
             known_at: self.estimate.known_at,
             recorded: self.estimate.recorded,
             public_url: &self.context.plan.service.public_url,

@@ -12,33 +12,45 @@ use sha2::{Digest, Sha256};
 
 use super::{Context, Error, Result};
 use crate::config::{Model, Output, hex};
-use crate::domain::{Dimension, Slice, Window, WindowSpec};
+use crate::domain::{Dimension, Slice, Undefined, Window, WindowSpec};
 use crate::metric::{CALCULATOR_VERSION, Mix, Question, evaluate};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::estimate::{Metrics, StoredEstimate};
 use crate::store::lease::Lease;
+use crate::store::reference::Baseline;
 use crate::store::summary::{WindowState, WindowSummaries};
 use crate::summary::fold::{Parts, over_buckets};
 use crate::summary::{Summary, codec};
+
+/// In what an evaluation found: between what is asked and what it is asked of.
+const DATA: &str = "; ";
+
+/// Whether an estimate may be given right after the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Not sooner than the plan says: truth that trickles in would fill the history with estimates that hardly differ.
+    Plan,
+    /// At once.
+    AtOnce,
+}
 
 /// Estimate every window of every version of the plan's models.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn run(context: &Context, lease: &Lease) -> Result {
+pub async fn run(context: &Context, lease: &Lease, pace: Pace) -> Result {
     let mut outcome = Outcome::Idle;
     let now = context.clock.now();
     for version in context.store.list_versions().await? {
         let Some((model, numbers)) = context.model_of(&version) else { continue };
         let reference_id = context.store.find_reference(version.version_id).await?;
         for spec in &model.windows {
-            let evaluation = Evaluation { context, lease, version: &version, model, numbers, reference_id, now };
+            let evaluation = Evaluation { context, lease, version: &version, model, numbers, reference_id, now, pace };
             if evaluation.publish(*spec).await? {
                 outcome = Outcome::Done;
             }
         }
-        context.prolong(lease).await?;
     }
     Ok(outcome)
 }
@@ -51,6 +63,7 @@ struct Evaluation<'a> {
     numbers: &'a ModelNumbers,
     reference_id: Option<i32>,
     now: DateTime<Utc>,
+    pace: Pace,
 }
 
 impl Evaluation<'_> {
@@ -62,12 +75,20 @@ impl Evaluation<'_> {
         let store = &self.context.store;
         let state = store.window_state(version_id, window).await?;
         let found = self.found(window, &state);
-        if state.dirty > 0 || store.find_evaluation(version_id, &name).await?.as_ref() == Some(&found) {
+        if state.dirty > 0 {
             // Estimates are consistent with one batch number: they wait for the fold.
             return Ok(false);
         }
+        if let Some((before, evaluated_at)) = store.find_evaluation(version_id, &name).await? {
+            // A changed plan or reference is seen at once.
+            let only_data = before.split(DATA).next() == found.split(DATA).next();
+            let is_soon = self.now < evaluated_at + self.context.plan.service.estimate_every;
+            if before == found || (is_soon && only_data && self.pace == Pace::Plan) {
+                return Ok(false);
+            }
+        }
         let stored = store.load_summaries(version_id, window).await?;
-        if stored.dirty > 0 {
+        if stored.dirty > 0 || stored.fold_digest != self.model.fold_digest() {
             return Ok(false);
         }
         let reference = match self.reference_id {
@@ -77,13 +98,7 @@ impl Evaluation<'_> {
         let latest = store.latest_digests(version_id, &name).await?;
         let known_at = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
         let (recorded, known_before) = (stored.batch_id, latest.len());
-        let work = Work {
-            model: self.model.clone(),
-            numbers: self.numbers.clone(),
-            reference: self.reference_id.zip(reference),
-            window,
-            latest,
-        };
+        let work = Work { model: self.model.clone(), numbers: self.numbers.clone(), reference, window, latest };
         // Arithmetic has a thread of its own, so that the runtime goes on.
         let answers = tokio::task::spawn_blocking(move || work.answers(stored)).await?;
         let published: Vec<(i32, String)> =
@@ -119,7 +134,8 @@ impl Evaluation<'_> {
         let WindowState { summaries, latest_batch, batches, .. } = state;
         let plan_id = self.context.catalog.plan_id;
         format!(
-            "calculator {CALCULATOR_VERSION}, plan {plan_id}, {window}, reference {reference_id:?}, {summaries} summaries, batch {latest_batch}, sum {batches}"
+            "calculator {CALCULATOR_VERSION}, plan {plan_id}, reference {reference_id:?}{DATA}{window}, {summaries} summaries, \
+             batch {latest_batch}, sum {batches}"
         )
     }
 }
@@ -128,7 +144,7 @@ impl Evaluation<'_> {
 struct Work {
     model: Model,
     numbers: ModelNumbers,
-    reference: Option<(i32, Arc<Parts>)>,
+    reference: Option<Arc<Baseline>>,
     window: Window,
     latest: HashMap<(i32, String), String>,
 }
@@ -162,8 +178,11 @@ impl Work {
             let output = outputs.get(output_id)?;
             let input_digest = self.digest(output, (*output_id, slice), &digests);
             let is_known = self.latest.get(&(*output_id, slice.to_string())) == Some(&input_digest);
-            let reference = self.reference.as_ref().map(|(_, parts)| parts.as_ref());
-            let news = if is_known { None } else { answer(&self.model, output, *output_id, slice, &parts, reference) };
+            let news = if is_known {
+                None
+            } else {
+                answer(&self.model, output, *output_id, slice, &parts, self.reference.as_deref())
+            };
             Some(Answer { output_id: *output_id, slice: slice.clone(), input_digest, news })
         };
         parts.par_iter().filter_map(|(key, _)| answer(key)).collect()
@@ -178,7 +197,7 @@ impl Work {
             output,
             self.model.minimum_n,
             self.model.dimensions,
-            self.reference.as_ref().map(|(reference_id, _)| reference_id),
+            self.reference.as_ref().map(|baseline| baseline.reference_id),
         ]);
         hasher.update(parameters.to_string());
         hasher.update(digests.get(&(key.0, key.1.clone())).map_or(&[][..], |digest| digest));
@@ -203,32 +222,43 @@ pub fn answer(
     output_id: i32,
     slice: &Slice,
     parts: &Parts,
-    reference: Option<&Parts>,
+    reference: Option<&Baseline>,
 ) -> Option<Metrics> {
     let key = (output_id, slice.clone());
     let summary = parts.get(&key)?;
+    let shape = model.shape();
+    let comparable = |dimensions: &[String]| {
+        let baseline = reference.ok_or(Undefined::NoReference)?;
+        baseline.shape.compare(&shape, &output.name, dimensions).map(|()| &baseline.parts)
+    };
     let mixes: Vec<Mix> = if slice.is_all() {
-        model.dimensions.iter().map(|dimension| mix(dimension, output_id, parts, reference)).collect()
+        let mix_of =
+            |dimension: &Dimension| mix(dimension, output_id, parts, comparable(std::slice::from_ref(&dimension.name)));
+        model.dimensions.iter().map(mix_of).collect()
     } else {
         Vec::new()
     };
     let question = Question {
         thresholds: &output.thresholds,
         minimum_n: model.minimum_n,
-        reference: reference.and_then(|parts| parts.get(&key)),
+        reference: comparable(&slice.dimensions()).and_then(|parts| parts.get(&key).ok_or(Undefined::NoReference)),
         mixes: &mixes,
     };
     Some(evaluate(&question, summary))
 }
 
 /// Predictions by value of a dimension, in the reference and in the window.
-fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Option<&Parts>) -> Mix {
+fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: std::result::Result<&Parts, Undefined>) -> Mix {
     let count = |parts: &Parts| -> BTreeMap<String, u64> {
         let own = parts.iter().filter(|((output, _), _)| *output == output_id);
         own.filter_map(|((_, slice), summary)| Some((slice.value_of(&dimension.name)?.to_owned(), total(summary))))
             .collect()
     };
-    let (before, after) = (reference.map(count).unwrap_or_default(), count(parts));
+    let (before, unlike) = match reference {
+        Ok(reference) => (count(reference), None),
+        Err(reason) => (BTreeMap::new(), Some(reason)),
+    };
+    let after = count(parts);
     let mut values: Vec<&String> = before.keys().chain(after.keys()).collect();
     let order = dimension.ordered_values();
     let rank = |value: &String| order.iter().position(|known| known == value).unwrap_or(usize::MAX);
@@ -236,7 +266,7 @@ fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Option<&
     values.dedup();
     let of = |counts: &BTreeMap<String, u64>, value: &String| counts.get(value).copied().unwrap_or(0);
     let cells = values.into_iter().map(|value| (value.clone(), of(&before, value), of(&after, value)));
-    Mix { dimension: dimension.clone(), cells: cells.collect() }
+    Mix { dimension: dimension.clone(), cells: cells.collect(), unlike }
 }
 
 fn total(summary: &Summary) -> u64 {

@@ -12,11 +12,14 @@ use crate::runtime::Outcome;
 use crate::store::catalog::Version;
 use crate::store::lease::Lease;
 use crate::store::rows::{Knowledge, Rows};
+use crate::store::summary::Folded;
 use crate::summary::Summary;
 use crate::summary::fold::{Cell, Shape, Truths, fold};
 
-/// Buckets that are looked at before the lease is prolonged.
+/// Buckets that are looked for at once.
 const AT_ONCE: i64 = 60;
+/// Predictions that are folded at once, unless one bucket alone has more: memory is bounded by this.
+const MOST_ROWS: i64 = 50_000;
 
 /// Fold every dirty bucket.
 ///
@@ -44,13 +47,18 @@ pub async fn run_with(context: &Context, lease: &Lease, progress: &(dyn Fn(usize
         for version in &known {
             let own = dirty.iter().filter(|bucket| bucket.version_id == version.version_id);
             let buckets: Vec<DateTime<Utc>> = own.map(|dirty| dirty.bucket).collect();
-            if !buckets.is_empty() {
-                fold_buckets(context, lease, version, &buckets).await?;
+            for some in context.store.by_rows(version.version_id, &buckets, MOST_ROWS).await? {
+                match fold_buckets(context, lease, version, &some).await {
+                    Err(Error::Store(crate::store::Error::PlanChanged(model))) => {
+                        tracing::info!(model, "the plan changed during the fold; the next tick folds by the new one");
+                        return Ok(outcome);
+                    }
+                    folded => folded?,
+                }
             }
         }
         progress(dirty.len());
         outcome = Outcome::Done;
-        context.prolong(lease).await?;
     }
 }
 
@@ -70,10 +78,15 @@ async fn fold_buckets(
     let load = context.store.load_rows(version.version_id, window, only, Knowledge::default(), (&outputs, &findings));
     let rows = load.await?;
     let known_at = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
-    let batch_id = rows.batch_id;
+    let folded = Folded {
+        version_id: version.version_id,
+        buckets,
+        fold_digest: &model.fold_digest(),
+        batch_id: rows.batch_id,
+        known_at,
+    };
     let summaries = fold_rows(model.clone(), shape, rows).await?;
-    let what = (version.version_id, buckets);
-    Ok(context.store.replace_summaries(lease, what, &summaries, batch_id, known_at).await?)
+    Ok(context.store.replace_summaries(lease, &folded, &summaries).await?)
 }
 
 /// Fold rows on a thread of their own, so that the runtime goes on.

@@ -10,19 +10,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Context, Error, Result};
-use crate::config::Source;
+use crate::config::{Model, Source};
 use crate::domain::Reason;
 use crate::intake::{Collector, Door};
 use crate::runtime::Outcome;
-use crate::source::file::{Candidate, Inspection, Reading};
+use crate::source::file::{Candidate, Inspection, Reading, Rows};
 use crate::source::mapping::Mapping;
 use crate::source::{BrokenRow, Problem, Row, RowResult, file};
 use crate::store::file::FileProgress;
 use crate::store::intake::{Committed, Position};
 use crate::store::lease::Lease;
 
-/// A file whose last line does not end is left alone for so many times the settling time: a writer may be at work.
-const UNTERMINATED_PATIENCE: u32 = 15;
+/// A file that does not end as its format does is left alone for so long: a writer may be at work, and half of a number
+/// looks like a number.
+const UNFINISHED_PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a pass over the sources came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,12 +68,19 @@ pub async fn run_sources(
 ) -> std::result::Result<Tally, Error> {
     let mut tally = Tally::default();
     for source in &context.plan.sources {
-        let finished = context.store.finished_files(&source.name).await?;
-        for candidate in file::discover(source) {
-            if is_unchanged(&candidate, &finished) || !has_settled(source, &candidate, patience, 1) {
+        let Some(model) = context.plan.model(&source.model) else { continue };
+        let mapping = source.mapping_digest(model, &context.plan.intake);
+        let finished = context.store.finished_files(&source.name, &mapping).await?;
+        let searched = source.clone();
+        let found = tokio::task::spawn_blocking(move || file::discover(&searched)).await?;
+        for closed in &found.closed {
+            tracing::warn!(source = source.name, closed, "a folder of the source cannot be looked into");
+        }
+        for candidate in &found.files {
+            if is_unchanged(candidate, &finished) || !has_settled(source, candidate, patience, source.settle) {
                 continue;
             }
-            let intake = FileIntake { context, lease, source, candidate: &candidate, progress };
+            let intake = FileIntake { context, lease, source, model, mapping: &mapping, candidate, progress };
             let Some(inspection) = intake.inspect(patience).await? else { continue };
             intake.take_in(&inspection, &mut tally).await?;
         }
@@ -93,13 +101,13 @@ pub(super) fn is_unchanged(candidate: &Candidate, finished: &Finished) -> bool {
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 /// Files carry the machine's time, whatever clock drives the jobs: their age is measured against the file system's own.
-fn has_settled(source: &Source, candidate: &Candidate, patience: Patience, times: u32) -> bool {
+fn has_settled(source: &Source, candidate: &Candidate, patience: Patience, time: Duration) -> bool {
     if patience == Patience::Everything || source.settle.is_zero() {
         return true;
     }
     let modified = std::fs::metadata(&candidate.path).and_then(|metadata| metadata.modified()).ok();
     match modified.map(|modified| modified.elapsed()) {
-        Some(Ok(age)) => age >= source.settle * times,
+        Some(Ok(age)) => age >= time,
         Some(Err(ahead)) => ahead.duration() > CLOCK_SKEW,
         None => false,
     }
@@ -109,6 +117,8 @@ struct FileIntake<'a> {
     context: &'a Context,
     lease: &'a Lease,
     source: &'a Source,
+    model: &'a Model,
+    mapping: &'a str,
     candidate: &'a Candidate,
     progress: &'a (dyn Fn(&str, Committed) + Sync),
 }
@@ -126,7 +136,8 @@ impl FileIntake<'_> {
                 return Ok(None);
             }
         };
-        let is_young = !has_settled(self.source, self.candidate, patience, UNTERMINATED_PATIENCE);
+        let time = UNFINISHED_PATIENCE.max(self.source.settle);
+        let is_young = !has_settled(self.source, self.candidate, patience, time);
         let looks_unfinished = !inspection.is_terminated || inspection.damage.is_some();
         if !self.candidate.is_unchanged() || (looks_unfinished && is_young) {
             return Ok(None);
@@ -136,60 +147,45 @@ impl FileIntake<'_> {
 
     /// Read the rows that are not in yet, batch by batch.
     async fn take_in(&self, inspection: &Inspection, tally: &mut Tally) -> std::result::Result<(), Error> {
-        let path = self.candidate.path.to_string_lossy().into_owned();
         let before = self.context.store.find_file(&self.source.name, &inspection.digest).await?;
-        if let Some(before) = before.as_ref().filter(|file| file.state != "reading") {
-            // The same content under another name, or touched: nothing to read.
-            if before.path != path || before.modified_at != self.candidate.modified_at {
-                let digest = &inspection.digest;
-                self.context.store.touch_file(&self.source.name, digest, &path, self.candidate.modified_at).await?;
-            }
-            return Ok(());
-        }
+        // Under another mapping the same columns say something else: they are read again from the start.
+        let before = before.filter(|file| file.mapping == self.mapping);
         let mut cursor = FileProgress {
             source: self.source.name.clone(),
-            path,
+            path: self.candidate.path.to_string_lossy().into_owned(),
             digest: inspection.digest.clone(),
             bytes: self.candidate.bytes,
             modified_at: self.candidate.modified_at,
+            mapping: self.mapping.to_owned(),
             rows_done: before.as_ref().map_or(0, |file| file.rows_done),
             state: "reading",
         };
-        let Some(model) = self.context.plan.model(&self.source.model) else { return Ok(()) };
-        let mapping = Mapping::new(self.source, model);
-        let skip = usize::try_from(cursor.rows_done).unwrap_or_default();
-        let opened = if let Some(damage) = &inspection.damage {
-            Err(damage.clone())
-        } else {
-            let check = |columns: &HashMap<String, usize>| mapping.check_columns(columns);
-            file::open(Reading::of(self.source), &self.candidate.path, skip, &check).map_err(|error| error.to_string())
-        };
-        let mut rows = match opened {
+        if before.is_some_and(|file| file.state != "reading") {
+            // The same content under another name, or touched: nothing to read.
+            return Ok(self.context.store.note_path(&cursor).await?);
+        }
+        let mut rows = match self.open(inspection, &cursor).await? {
             Ok(rows) => rows,
-            Err(message) => {
-                tracing::warn!(source = self.source.name, message, "a file is unreadable");
-                cursor.state = "unreadable";
-                let mut collector = Collector::default();
-                let problem = Problem::new("", Reason::UnreadableFile, message);
-                collector.reject(problem, Position { line: 0, item: 0 }, serde_json::json!({}));
-                return self.commit(collector, cursor, tally).await;
-            }
+            Err(message) => return self.refuse(cursor, message, tally).await,
         };
-        let door = self.door(model);
         loop {
-            let mut collector = Collector::default();
-            let mut is_last = true;
-            let now = self.context.clock.now();
-            for row in rows.by_ref() {
-                let row = row.map_err(|source| Error::File { path: cursor.path.clone(), source })?;
-                cursor.rows_done += 1;
-                admit_row(&door, &mapping, row, now, &mut collector);
-                if collector.len() >= self.context.plan.intake.batch_rows {
-                    is_last = false;
-                    break;
+            let door = self.door();
+            let (source, model) = (self.source.clone(), self.model.clone());
+            let (now, limit) = (self.context.clock.now(), self.context.plan.intake.batch_rows);
+            // Readers are other people's code: one that panics costs its file, not the daemon.
+            let read = tokio::task::spawn_blocking(move || {
+                let part = read_part(&mut rows, &door, &Mapping::new(&source, &model), now, limit);
+                (rows, part)
+            });
+            let part = match read.await {
+                Ok((rest, part)) => {
+                    rows = rest;
+                    part.map_err(|source| Error::File { path: cursor.path.clone(), source })?
                 }
-            }
-            if is_last {
+                Err(panic) => return self.refuse(cursor, format!("its reader failed: {panic}"), tally).await,
+            };
+            cursor.rows_done += part.rows;
+            if part.is_last {
                 if !self.candidate.is_unchanged() {
                     // Written to while it was read: what has been taken in stands, the new content is read anew.
                     tracing::warn!(source = self.source.name, "a file changed while it was read; it is read again");
@@ -197,25 +193,55 @@ impl FileIntake<'_> {
                 }
                 cursor.state = "done";
             }
-            self.commit(collector, cursor.clone(), tally).await?;
-            if is_last {
+            self.commit(part.collector, cursor.clone(), tally).await?;
+            if part.is_last {
                 return Ok(());
             }
-            self.context.prolong(self.lease).await?;
         }
     }
 
-    fn door(&self, model: &crate::config::Model) -> Door {
-        let numbers = self.context.catalog.models.get(&model.name).cloned().unwrap_or_default();
-        Door::new(model.clone(), numbers, self.context.plan.intake.clone(), self.context.pseudonyms.clone())
+    /// The rows of the file that are not in yet, or why there are none.
+    async fn open(
+        &self,
+        inspection: &Inspection,
+        cursor: &FileProgress,
+    ) -> std::result::Result<std::result::Result<Rows, String>, Error> {
+        if let Some(damage) = &inspection.damage {
+            return Ok(Err(damage.clone()));
+        }
+        let skip = usize::try_from(cursor.rows_done).unwrap_or_default();
+        let (source, model, path) = (self.source.clone(), self.model.clone(), self.candidate.path.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let mapping = Mapping::new(&source, &model);
+            let check = |columns: &HashMap<String, usize>| mapping.check_columns(columns);
+            file::open(&Reading::of(&source, &mapping), &path, skip, &check).map_err(|error| error.to_string())
+        });
+        Ok(opened.await.unwrap_or_else(|panic| Err(format!("its reader failed: {panic}"))))
+    }
+
+    /// Keep a file that cannot be read as a whole as one rejection.
+    async fn refuse(&self, cursor: FileProgress, message: String, tally: &mut Tally) -> std::result::Result<(), Error> {
+        tracing::warn!(source = self.source.name, message, "a file is unreadable");
+        let mut collector = Collector::default();
+        let problem = Problem::new("", Reason::UnreadableFile, message);
+        collector.reject(problem, Position { line: 0, item: 0 }, serde_json::json!({}));
+        self.commit(collector, FileProgress { state: "unreadable", ..cursor }, tally).await
+    }
+
+    fn door(&self) -> Door {
+        let numbers = self.context.catalog.models.get(&self.model.name).cloned().unwrap_or_default();
+        Door::new(self.model.clone(), numbers, self.context.plan.intake.clone(), self.context.pseudonyms.clone())
     }
 
     async fn commit(
         &self,
-        collector: Collector,
+        mut collector: Collector,
         cursor: FileProgress,
         tally: &mut Tally,
     ) -> std::result::Result<(), Error> {
+        let known = self.context.store.list_versions().await?;
+        let known = known.into_iter().filter(|version| version.model == self.model.name).map(|version| version.name);
+        collector.limit_versions(known, self.context.plan.intake.most_versions);
         let now = self.context.clock.now();
         let model = self.context.catalog.models.get(&self.source.model);
         let model_id = model.map(|model| model.model_id).unwrap_or_default();
@@ -225,7 +251,8 @@ impl FileIntake<'_> {
             versions.insert(version, number);
         }
         let is_done = cursor.state == "done";
-        let committed = self.context.store.commit_batch(collector.into_batch(cursor, &versions), now).await?;
+        let batch = collector.into_batch(cursor, &versions);
+        let committed = self.context.store.commit_batch(self.lease, batch, now).await?;
         tally.files += u64::from(is_done);
         tally.accepted += committed.accepted;
         tally.duplicates += committed.duplicates;
@@ -234,6 +261,32 @@ impl FileIntake<'_> {
         tracing::debug!(source = self.source.name, ?committed, "took in a batch");
         Ok(())
     }
+}
+
+/// What was read of a file at once.
+struct Part {
+    collector: Collector,
+    rows: i64,
+    is_last: bool,
+}
+
+fn read_part(
+    rows: &mut Rows,
+    door: &Door,
+    mapping: &Mapping<'_>,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> std::io::Result<Part> {
+    let mut part = Part { collector: Collector::default(), rows: 0, is_last: false };
+    while part.collector.len() < limit {
+        let Some(row) = rows.next() else {
+            part.is_last = true;
+            break;
+        };
+        part.rows += 1;
+        admit_row(door, mapping, row?, now, &mut part.collector);
+    }
+    Ok(part)
 }
 
 /// Take one row's records in, or refuse them with their reasons.
@@ -245,6 +298,9 @@ fn admit_row(door: &Door, mapping: &Mapping<'_>, row: RowResult, now: DateTime<U
             return collector.reject(problem, Position { line, item: 0 }, serde_json::json!({}));
         }
     };
+    if mapping.ignores(&row) {
+        return collector.ignore();
+    }
     for (item, draft) in (0_i32..).zip(mapping.drafts(&row)) {
         let position = Position { line: row.line, item };
         match draft.and_then(|draft| door.admit(draft, position.clone(), now)) {

@@ -25,8 +25,8 @@ use crate::store::catalog::{Catalog, ModelNumbers, Version};
 use crate::store::lease::Lease;
 use crate::summary::fold::{OutputShape, Shape};
 
-/// How long a job may go without prolonging its lease.
-pub const LEASE_LENGTH: Duration = Duration::from_secs(60);
+/// How long a lease lasts; whoever holds it prolongs it. A process that dies keeps others waiting for so long.
+pub const LEASE_LENGTH: Duration = Duration::from_secs(20);
 
 /// Everything that a job works with. The plan and its numbers belong together and change together.
 #[derive(Clone)]
@@ -141,31 +141,51 @@ impl Job {
         if self == Self::Publish {
             return publish::run(context).await;
         }
-        let lease = context.store.take_lease(self.name(), &context.holder, LEASE_LENGTH).await?;
-        let Some(lease) = lease else { return Ok(Outcome::Idle) };
-        match self {
-            Self::Ingest => ingest::run(context, &lease).await,
-            Self::Fold => fold::run(context, &lease).await,
-            Self::Evaluate => evaluate::run(context, &lease).await,
-            Self::Detect => detect::run(context, &lease).await,
+        let run = async |lease: &Lease| match self {
+            Self::Ingest => ingest::run(context, lease).await,
+            Self::Fold => fold::run(context, lease).await,
+            Self::Evaluate => evaluate::run(context, lease, evaluate::Pace::Plan).await,
+            Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context).await,
             Self::Retain => retain::run(context).await,
             Self::Publish => Ok(Outcome::Idle),
-        }
+        };
+        Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))
     }
 }
 
 impl Context {
-    /// Prolong a lease in the middle of long work.
+    /// Do a job's work while its lease is held, prolonged as long as the work lasts and given back at its end; `None` when
+    /// another process holds it.
     ///
     /// # Errors
-    /// When Postgres fails or another process has taken the lease.
-    pub async fn prolong(&self, lease: &Lease) -> std::result::Result<(), Error> {
-        let taken = self.store.take_lease(&lease.name, &self.holder, LEASE_LENGTH).await?;
-        if taken.as_ref() == Some(lease) {
-            return Ok(());
+    /// When the work fails, or another process takes the lease over.
+    pub async fn under_lease<T>(
+        &self,
+        job: Job,
+        work: impl AsyncFnOnce(&Lease) -> std::result::Result<T, Error>,
+    ) -> std::result::Result<Option<T>, Error> {
+        let Some(lease) = self.store.take_lease(job.name(), &self.holder, LEASE_LENGTH).await? else { return Ok(None) };
+        let result = tokio::select! {
+            result = work(&lease) => result,
+            error = self.keep(&lease) => Err(error),
+        };
+        let released = self.store.release_lease(&lease).await;
+        let done = result?;
+        released?;
+        Ok(Some(done))
+    }
+
+    /// Prolong a lease until that fails.
+    async fn keep(&self, lease: &Lease) -> Error {
+        loop {
+            tokio::time::sleep(LEASE_LENGTH / 4).await;
+            match self.store.take_lease(&lease.name, &self.holder, LEASE_LENGTH).await {
+                Ok(taken) if taken.as_ref() == Some(lease) => {}
+                Ok(_) => return crate::store::Error::LeaseLost(lease.name.clone()).into(),
+                Err(error) => return error.into(),
+            }
         }
-        Err(crate::store::Error::LeaseLost(lease.name.clone()).into())
     }
 
     /// A version's model in the plan with its numbers; `None` when the plan no longer has the model.

@@ -9,14 +9,21 @@ use crate::runtime::Outcome;
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+/// Notices of one run at most.
+const MOST: usize = 100;
+/// How long a notice that is being sent is out of others' reach; longer than any attempt.
+const CLAIM: Duration = Duration::from_secs(300);
+
 /// Send what is due.
 ///
 /// # Errors
 /// When the store fails. A server that does not take a notice is no failure of the job: the notice waits.
 pub async fn run(context: &Context) -> Result {
-    let notices = context.store.due_notices(context.clock.now()).await?;
     let mut outcome = Outcome::Idle;
-    for notice in notices {
+    // A run is bounded: what a server is slow to take waits for the next tick.
+    for _ in 0..MOST {
+        let now = context.clock.now();
+        let Some(notice) = context.store.claim_notice(now, now + CLAIM).await? else { break };
         outcome = Outcome::Done;
         let envelope = Envelope {
             outbox_id: notice.outbox_id,

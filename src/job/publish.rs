@@ -22,6 +22,12 @@ pub async fn run(context: &Context) -> Result {
     let versions: HashMap<i32, Version> =
         context.store.list_versions().await?.into_iter().map(|version| (version.version_id, version)).collect();
     let estimates = context.store.latest_estimates().await?;
+    // What the plan no longer has is no longer exposed.
+    let is_planned = |estimate: &StoredEstimate| {
+        let model = versions.get(&estimate.version_id).and_then(|version| context.plan.model(&version.model));
+        model.is_some_and(|model| model.windows.iter().any(|window| window.to_string() == estimate.window_name))
+    };
+    let estimates: Vec<StoredEstimate> = estimates.into_iter().filter(is_planned).collect();
     for estimate in &estimates {
         if let Some(version) = versions.get(&estimate.version_id) {
             add_estimate(context, &mut snapshot, version, estimate);
@@ -161,7 +167,7 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
             crate::config::RecordKind::Predictions => "prediction",
             crate::config::RecordKind::Assertions => "assertion",
         };
-        for outcome in ["accepted", "duplicate", "rejected"] {
+        for outcome in ["accepted", "duplicate", "ignored", "rejected"] {
             let total = status.total("record", &source.name, outcome) as f64;
             snapshot.add("records_total", &[name, ("kind", kind), ("outcome", outcome)], total);
         }
@@ -172,11 +178,16 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         if let Some(at) = progress.get(&source.name) {
             snapshot.add("source_last_progress_timestamp_seconds", &[name], timestamp(*at));
         }
-        let finished = context.store.finished_files(&source.name).await?;
-        let pending = file::discover(source).into_iter().filter(|file| !super::ingest::is_unchanged(file, &finished));
+        let Some(model) = context.plan.model(&source.model) else { continue };
+        let mapping = source.mapping_digest(model, &context.plan.intake);
+        let finished = context.store.finished_files(&source.name, &mapping).await?;
+        let searched = source.clone();
+        let found = tokio::task::spawn_blocking(move || file::discover(&searched)).await?;
+        let pending = found.files.iter().filter(|file| !super::ingest::is_unchanged(file, &finished));
         snapshot.add("source_files_pending", &[name], pending.count() as f64);
+        snapshot.add("source_folders_closed", &[name], found.closed.len() as f64);
     }
-    for (model, dirty) in &status.dirty {
+    for (model, dirty) in status.dirty.iter().filter(|(model, _)| context.plan.model(model).is_some()) {
         snapshot.add("dirty_buckets", &[("model", model)], *dirty as f64);
     }
     snapshot.add("outbox_pending", &[], status.outbox_pending as f64);

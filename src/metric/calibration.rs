@@ -1,7 +1,7 @@
 //! Calibration and proper scores.
 
-use super::{Labelled, bracket, interval, real};
-use crate::domain::{Estimate, MetricKey, Outcome, Undefined};
+use super::{Labelled, interval, real};
+use crate::domain::{Estimate, Exactness, MetricKey, Outcome, Undefined};
 use crate::stats::fixed;
 use crate::stats::interval::{Bounds, wald};
 use crate::stats::special::{Z_95, logit};
@@ -73,7 +73,7 @@ pub fn observed_expected(summary: &Summary) -> Outcome {
     let moments = summary.moments();
     let expected = moments.power_sum(Class::Negative, 1) + moments.power_sum(Class::Positive, 1);
     if expected <= 0.0 {
-        return Err(Undefined::NoneFlagged { side: "positive".to_owned() });
+        return Err(Undefined::NoneExpected);
     }
     let value = observed / expected;
     let bounds = (observed > 0.0).then(|| {
@@ -154,29 +154,17 @@ pub fn slope(summary: &Summary) -> Outcome {
     Err(Undefined::Separation)
 }
 
-/// Both are fitted at the channels' middles; on coarse channels the fit is bracketed by moving every score to the ends of
-/// its channel, which for a slope or a shift is at most the channel's width in log odds.
+/// Both are fitted at the channels' middles, so on coarse channels they are approximate.
 fn finish(summary: &Summary, labelled: Labelled, value: f64, standard_error: f64) -> Outcome {
     if !value.is_finite() || !standard_error.is_finite() {
         return Err(Undefined::Separation);
     }
-    let width = channel_width(summary);
     Ok(Estimate {
         interval: interval(wald(value, standard_error, Z_95), "wald"),
         standard_error: Some(standard_error),
-        exactness: bracket(value - width, value + width),
+        exactness: if summary.spectrum().is_exact() { Exactness::Exact } else { Exactness::Approximate },
         ..labelled.estimate(value)
     })
-}
-
-/// The widest occupied channel in log odds.
-fn channel_width(summary: &Summary) -> f64 {
-    let spectrum = summary.spectrum();
-    if spectrum.is_exact() {
-        return 0.0;
-    }
-    let width = |(low, high): (f64, f64)| log_odds(high) - log_odds(low);
-    spectrum.channels().iter().map(|channel| width(spectrum.range(channel))).fold(0.0, f64::max)
 }
 
 fn log_odds(p: f64) -> f64 {

@@ -4,7 +4,7 @@
 //! in twenty without any change, and with its p-value. Fixed limits such as 0.1 or 0.2 mean nothing at small n.
 
 use super::{Mix, bracket};
-use crate::domain::{Estimate, MetricKey, Outcome, Undefined};
+use crate::domain::{Estimate, Exactness, MetricKey, Outcome, Undefined};
 use crate::stats::divergence::{Distance, jensen_shannon, kolmogorov_smirnov, kolmogorov_smirnov_spectra, psi};
 use crate::stats::spectrum::Spectrum;
 use crate::summary::Summary;
@@ -14,25 +14,24 @@ pub const SCORE_BINS: usize = 16;
 
 /// PSI, Jensen-Shannon and Kolmogorov-Smirnov distance of all scores of the window, labelled or not.
 #[must_use]
-pub fn of_scores(reference: Option<&Summary>, summary: &Summary) -> Vec<(MetricKey, Outcome)> {
+pub fn of_scores(reference: Result<&Summary, &Undefined>, summary: &Summary) -> Vec<(MetricKey, Outcome)> {
     let names = ["score_psi", "score_js", "score_ks"].map(MetricKey::plain);
     let total = summary.totals().iter().sum::<u64>();
-    let undefined = match reference {
-        _ if total == 0 => Some(Undefined::NoPredictions),
-        None => Some(Undefined::NoReference),
-        Some(_) => None,
+    let reference = if total == 0 { Err(Undefined::NoPredictions) } else { reference.map_err(Clone::clone) };
+    let reference = match reference {
+        Ok(reference) => reference,
+        Err(reason) => return names.into_iter().map(|name| (name, Err(reason.clone()))).collect(),
     };
-    if let Some(reason) = undefined {
-        return names.into_iter().map(|name| (name, Err(reason.clone()))).collect();
-    }
-    // unwrap safety: a missing reference has been answered above.
-    let Some(reference) = reference else { return Vec::new() };
     let edges = quantile_edges(reference.spectrum(), SCORE_BINS);
     let (before, after) = (binned(reference.spectrum(), &edges), binned(summary.spectrum(), &edges));
+    // A coarse channel may lie on an edge of a bin.
+    let exact = reference.spectrum().is_exact() && summary.spectrum().is_exact();
+    let exactness = if exact { Exactness::Exact } else { Exactness::Approximate };
+    let binned_outcome = |distance| finish(distance, total).map(|estimate| Estimate { exactness, ..estimate });
     let ks = kolmogorov_smirnov_spectra(reference.spectrum(), summary.spectrum());
     let outcomes = [
-        finish(psi(&before, &after), total),
-        finish(jensen_shannon(&before, &after), total),
+        binned_outcome(psi(&before, &after)),
+        binned_outcome(jensen_shannon(&before, &after)),
         ks.ok_or(Undefined::OneCell).map(|(distance, slack)| Estimate {
             exactness: bracket(distance.value, (distance.value + slack).min(1.0)),
             ..estimate(distance, total)
@@ -43,14 +42,14 @@ pub fn of_scores(reference: Option<&Summary>, summary: &Summary) -> Vec<(MetricK
 
 /// The same three for the mix of a slice dimension. KS needs an order, so a categorical dimension has none.
 #[must_use]
-pub fn of_mix(mix: &Mix, has_reference: bool) -> Vec<(MetricKey, Outcome)> {
+pub fn of_mix(mix: &Mix) -> Vec<(MetricKey, Outcome)> {
     let before: Vec<u64> = mix.cells.iter().map(|(_, before, _)| *before).collect();
     let after: Vec<u64> = mix.cells.iter().map(|(_, _, after)| *after).collect();
     let n = after.iter().sum();
-    let checked = |distance: &dyn Fn(&[u64], &[u64]) -> Option<Distance>| match (n, has_reference) {
-        (0, _) => Err(Undefined::NoPredictions),
-        (_, false) => Err(Undefined::NoReference),
-        _ => finish(distance(&before, &after), n),
+    let checked = |distance: &dyn Fn(&[u64], &[u64]) -> Option<Distance>| match &mix.unlike {
+        _ if n == 0 => Err(Undefined::NoPredictions),
+        Some(reason) => Err(reason.clone()),
+        None => finish(distance(&before, &after), n),
     };
     let ks = if mix.dimension.is_ordered() { checked(&kolmogorov_smirnov) } else { Err(Undefined::Unordered) };
     let key = |name| MetricKey::of(name, &mix.dimension.name);

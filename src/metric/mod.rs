@@ -25,8 +25,8 @@ pub struct Question<'a> {
     pub thresholds: &'a [f64],
     /// Cases with truth below which performance is withheld.
     pub minimum_n: u64,
-    /// The reference of the same output and slice, if one is approved.
-    pub reference: Option<&'a Summary>,
+    /// The reference of the same output and slice, or why there is none to compare with.
+    pub reference: Result<&'a Summary, Undefined>,
     /// The mix of each slice dimension, reference and current; empty for slices other than `all`.
     pub mixes: &'a [Mix],
 }
@@ -38,12 +38,15 @@ pub struct Mix {
     pub dimension: Dimension,
     /// `(value, predictions in the reference, predictions in the window)`; in natural order if the dimension has one.
     pub cells: Vec<(String, u64, u64)>,
+    /// Why there is no reference to compare with, if there is none.
+    pub unlike: Option<Undefined>,
 }
 
 /// Answer every metric for one window, in a fixed order.
 #[must_use]
 pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, Outcome)> {
     let mut answers = volume::evaluate(summary);
+    answers.extend(question.thresholds.iter().map(|threshold| operating_point::alert_rate(summary, *threshold)));
     let mut performance = discrimination::evaluate(summary);
     performance.extend(calibration::evaluate(summary));
     for threshold in question.thresholds {
@@ -55,9 +58,9 @@ pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, O
         performance.iter_mut().for_each(|(_, outcome)| *outcome = Err(withheld.clone()));
     }
     answers.extend(performance);
-    answers.extend(question.reference.into_iter().flat_map(on_reference));
-    answers.extend(drift::of_scores(question.reference, summary));
-    answers.extend(question.mixes.iter().flat_map(|mix| drift::of_mix(mix, question.reference.is_some())));
+    answers.extend(question.reference.iter().copied().flat_map(on_reference));
+    answers.extend(drift::of_scores(question.reference.as_ref().copied(), summary));
+    answers.extend(question.mixes.iter().flat_map(drift::of_mix));
     answers
 }
 

@@ -6,7 +6,7 @@ use crate::stats::interval::wilson;
 use crate::stats::special::Z_95;
 use crate::summary::Summary;
 
-/// Confusion counts, sensitivity, specificity, predictive values and alert rate, with Wilson intervals.
+/// Confusion counts, sensitivity, specificity and predictive values, with Wilson intervals.
 #[must_use]
 pub fn evaluate(summary: &Summary, threshold: f64) -> Vec<(MetricKey, Outcome)> {
     let labelled = Labelled::of(summary);
@@ -14,7 +14,7 @@ pub fn evaluate(summary: &Summary, threshold: f64) -> Vec<(MetricKey, Outcome)> 
     let totals = summary.totals();
     // A count and its bracket: (best guess, least, most). Inside a coarse channel the guess is "flagged".
     let flagged = |class: usize| Count { value: possibly[class], least: surely[class], most: possibly[class] };
-    let [unlabelled, fp, tp] = std::array::from_fn(flagged);
+    let [_, fp, tp] = std::array::from_fn(flagged);
     let (tn, fn_) = (fp.rest_of(totals[1]), tp.rest_of(totals[2]));
     let key = |name| MetricKey::at(name, threshold);
     let count = |name, count: Count| {
@@ -24,28 +24,32 @@ pub fn evaluate(summary: &Summary, threshold: f64) -> Vec<(MetricKey, Outcome)> 
         });
         (key(name), outcome)
     };
-    let share = |name, part: Count, other: Count, empty: Undefined| {
-        (key(name), labelled.some().and_then(|labelled| share(part, other, empty).map(|e| with(labelled, e))))
+    // `positives` are those of the denominator: that is what n counts.
+    let share = |name, part: Count, other: Count, positives: u64, empty: Undefined| {
+        let share = labelled.some().and_then(|_| share(part, other, empty));
+        (key(name), share.map(|share| Estimate { positives: Some(positives), ..share }))
     };
     let n = labelled.n();
     let none = |side: &str| Undefined::NoneFlagged { side: side.to_owned() };
-    let all_flagged = unlabelled.plus(fp).plus(tp);
-    let unflagged = all_flagged.rest_of(totals.iter().sum());
     vec![
         count("true_positives", tp),
         count("false_positives", fp),
         count("true_negatives", tn),
         count("false_negatives", fn_),
-        share("sensitivity", tp, fn_, Undefined::NoPositives { n }),
-        share("specificity", tn, fp, Undefined::NoNegatives { n }),
-        share("ppv", tp, fp, none("positive")),
-        share("npv", tn, fn_, none("negative")),
-        (key("alert_rate"), self::share(all_flagged, unflagged, Undefined::NoPredictions)),
+        share("sensitivity", tp, fn_, labelled.positives, Undefined::NoPositives { n }),
+        share("specificity", tn, fp, 0, Undefined::NoNegatives { n }),
+        share("ppv", tp, fp, tp.value, none("positive")),
+        share("npv", tn, fn_, fn_.value, none("negative")),
     ]
 }
 
-fn with(labelled: Labelled, estimate: Estimate) -> Estimate {
-    Estimate { positives: Some(labelled.positives), ..estimate }
+/// Share of all predictions, labelled or not, that are flagged.
+#[must_use]
+pub fn alert_rate(summary: &Summary, threshold: f64) -> (MetricKey, Outcome) {
+    let (surely, possibly) = summary.at_least(threshold);
+    let flagged = Count { value: possibly.iter().sum(), least: surely.iter().sum(), most: possibly.iter().sum() };
+    let rest = flagged.rest_of(summary.totals().iter().sum());
+    (MetricKey::at("alert_rate", threshold), share(flagged, rest, Undefined::NoPredictions))
 }
 
 /// `part / (part + other)` with Wilson's interval; `n` is the denominator.
@@ -74,9 +78,5 @@ struct Count {
 impl Count {
     fn rest_of(self, total: u64) -> Self {
         Self { value: total - self.value, least: total - self.most, most: total - self.least }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self { value: self.value + other.value, least: self.least + other.least, most: self.most + other.most }
     }
 }

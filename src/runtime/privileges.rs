@@ -17,7 +17,6 @@ pub fn drop_root(data_dir: &Path, run_as: Option<&str>) -> anyhow::Result<Option
         return Ok(None);
     }
     let user = ordinary_user(data_dir, run_as)?;
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(data_dir)?;
     hand_over(data_dir, &user)?;
     setgroups(&[user.gid])?;
     setgid(user.gid)?;
@@ -46,16 +45,22 @@ fn ordinary_user(data_dir: &Path, run_as: Option<&str>) -> anyhow::Result<User> 
     anyhow::bail!("started as root and found no ordinary user to become; name one as database.run_as")
 }
 
-/// Give a directory tree to a user.
-fn hand_over(path: &Path, user: &User) -> anyhow::Result<()> {
-    let metadata = fs::symlink_metadata(path)?;
-    if metadata.uid() != user.uid.as_raw() && !metadata.file_type().is_symlink() {
-        chown(path, Some(user.uid), Some(user.gid))?;
+/// Make a directory that belongs to the user, or see that it does. One that is in use by root is not taken over: it may
+/// hold anything.
+fn hand_over(dir: &Path, user: &User) -> anyhow::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let metadata = fs::metadata(dir)?;
+    if metadata.uid() == user.uid.as_raw() {
+        return Ok(());
     }
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            hand_over(&entry?.path(), user)?;
-        }
-    }
+    let is_empty = fs::read_dir(dir)?.next().is_none();
+    anyhow::ensure!(
+        is_empty,
+        "started as root, going on as {name}, but {dir} is not empty and belongs to another user. Name another directory, \
+         or hand it over: chown -R {name} {dir}",
+        name = user.name,
+        dir = dir.display()
+    );
+    chown(dir, Some(user.uid), Some(user.gid))?;
     Ok(())
 }

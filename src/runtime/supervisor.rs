@@ -18,6 +18,23 @@ pub struct Supervisor {
     failed: CancellationToken,
 }
 
+/// The end of a task, whichever way it comes.
+struct End {
+    name: &'static str,
+    stop: CancellationToken,
+    failed: CancellationToken,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            tracing::error!(task = self.name, "a task ended early; stopping");
+            self.failed.cancel();
+            self.stop.cancel();
+        }
+    }
+}
+
 impl Supervisor {
     /// The token that asks tasks to end.
     #[must_use]
@@ -27,16 +44,12 @@ impl Supervisor {
 
     /// Run a task. If it ends before it was asked to, the whole process stops with a failure.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let (stop, failed) = (self.stop.clone(), self.failed.clone());
+        let end = End { name, stop: self.stop.clone(), failed: self.failed.clone() };
         self.tracker.spawn(async move {
-            let result = task.await;
-            if let Err(error) = &result {
-                tracing::error!(task = name, error = format!("{error:#}"), "a task failed");
-            }
-            if !stop.is_cancelled() {
-                tracing::error!(task = name, "a task ended early; stopping");
-                failed.cancel();
-                stop.cancel();
+            // Dropped when the task ends, by a panic too.
+            let end = end;
+            if let Err(error) = task.await {
+                tracing::error!(task = end.name, error = format!("{error:#}"), "a task failed");
             }
         });
     }
@@ -70,5 +83,26 @@ impl Supervisor {
             anyhow::bail!("a task ended early; see the log above");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_stops_the_process_with_a_failure() {
+        let supervisor = Supervisor::default();
+        supervisor.spawn("good", {
+            let stop = supervisor.stop_token();
+            async move {
+                stop.cancelled().await;
+                Ok(())
+            }
+        });
+        supervisor.spawn("bad", async { panic!("a defect") });
+        let stop = supervisor.stop_token();
+        stop.cancelled().await;
+        assert!(supervisor.end().await.expect_err("it failed").to_string().contains("ended early"));
     }
 }

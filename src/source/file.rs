@@ -10,8 +10,9 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::csv::CsvRows;
+use super::mapping::Mapping;
 use super::ndjson::NdjsonRows;
-use super::parquet::ParquetRows;
+use super::parquet::{self, ParquetRows};
 use super::{RowResult, UnreadableFile};
 use crate::config::{Format, Source, hex};
 
@@ -40,28 +41,46 @@ impl Candidate {
     }
 }
 
-/// The files of a source, by path. Hidden files and names that writers use for unfinished work are left out.
+/// The files of a source.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// By path. Hidden files and names that writers use for unfinished work are left out.
+    pub files: Vec<Candidate>,
+    /// Folders that could not be looked into, and why.
+    pub closed: Vec<String>,
+}
+
+/// Look for the files of a source.
 #[must_use]
-pub fn discover(source: &Source) -> Vec<Candidate> {
+pub fn discover(source: &Source) -> Found {
     let mut paths: Vec<PathBuf> = Vec::new();
+    let mut closed = Vec::new();
     for pattern in &source.paths {
         // The plan's check has seen that each is a valid pattern.
-        for path in glob::glob(pattern).into_iter().flatten().flatten() {
-            if path.is_dir() { walk(&path, &mut paths) } else { paths.push(path) }
+        for entry in glob::glob(pattern).into_iter().flatten() {
+            match entry {
+                Ok(path) if path.is_dir() => walk(&path, &mut paths, &mut closed),
+                Ok(path) => paths.push(path),
+                Err(error) => closed.push(error.to_string()),
+            }
         }
     }
     paths.retain(|path| !is_unfinished(path));
     paths.sort();
     paths.dedup();
-    paths.into_iter().filter_map(Candidate::at).collect()
+    Found { files: paths.into_iter().filter_map(Candidate::at).collect(), closed }
 }
 
-fn walk(dir: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+fn walk(dir: &Path, paths: &mut Vec<PathBuf>, closed: &mut Vec<String>) {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => return closed.push(format!("{}: {error}", dir.display())),
+    };
+    for entry in entries.flatten() {
         let path = entry.path();
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_dir && !is_unfinished(&path) {
-            walk(&path, paths);
+            walk(&path, paths, closed);
         } else if !is_dir {
             paths.push(path);
         }
@@ -124,7 +143,7 @@ fn unpack(file: File, packing: Packing) -> std::io::Result<Box<dyn BufRead + Sen
 pub struct Inspection {
     /// SHA-256 of the bytes, as hexadecimal text.
     pub digest: String,
-    /// Whether the last line of a text ends with a newline: without one the writer may not be done.
+    /// Whether it ends as its format does, a text with a newline: if not, the writer may not be done.
     pub is_terminated: bool,
     /// Why it cannot be read, if it cannot: a packed file that ends early.
     pub damage: Option<String>,
@@ -152,7 +171,10 @@ pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
         Ok(kind) => kind,
         Err(error) => return Ok(Inspection { digest, is_terminated: true, damage: Some(error.to_string()) }),
     };
-    let mut is_terminated = kind.format == Format::Parquet || last.is_none_or(|byte| byte == b'\n');
+    let mut is_terminated = match (kind.format, kind.packing) {
+        (Format::Parquet, Packing::None) => parquet::is_complete(&mut file)?,
+        _ => last.is_none_or(|byte| byte == b'\n'),
+    };
     let mut damage = None;
     if kind.packing != Packing::None {
         is_terminated = true;
@@ -164,19 +186,21 @@ pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
 }
 
 /// How a file is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     /// Format; by the file's name when absent.
     pub format: Option<Format>,
     /// Field separator of CSV.
     pub delimiter: char,
+    /// The columns that matter; all when absent.
+    pub wanted: Option<Vec<String>>,
 }
 
 impl Reading {
     /// As a source's plan says.
     #[must_use]
-    pub fn of(source: &Source) -> Self {
-        Self { format: source.format, delimiter: source.delimiter }
+    pub fn of(source: &Source, mapping: &Mapping<'_>) -> Self {
+        Self { format: source.format, delimiter: source.delimiter, wanted: Some(mapping.columns()) }
     }
 }
 
@@ -190,7 +214,7 @@ pub type ColumnCheck<'a> = &'a dyn Fn(&HashMap<String, usize>) -> Result<(), Str
 ///
 /// # Errors
 /// When the file as a whole cannot be read, or lacks a column that `check` asks for.
-pub fn open(reading: Reading, path: &Path, skip: usize, check: ColumnCheck<'_>) -> Result<Rows, UnreadableFile> {
+pub fn open(reading: &Reading, path: &Path, skip: usize, check: ColumnCheck<'_>) -> Result<Rows, UnreadableFile> {
     let kind = kind_of(path, reading.format)?;
     let file = File::open(path)?;
     let check = |columns: &_| check(columns).map_err(UnreadableFile::Format);
@@ -211,9 +235,9 @@ pub fn open(reading: Reading, path: &Path, skip: usize, check: ColumnCheck<'_>) 
                     plain
                 }
             };
-            let rows = ParquetRows::new(file)?;
+            let rows = ParquetRows::new(file, reading.wanted.as_deref(), skip)?;
             check(rows.columns())?;
-            Box::new(rows.skip(skip).map(|row| Ok(Ok(row))))
+            Box::new(rows)
         }
     })
 }

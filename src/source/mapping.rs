@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{AssertionDraft, Draft, PredictionDraft, Problem, Row, time};
-use crate::config::{Layout, Model, RecordKind, Source};
+use crate::config::{Layout, Model, RecordKind, Source, TimeFormat};
 use crate::domain::Reason;
 
 /// The mapping of one source, resolved against its model.
@@ -13,6 +13,8 @@ pub struct Mapping<'a> {
     outputs: Vec<(String, String)>,
     /// `(attribute, column)`.
     attributes: Vec<(String, String)>,
+    /// What a long file may call its outputs.
+    names: Vec<String>,
 }
 
 impl<'a> Mapping<'a> {
@@ -34,7 +36,8 @@ impl<'a> Mapping<'a> {
                 attributes.push((dimension.name.clone(), dimension.name.clone()));
             }
         }
-        Self { source, outputs: outputs.collect(), attributes }
+        let names = model.outputs.iter().flat_map(|output| [output.name.clone(), output.truth.clone()]).collect();
+        Self { source, outputs: outputs.collect(), attributes, names }
     }
 
     /// Columns that must be there and are not: then the file as a whole is refused.
@@ -65,6 +68,17 @@ impl<'a> Mapping<'a> {
         ))
     }
 
+    /// Whether the plan says that what this row is about is of no interest.
+    #[must_use]
+    pub fn ignores(&self, row: &Row) -> bool {
+        let all = self.source.ignore.iter().any(|name| name == "*");
+        self.source.layout == Layout::Long
+            && !self.source.ignore.is_empty()
+            && self
+                .optional(row, "output")
+                .is_some_and(|name| self.source.ignore.contains(&name) || (all && !self.names.contains(&name)))
+    }
+
     /// The records of a row, or what keeps the row from being one.
     #[must_use]
     pub fn drafts(&self, row: &Row) -> Vec<Result<Draft, Problem>> {
@@ -77,11 +91,23 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// The row without its identifiers, to be kept with a rejection.
+    /// The columns that are read, in no order.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let mapped = self.source.columns.values().chain(self.outputs.iter().map(|(_, column)| column));
+        mapped.chain(self.attributes.iter().map(|(_, column)| column)).cloned().collect()
+    }
+
+    /// What of a row may be kept with a rejection: the mapped columns without the identifiers. What the plan does not name
+    /// may be anything, a name or a date of birth too.
     #[must_use]
     pub fn payload(&self, row: &Row) -> serde_json::Value {
-        let hidden = ["id", "case", "subject"].iter().filter_map(|field| self.source.columns.get(*field));
-        row.without(&hidden.map(String::as_str).collect::<Vec<_>>())
+        let identifying = |field: &str| ["id", "case", "subject"].contains(&field);
+        let named = self.source.columns.iter().filter(|(field, _)| !identifying(field)).map(|(_, column)| column);
+        let shown = named.chain(self.outputs.iter().chain(&self.attributes).map(|(_, column)| column));
+        let hidden: Vec<&String> =
+            self.source.columns.iter().filter(|(field, _)| identifying(field)).map(|(_, column)| column).collect();
+        row.only(&shown.filter(|column| !hidden.contains(column)).map(String::as_str).collect::<Vec<_>>())
     }
 
     /// The value of a field, by column or constant.
@@ -105,7 +131,10 @@ impl<'a> Mapping<'a> {
 
     fn instant(&self, row: &Row, field: &str) -> Result<chrono::DateTime<chrono::Utc>, Problem> {
         let text = self.required(row, field)?;
-        time::parse(&text, &self.source.time_format, self.source.time_zone)
+        // A typed time has one spelling; a typed number is what the plan says.
+        let format =
+            if row.is_typed() && text.parse::<f64>().is_err() { &TimeFormat::Auto } else { &self.source.time_format };
+        time::parse(&text, format, self.source.time_zone)
             .map_err(|message| Problem::new(self.column(field), Reason::BadTime, message))
     }
 
@@ -151,8 +180,6 @@ impl<'a> Mapping<'a> {
         let stated = self.outputs.iter().filter_map(|(finding, column)| Some((finding, column, row.get(column)?)));
         let drafts: Vec<AssertionDraft> = stated
             .map(|(finding, column, value)| AssertionDraft {
-                // One row makes several statements: the sender's id alone would not tell them apart.
-                id: shared.id.as_ref().map(|id| format!("{id}/{finding}")),
                 finding: finding.clone(),
                 value: (column.clone(), value.to_owned()),
                 ..shared.clone()

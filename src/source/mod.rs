@@ -25,13 +25,26 @@ pub struct Row {
     pub line: i64,
     columns: Arc<HashMap<String, usize>>,
     values: Vec<Option<String>>,
+    is_typed: bool,
 }
 
 impl Row {
     /// A row with the columns of its file.
     #[must_use]
     pub fn new(line: i64, columns: Arc<HashMap<String, usize>>, values: Vec<Option<String>>) -> Self {
-        Self { line, columns, values }
+        Self { line, columns, values, is_typed: false }
+    }
+
+    /// A row of a format whose columns have types: its times are written in one way, whatever the plan says of texts.
+    #[must_use]
+    pub fn typed(line: i64, columns: Arc<HashMap<String, usize>>, values: Vec<Option<String>>) -> Self {
+        Self { line, columns, values, is_typed: true }
+    }
+
+    /// Whether the row's format has types.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.is_typed
     }
 
     /// A value; `None` when the column is absent or the value is null or blank.
@@ -41,12 +54,12 @@ impl Row {
         (!value.is_empty()).then_some(value)
     }
 
-    /// The row as an object, without some columns.
+    /// Some columns of the row as an object.
     #[must_use]
-    pub fn without(&self, hidden: &[&str]) -> serde_json::Value {
+    pub fn only(&self, shown: &[&str]) -> serde_json::Value {
         let mut named: Vec<(&String, &usize)> = self.columns.iter().collect();
         named.sort_by_key(|(_, index)| **index);
-        let shown = named.into_iter().filter(|(name, _)| !hidden.contains(&name.as_str()));
+        let shown = named.into_iter().filter(|(name, _)| shown.contains(&name.as_str()));
         // Postgres has no NUL in texts.
         let clean = |text: &str| text.replace('\0', "\u{FFFD}");
         let value = |index: &usize| self.values.get(*index).cloned().flatten().map(|text| clean(&text));

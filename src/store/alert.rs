@@ -52,7 +52,7 @@ pub struct AlertRow {
     /// Whether the condition holds at present.
     pub breached: bool,
     /// When the condition began to hold.
-    pub pending_since: DateTime<Utc>,
+    pub since: DateTime<Utc>,
     /// When people were told.
     pub fired_at: Option<DateTime<Utc>>,
     /// When it was closed.
@@ -64,6 +64,8 @@ pub struct AlertRow {
 pub struct AlertChange {
     /// The open alert, if there is one.
     pub alert_id: Option<i64>,
+    /// The state that the transition starts from.
+    pub from: Option<State>,
     /// What it is about.
     pub key: AlertKey,
     /// page or ticket.
@@ -128,7 +130,7 @@ impl Store {
     /// When Postgres fails or a row cannot be read.
     pub async fn list_open_alerts(&self) -> Result<Vec<OpenAlert>> {
         let rows = sqlx::query!(
-            "select alert_id, rule, version_id, output_id, slice, state, breached, pending_since
+            "select alert_id, rule, version_id, output_id, slice, state, breached, since
             from alert where closed_at is null"
         )
         .fetch_all(&self.pool)
@@ -149,7 +151,7 @@ impl Store {
                     output_id: row.output_id,
                     slice: row.slice,
                 },
-                standing: Standing { state, breached: row.breached, pending_since: row.pending_since },
+                standing: Standing { state, breached: row.breached, since: row.since },
             })
         });
         alerts.collect()
@@ -163,7 +165,7 @@ impl Store {
         sqlx::query_as!(
             AlertRow,
             "select alert_id, rule, model.name as model, model_version.name as version, output.name as output, slice,
-                severity, state, breached, pending_since, fired_at, closed_at
+                severity, state, breached, since, fired_at, closed_at
             from alert join model_version using (version_id) join output using (output_id)
                 join model on model.model_id = model_version.model_id
             where not $1 or closed_at is null order by alert_id desc limit $2",
@@ -175,11 +177,17 @@ impl Store {
         .named("list_alerts")
     }
 
-    /// Store a transition with its event, its audit entry and its notices, in one transaction.
+    /// Store a transition with its event, its audit entry and its notices, in one transaction. Returns the alert's number,
+    /// or `None` when the alert is no longer in the state that the transition started from: then nothing is stored.
     ///
     /// # Errors
     /// When Postgres fails or the lease is lost.
-    pub async fn apply_alert_change(&self, lease: &Lease, change: &AlertChange, now: DateTime<Utc>) -> Result<i64> {
+    pub async fn apply_alert_change(
+        &self,
+        lease: &Lease,
+        change: &AlertChange,
+        now: DateTime<Utc>,
+    ) -> Result<Option<i64>> {
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
         let AlertChange { key, standing, .. } = change;
@@ -187,22 +195,29 @@ impl Store {
         let closed_at = (!State::OPEN.contains(&standing.state)).then_some(now);
         let alert_id = match change.alert_id {
             Some(alert_id) => {
-                sqlx::query!(
-                    "update alert set state = $2, breached = $3, fired_at = coalesce(fired_at, $4), closed_at = $5
-                    where alert_id = $1",
+                let changed = sqlx::query!(
+                    "update alert set state = $2, breached = $3, fired_at = coalesce(fired_at, $4), closed_at = $5,
+                        since = $7
+                    where alert_id = $1 and closed_at is null and state = $6",
                     alert_id,
                     standing.state.as_str(),
                     standing.breached,
                     fired_at,
-                    closed_at
+                    closed_at,
+                    change.from.map(State::as_str),
+                    standing.since
                 )
                 .execute(&mut *transaction)
                 .await
                 .named("update_alert")?;
+                if changed.rows_affected() == 0 {
+                    // A person took a step meanwhile: the next pass judges what they left.
+                    return Ok(None);
+                }
                 alert_id
             }
             None => sqlx::query_scalar!(
-                "insert into alert (rule, version_id, output_id, slice, severity, state, breached, pending_since, fired_at)
+                "insert into alert (rule, version_id, output_id, slice, severity, state, breached, since, fired_at)
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning alert_id",
                 key.rule,
                 key.version_id,
@@ -211,7 +226,7 @@ impl Store {
                 change.severity,
                 standing.state.as_str(),
                 standing.breached,
-                standing.pending_since,
+                standing.since,
                 fired_at
             )
             .fetch_one(&mut *transaction)
@@ -243,7 +258,7 @@ impl Store {
             .named("insert_notice")?;
         }
         transaction.commit().await.named("apply_alert_change")?;
-        Ok(alert_id)
+        Ok(Some(alert_id))
     }
 
     /// Take up or close an alert in a person's name. Audited.
@@ -283,20 +298,24 @@ impl Store {
         transaction.commit().await.named("step_alert")
     }
 
-    /// Notices that are due.
+    /// Claim the oldest notice that is due: until `claimed_until` nobody else tries it. A process that dies with it leaves
+    /// it to be tried again then.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn due_notices(&self, now: DateTime<Utc>) -> Result<Vec<Notice>> {
+    pub async fn claim_notice(&self, now: DateTime<Utc>, claimed_until: DateTime<Utc>) -> Result<Option<Notice>> {
         sqlx::query_as!(
             Notice,
-            "select outbox_id, recipient, subject, body_text, body_html, created_at, attempts from outbox
-            where sent_at is null and next_attempt_at <= $1 order by outbox_id limit 100",
-            now
+            "update outbox set next_attempt_at = $2 where outbox_id = (
+                select outbox_id from outbox where sent_at is null and next_attempt_at <= $1
+                order by outbox_id limit 1 for update skip locked)
+            returning outbox_id, recipient, subject, body_text, body_html, created_at, attempts",
+            now,
+            claimed_until
         )
-        .fetch_all(&self.pool)
+        .fetch_optional(&self.pool)
         .await
-        .named("due_notices")
+        .named("claim_notice")
     }
 
     /// A notice was taken by a server.

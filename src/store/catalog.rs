@@ -89,6 +89,64 @@ impl Store {
         Ok(catalog)
     }
 
+    /// The numbers of a plan's names, for whoever only looks: nothing is written. A model or an output that no daemon has
+    /// taken up yet has none.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn find_catalog(&self, plan: &Plan) -> Result<Catalog> {
+        let installation = sqlx::query_scalar!("select installation_id from installation")
+            .fetch_one(&self.pool)
+            .await
+            .named("find_installation")?;
+        let plan_id = sqlx::query_scalar!("select plan_id from plan where digest = $1", plan.digest())
+            .fetch_optional(&self.pool)
+            .await
+            .named("find_plan")?;
+        let mut catalog = Catalog { installation, plan_id: plan_id.unwrap_or_default(), models: HashMap::new() };
+        let outputs = sqlx::query!(
+            "select model_id, model.name as model, output_id, output.name as output from model join output using (model_id)"
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("find_outputs")?;
+        for row in outputs.into_iter().filter(|row| plan.model(&row.model).is_some()) {
+            let numbers = catalog.models.entry(row.model).or_default();
+            numbers.model_id = row.model_id;
+            numbers.outputs.insert(row.output, row.output_id);
+        }
+        let findings =
+            sqlx::query!("select truth_id, name from finding").fetch_all(&self.pool).await.named("find_findings")?;
+        for numbers in catalog.models.values_mut() {
+            numbers.findings = findings.iter().map(|row| (row.name.clone(), row.truth_id)).collect();
+        }
+        Ok(catalog)
+    }
+
+    /// Bind this database to the key of the pseudonyms, or see that it is bound to this one.
+    ///
+    /// # Errors
+    /// When it is bound to another one, or Postgres fails.
+    pub async fn bind_identity(&self, fingerprint: &str) -> Result<()> {
+        let bound = sqlx::query_scalar!(
+            "update installation set identity_fingerprint = coalesce(identity_fingerprint, $1)
+            returning identity_fingerprint as \"fingerprint!\"",
+            fingerprint
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("bind_identity")?;
+        if bound == fingerprint {
+            return Ok(());
+        }
+        Err(super::Error::Refused(
+            "the database's cases were pseudonymised with another identity key, or with another identity.case_ids: under \
+             this one no truth would find its prediction. Restore identity.key in the data directory (or \
+             DOSIMETER_IDENTITY_KEY, identity.key_file) from the daemon that first used this database"
+                .to_owned(),
+        ))
+    }
+
     /// The number of a version, given at its first prediction.
     ///
     /// # Errors
@@ -191,7 +249,8 @@ async fn refold(transaction: &mut super::Transaction, model_id: i32) -> Result<(
         "insert into dirty_bucket (version_id, bucket, batch_id)
         select version_id, date_trunc(bucket, occurred_at, 'UTC'), max(batch_id)
         from prediction join model_version using (version_id) join model using (model_id)
-        where model_id = $1 group by 1, 2",
+        where model_id = $1 group by 1, 2
+        on conflict (version_id, bucket) do update set batch_id = greatest(dirty_bucket.batch_id, excluded.batch_id)",
         model_id
     )
     .execute(&mut **transaction)

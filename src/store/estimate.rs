@@ -57,19 +57,20 @@ impl Store {
         Ok(rows.into_iter().map(|row| ((row.output_id, row.slice), row.input_digest)).collect())
     }
 
-    /// What the latest evaluation of a window found.
+    /// What the latest evaluation of a window found, and when.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn find_evaluation(&self, version_id: i32, window_name: &str) -> Result<Option<String>> {
-        sqlx::query_scalar!(
-            "select input_state from evaluation where version_id = $1 and window_name = $2",
+    pub async fn find_evaluation(&self, version_id: i32, window_name: &str) -> Result<Option<(String, DateTime<Utc>)>> {
+        let row = sqlx::query!(
+            "select input_state, evaluated_at from evaluation where version_id = $1 and window_name = $2",
             version_id,
             window_name
         )
         .fetch_optional(&self.pool)
         .await
-        .named("find_evaluation")
+        .named("find_evaluation")?;
+        Ok(row.map(|row| (row.input_state, row.evaluated_at)))
     }
 
     /// Append the estimates of one version and window that changed, forget as current what is not in `published`, and

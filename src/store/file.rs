@@ -19,6 +19,8 @@ pub struct FileProgress {
     pub bytes: i64,
     /// Modification time.
     pub modified_at: DateTime<Utc>,
+    /// Digest of what the plan makes of its columns.
+    pub mapping: String,
     /// Rows taken in.
     pub rows_done: i64,
     /// reading, done or unreadable.
@@ -28,14 +30,8 @@ pub struct FileProgress {
 /// What is known of a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
-    /// The path at which it was last seen.
-    pub path: String,
-    /// Its digest.
-    pub digest: String,
-    /// Size in bytes.
-    pub bytes: i64,
-    /// Modification time of the path when it was read.
-    pub modified_at: DateTime<Utc>,
+    /// Digest of what the plan made of its columns.
+    pub mapping: String,
     /// Rows taken in.
     pub rows_done: i64,
     /// reading, done or unreadable.
@@ -50,7 +46,7 @@ impl Store {
     pub async fn find_file(&self, source: &str, digest: &str) -> Result<Option<KnownFile>> {
         sqlx::query_as!(
             KnownFile,
-            "select path, digest, bytes, modified_at, rows_done, state from source_file where source = $1 and digest = $2",
+            "select mapping, rows_done, state from source_file where source = $1 and digest = $2",
             source,
             digest
         )
@@ -59,14 +55,16 @@ impl Store {
         .named("find_file")
     }
 
-    /// Path, size and modification time of every content that a source has finished.
+    /// Path, size and modification time of every path whose content a source has finished under this mapping.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn finished_files(&self, source: &str) -> Result<HashSet<(String, i64, DateTime<Utc>)>> {
+    pub async fn finished_files(&self, source: &str, mapping: &str) -> Result<HashSet<(String, i64, DateTime<Utc>)>> {
         let rows = sqlx::query!(
-            "select path, bytes, modified_at from source_file where source = $1 and state <> 'reading'",
-            source
+            "select path, bytes, modified_at from source_path join source_file using (source, digest)
+            where source = $1 and mapping = $2 and state <> 'reading'",
+            source,
+            mapping
         )
         .fetch_all(&self.pool)
         .await
@@ -86,23 +84,32 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.source, row.at)).collect())
     }
 
-    /// Note that a content that is known stands at another path or has another modification time now.
+    /// Note that a path holds a content that is known.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn touch_file(&self, source: &str, digest: &str, path: &str, modified_at: DateTime<Utc>) -> Result<()> {
-        sqlx::query!(
-            "update source_file set path = $3, modified_at = $4 where source = $1 and digest = $2",
-            source,
-            digest,
-            path,
-            modified_at
-        )
-        .execute(&self.pool)
-        .await
-        .named("touch_file")?;
-        Ok(())
+    pub async fn note_path(&self, progress: &FileProgress) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        store_path(&mut transaction, progress).await?;
+        transaction.commit().await.named("note_path")
     }
+}
+
+async fn store_path(transaction: &mut Transaction, progress: &FileProgress) -> Result<()> {
+    sqlx::query!(
+        "insert into source_path (source, path, bytes, modified_at, digest) values ($1, $2, $3, $4, $5)
+        on conflict (source, path) do update
+        set bytes = excluded.bytes, modified_at = excluded.modified_at, digest = excluded.digest",
+        progress.source,
+        progress.path,
+        progress.bytes,
+        progress.modified_at,
+        progress.digest
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("store_path")?;
+    Ok(())
 }
 
 pub(super) async fn store_progress(
@@ -111,17 +118,17 @@ pub(super) async fn store_progress(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let finished = (progress.state != "reading").then_some(now);
+    store_path(transaction, progress).await?;
     sqlx::query!(
-        "insert into source_file (source, path, digest, bytes, modified_at, rows_done, state, first_seen_at, finished_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        on conflict (source, digest) do update set path = excluded.path, modified_at = excluded.modified_at,
-            rows_done = greatest(source_file.rows_done, excluded.rows_done), state = excluded.state,
-            finished_at = excluded.finished_at",
+        "insert into source_file (source, digest, mapping, rows_done, state, first_seen_at, finished_at)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict (source, digest) do update set mapping = excluded.mapping,
+            rows_done = case when source_file.mapping = excluded.mapping
+                then greatest(source_file.rows_done, excluded.rows_done) else excluded.rows_done end,
+            state = excluded.state, finished_at = excluded.finished_at",
         progress.source,
-        progress.path,
         progress.digest,
-        progress.bytes,
-        progress.modified_at,
+        progress.mapping,
         progress.rows_done,
         progress.state,
         now,

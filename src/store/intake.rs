@@ -4,12 +4,15 @@
 //! ascend in commit order and every statement after it sees all earlier batches: a prediction and its truth that arrive
 //! at the same moment cannot miss each other.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::file::FileProgress;
+use super::lease::Lease;
 use super::{Named, Result, Store, Transaction};
-use crate::domain::Reason;
 use crate::domain::window::month_of;
+use crate::domain::{Prediction, Reason};
 
 /// `record_key.kind` of a prediction.
 pub const PREDICTION: i16 = 1;
@@ -32,12 +35,12 @@ pub struct NewPrediction {
     pub record_id: String,
     /// SHA-256 of the content.
     pub digest: [u8; 32],
-    /// The version.
+    /// The version's name.
+    pub version: String,
+    /// The version's number; 0 until the store has given it.
     pub version_id: i32,
-    /// Whom the case is about.
-    pub subject_id: Option<String>,
     /// The rest.
-    pub prediction: crate::domain::Prediction,
+    pub prediction: Prediction,
     /// Where it stood.
     pub position: Position,
 }
@@ -83,6 +86,32 @@ pub struct Batch {
     pub rejections: Vec<NewRejection>,
     /// Duplicates found within the batch.
     pub duplicates: u64,
+    /// Rows that the plan has no interest in.
+    pub ignored: u64,
+}
+
+/// What a prediction is to a known one of the same identity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Meeting {
+    /// It says nothing new.
+    Same,
+    /// It says more: both together.
+    Extends(Prediction),
+    /// It contradicts what is known.
+    Conflict,
+}
+
+impl Meeting {
+    /// Compare what is known with what arrived, each with its version.
+    #[must_use]
+    pub fn of<V: PartialEq>(known: (V, &Prediction), new: (V, &Prediction)) -> Self {
+        match known.1.union(new.1) {
+            Some(_) if known.0 != new.0 => Self::Conflict,
+            Some(both) if both == *known.1 => Self::Same,
+            Some(both) => Self::Extends(both),
+            None => Self::Conflict,
+        }
+    }
 }
 
 /// What became of a batch.
@@ -90,7 +119,7 @@ pub struct Batch {
 pub struct Committed {
     /// Its number.
     pub batch_id: i64,
-    /// Records that were new.
+    /// Records that were new, or said more than was known.
     pub accepted: u64,
     /// Records that were known with the same content.
     pub duplicates: u64,
@@ -99,39 +128,34 @@ pub struct Committed {
 }
 
 impl Store {
-    /// Commit a batch. Records that are known with other content become rejections.
+    /// Commit a batch. Records that contradict what is known become rejections.
     ///
     /// # Errors
-    /// When Postgres fails; then nothing of the batch is kept.
-    pub async fn commit_batch(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<Committed> {
+    /// When Postgres fails or the lease is lost; then nothing of the batch is kept.
+    pub async fn commit_batch(&self, lease: &Lease, mut batch: Batch, now: DateTime<Utc>) -> Result<Committed> {
         self.ensure_partitions(batch.predictions.iter().map(|new| new.prediction.occurred_at)).await?;
         let mut transaction = self.begin().await?;
+        super::lease::check(&mut transaction, lease).await?;
         stage(&mut transaction, &batch).await?;
         let batch_id = sqlx::query_scalar!("update batch_counter set last_batch = last_batch + 1 returning last_batch")
             .fetch_one(&mut *transaction)
             .await
             .named("next_batch")?;
-        let accepted = insert_new(&mut transaction, batch_id).await?;
-        let conflicts = find_conflicts(&mut transaction, batch_id).await?;
+        let fresh = insert_new(&mut transaction, batch_id).await?;
+        let Met { extensions, conflicts } = meet_known(&mut transaction, &batch, batch_id).await?;
         let staged = batch.predictions.len() as u64 + batch.assertions.len() as u64;
+        let accepted = fresh + extensions.len() as u64;
         let known = staged - accepted - conflicts.len() as u64;
-        for conflict in conflicts {
-            let rejection = conflict_rejection(&batch, conflict);
-            batch.rejections.push(rejection);
-        }
+        extend(&mut transaction, &extensions, batch_id).await?;
+        batch.rejections.extend(conflicts);
         mark_dirty(&mut transaction, batch_id).await?;
         let refused = insert_rejections(&mut transaction, &batch, batch_id, now).await?;
         super::file::store_progress(&mut transaction, &batch.progress, now).await?;
-        let (duplicates, rejected) = (known + batch.duplicates, refused.len() as u64);
-        let committed = Committed { batch_id, accepted, duplicates, rejected };
+        let committed =
+            Committed { batch_id, accepted, duplicates: known + batch.duplicates, rejected: refused.len() as u64 };
         insert_batch(&mut transaction, &batch.progress, committed, now).await?;
-        let source = &batch.progress.source;
-        for (outcome, count) in [("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)] {
-            super::status::count(&mut transaction, ("record", source, outcome), count).await?;
-        }
-        for reason in &refused {
-            super::status::count(&mut transaction, ("rejection", source, reason), 1).await?;
-        }
+        count_records(&mut transaction, &batch.progress.source, committed, &refused).await?;
+        super::status::count(&mut transaction, ("record", &batch.progress.source, "ignored"), batch.ignored).await?;
         transaction.commit().await.named("commit_batch")?;
         Ok(committed)
     }
@@ -176,6 +200,7 @@ async fn stage(transaction: &mut Transaction, batch: &Batch) -> Result<()> {
         "create temp table staged_prediction (
             ord integer, case_id text, record_id text, digest bytea, version_id integer, occurred_at timestamptz,
             subject_id text, output_ids integer[], scores double precision[], attributes jsonb) on commit drop;
+        create temp table extension (like staged_prediction) on commit drop;
         create temp table staged_assertion (
             ord integer, case_id text, record_id text, digest bytea, truth_id integer, opinion text, source text,
             reader text, status text, observed_at timestamptz) on commit drop;
@@ -184,24 +209,8 @@ async fn stage(transaction: &mut Transaction, batch: &Batch) -> Result<()> {
     .execute(&mut **transaction)
     .await
     .named("create_staging")?;
-
+    copy_predictions(transaction, &batch.predictions, "copy staged_prediction from stdin").await?;
     let mut rows = CopyText::default();
-    for (ord, new) in batch.predictions.iter().enumerate() {
-        let p = &new.prediction;
-        rows.field(&ord.to_string());
-        rows.field(&p.case_id);
-        rows.field(&new.record_id);
-        rows.field(&format!("\\x{}", crate::config::hex(&new.digest)));
-        rows.field(&new.version_id.to_string());
-        rows.field(&p.occurred_at.to_rfc3339());
-        rows.optional(new.subject_id.as_deref());
-        rows.field(&array(p.scores.iter().map(|(output, _)| output.to_string())));
-        rows.field(&array(p.scores.iter().map(|(_, score)| score.to_string())));
-        // unwrap safety: a map of texts always serialises.
-        rows.field(&serde_json::to_string(&p.attributes).unwrap_or_default());
-        rows.end();
-    }
-    rows.send(transaction, "copy staged_prediction from stdin").await?;
     for (ord, new) in batch.assertions.iter().enumerate() {
         let a = &new.assertion;
         rows.field(&ord.to_string());
@@ -217,6 +226,30 @@ async fn stage(transaction: &mut Transaction, batch: &Batch) -> Result<()> {
         rows.end();
     }
     rows.send(transaction, "copy staged_assertion from stdin").await
+}
+
+async fn copy_predictions(
+    transaction: &mut Transaction,
+    predictions: &[NewPrediction],
+    statement: &'static str,
+) -> Result<()> {
+    let mut rows = CopyText::default();
+    for (ord, new) in predictions.iter().enumerate() {
+        let p = &new.prediction;
+        rows.field(&ord.to_string());
+        rows.field(&p.case_id);
+        rows.field(&new.record_id);
+        rows.field(&format!("\\x{}", crate::config::hex(&new.digest)));
+        rows.field(&new.version_id.to_string());
+        rows.field(&p.occurred_at.to_rfc3339());
+        rows.optional(p.subject_id.as_deref());
+        rows.field(&array(p.scores.iter().map(|(output, _)| output.to_string())));
+        rows.field(&array(p.scores.iter().map(|(_, score)| score.to_string())));
+        // unwrap safety: a map of texts always serialises.
+        rows.field(&serde_json::to_string(&p.attributes).unwrap_or_default());
+        rows.end();
+    }
+    rows.send(transaction, statement).await
 }
 
 /// Insert the keys that are new, and the rows that belong to them. Returns how many there are.
@@ -255,37 +288,104 @@ async fn insert_new(transaction: &mut Transaction, batch_id: i64) -> Result<u64>
     Ok(inserted.rows_affected())
 }
 
-/// Staged records whose identity is known with other content: `(kind, ord)`.
-async fn find_conflicts(transaction: &mut Transaction, batch_id: i64) -> Result<Vec<(i16, i32)>> {
-    sqlx::query_as(
-        "select 1::smallint, s.ord from staged_prediction s
+/// What staged records are to known ones of the same identity and another digest.
+#[derive(Default)]
+struct Met {
+    /// Predictions that say more than was known, whole.
+    extensions: Vec<NewPrediction>,
+    /// Records that contradict what is known.
+    conflicts: Vec<NewRejection>,
+}
+
+async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64) -> Result<Met> {
+    type Known = (i32, i32, DateTime<Utc>, Option<String>, Vec<i32>, Vec<f64>, serde_json::Value);
+    let predictions: Vec<Known> = sqlx::query_as(
+        "select s.ord, p.version_id, p.occurred_at, p.subject_id, p.output_ids, p.scores, p.attributes
+        from staged_prediction s
             join record_key k on k.case_id = s.case_id and k.kind = 1 and k.record_id = s.record_id
-            where k.digest <> s.digest and k.batch_id <> $1
-        union all
-        select 2::smallint, s.ord from staged_assertion s
-            join record_key k on k.case_id = s.case_id and k.kind = 2 and k.record_id = s.record_id
-            where k.digest <> s.digest and k.batch_id <> $1
-        order by 1, 2",
+            join prediction p on p.case_id = k.case_id and p.record_id = k.record_id and p.occurred_at = k.occurred_at
+                and p.until_batch is null
+        where k.digest <> s.digest and k.batch_id <> $1 order by s.ord",
     )
     .bind(batch_id)
     .fetch_all(&mut **transaction)
     .await
-    .named("find_conflicts")
+    .named("meet_predictions")?;
+    let assertions: Vec<i32> = sqlx::query_scalar(
+        "select s.ord from staged_assertion s
+            join record_key k on k.case_id = s.case_id and k.kind = 2 and k.record_id = s.record_id
+        where k.digest <> s.digest and k.batch_id <> $1 order by s.ord",
+    )
+    .bind(batch_id)
+    .fetch_all(&mut **transaction)
+    .await
+    .named("meet_assertions")?;
+    let mut met = Met::default();
+    for (ord, version_id, occurred_at, subject_id, output_ids, scores, attributes) in predictions {
+        let new = &batch.predictions[usize::try_from(ord).unwrap_or_default()];
+        let known = Prediction {
+            case_id: new.prediction.case_id.clone(),
+            subject_id,
+            occurred_at,
+            scores: output_ids.into_iter().zip(scores).collect(),
+            attributes: super::rows::attributes(attributes, occurred_at)?,
+        };
+        match Meeting::of((version_id, &known), (new.version_id, &new.prediction)) {
+            Meeting::Same => {}
+            Meeting::Extends(prediction) => {
+                let digest = prediction.digest(&new.version);
+                met.extensions.push(NewPrediction { digest, prediction, ..new.clone() });
+            }
+            Meeting::Conflict => {
+                let p = &new.prediction;
+                let said = serde_json::json!({ "occurred_at": p.occurred_at, "version": new.version,
+                    "scores": p.scores.iter().map(|(_, score)| score).collect::<Vec<_>>(), "attributes": p.attributes });
+                met.conflicts.push(conflict(&new.position, said));
+            }
+        }
+    }
+    for ord in assertions {
+        let new = &batch.assertions[usize::try_from(ord).unwrap_or_default()];
+        let a = &new.assertion;
+        let said = serde_json::json!({ "value": a.opinion.as_str(), "status": a.status.as_str(), "source": a.source,
+            "reader": a.reader, "observed_at": a.observed_at });
+        met.conflicts.push(conflict(&new.position, said));
+    }
+    Ok(met)
 }
 
-fn conflict_rejection(batch: &Batch, (kind, ord): (i16, i32)) -> NewRejection {
-    let at = usize::try_from(ord).unwrap_or_default();
-    let position =
-        if kind == PREDICTION { batch.predictions[at].position.clone() } else { batch.assertions[at].position.clone() };
+/// The refusal of a record that contradicts what is known, with what it says.
+fn conflict(position: &Position, said: serde_json::Value) -> NewRejection {
     NewRejection {
-        position,
+        position: position.clone(),
         field: "id".to_owned(),
         reason: Reason::Conflict,
         message: "a record with this identity is known with other content; the first one stands. Send a correction \
-                  as a record of its own, with its own id or a later observed_at"
+                  as a record of its own: with its own id, or, where ids are not sent, with another instant"
             .to_owned(),
-        payload: serde_json::json!({}),
+        payload: said,
     }
+}
+
+/// From this batch on, the extended rows stand for the ones that said less; those stay for the clock `recorded`.
+async fn extend(transaction: &mut Transaction, extensions: &[NewPrediction], batch_id: i64) -> Result<()> {
+    if extensions.is_empty() {
+        return Ok(());
+    }
+    copy_predictions(transaction, extensions, "copy extension from stdin").await?;
+    let statements = [
+        "update prediction p set until_batch = $1 from extension e
+        where p.case_id = e.case_id and p.record_id = e.record_id and p.occurred_at = e.occurred_at and p.until_batch is null",
+        "insert into prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, batch_id)
+        select case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, $1 from extension",
+        "update record_key k set digest = e.digest, batch_id = $1 from extension e
+        where k.case_id = e.case_id and k.kind = 1 and k.record_id = e.record_id",
+        "insert into new_key select case_id, 1, record_id, version_id from extension where $1 > 0",
+    ];
+    for statement in statements {
+        sqlx::query(statement).bind(batch_id).execute(&mut **transaction).await.named("extend_predictions")?;
+    }
+    Ok(())
 }
 
 /// Mark the buckets of new predictions, and of the predictions of the cases of new assertions.
@@ -315,14 +415,15 @@ async fn insert_rejections(
 ) -> Result<Vec<String>> {
     let column = |read: &dyn Fn(&NewRejection) -> String| batch.rejections.iter().map(read).collect::<Vec<_>>();
     sqlx::query_scalar!(
-        "insert into rejection (source, origin, origin_digest, line, item, field, reason, message, payload, batch_id, rejected_at)
-        select $1, $2, $3, line, item, field, reason, message, payload::jsonb, $4, $5
-        from unnest($6::bigint[], $7::integer[], $8::text[], $9::text[], $10::text[], $11::text[])
+        "insert into rejection
+            (source, origin, line, item, field, reason, message, payload, batch_id, rejected_at, content_digest)
+        select $1, $2, line, item, field, reason, message, payload::jsonb, $3, $4,
+            sha256(convert_to(concat_ws(chr(31), field, reason, message, payload), 'UTF8'))
+        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[])
             as t (line, item, field, reason, message, payload)
-        on conflict (source, origin_digest, line, item) do nothing returning reason",
+        on conflict (source, origin, line, item, content_digest) do nothing returning reason",
         batch.progress.source,
         batch.progress.path,
-        batch.progress.digest,
         batch_id,
         now,
         &batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>(),
@@ -335,6 +436,27 @@ async fn insert_rejections(
     .fetch_all(&mut **transaction)
     .await
     .named("insert_rejections")
+}
+
+/// Count what became of the records, and the refused ones by reason.
+async fn count_records(
+    transaction: &mut Transaction,
+    source: &str,
+    committed: Committed,
+    refused: &[String],
+) -> Result<()> {
+    let Committed { accepted, duplicates, rejected, .. } = committed;
+    for (outcome, count) in [("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)] {
+        super::status::count(transaction, ("record", source, outcome), count).await?;
+    }
+    let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
+    for reason in refused {
+        *by_reason.entry(reason).or_default() += 1;
+    }
+    for (reason, count) in by_reason {
+        super::status::count(transaction, ("rejection", source, reason), count).await?;
+    }
+    Ok(())
 }
 
 async fn insert_batch(

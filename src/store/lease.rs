@@ -38,6 +38,22 @@ impl Store {
         Ok(fencing.map(|fencing| Lease { name: name.to_owned(), fencing }))
     }
 
+    /// Give a lease back, unless it has another holder by now.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn release_lease(&self, lease: &Lease) -> Result<()> {
+        sqlx::query!(
+            "update lease set expires_at = '-infinity' where name = $1 and fencing = $2",
+            lease.name,
+            lease.fencing
+        )
+        .execute(&self.pool)
+        .await
+        .named("release_lease")?;
+        Ok(())
+    }
+
     /// Give every lease of a holder back.
     ///
     /// # Errors

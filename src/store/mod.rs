@@ -1,7 +1,7 @@
 //! The store: the only SQL. One file per table family; a private Postgres beside it.
 //!
 //! Must never: decide anything about models or alerts. Statements are named after their functions.
-//! Look next at `intake::commit`, the transaction that everything else depends on.
+//! Look next at `intake::Store::commit_batch`, the transaction that everything else depends on.
 
 pub mod alert;
 pub mod catalog;
@@ -10,6 +10,7 @@ pub mod file;
 pub mod intake;
 pub mod lease;
 pub mod reference;
+pub mod rejection;
 pub mod rows;
 pub mod server;
 pub mod status;
@@ -20,8 +21,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-
-use crate::summary::fold::Parts;
 
 /// What goes wrong between us and Postgres, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +56,9 @@ pub enum Error {
     /// Another process has taken over the job.
     #[error("the lease {0} was taken over by another process")]
     LeaseLost(String),
+    /// Another process has taken up a plan that folds a model into another shape.
+    #[error("model {0} has another shape in the plan that is in force now; take the configuration up again (SIGHUP)")]
+    PlanChanged(String),
     /// Something that the caller named does not exist or is in the wrong state.
     #[error("{0}")]
     Refused(String),
@@ -87,7 +89,7 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
-    references: Arc<Mutex<HashMap<i32, Arc<Parts>>>>,
+    references: Arc<Mutex<HashMap<i32, Arc<reference::Baseline>>>>,
 }
 
 impl Store {
@@ -121,6 +123,19 @@ impl Store {
     /// When a migration fails or the database is newer than this release.
     pub async fn migrate(&self) -> Result<()> {
         MIGRATOR.run(&self.pool).await.map_err(Error::Migration)
+    }
+
+    /// Whether the schema is that of this release.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn schema_is_current(&self) -> Result<bool> {
+        let applied: Vec<i64> =
+            sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
+                .fetch_all(&self.pool)
+                .await
+                .named("applied_migrations")?;
+        Ok(applied == MIGRATOR.iter().map(|migration| migration.version).collect::<Vec<_>>())
     }
 
     /// Whether the server answers.

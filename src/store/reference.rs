@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::{Error, Named, Result, Store};
+use crate::config::Shape;
 use crate::domain::{Slice, Window};
 use crate::summary::codec;
 use crate::summary::fold::Parts;
@@ -36,6 +37,17 @@ pub struct Reference {
     pub approved_by: Option<String>,
 }
 
+/// What windows are compared with.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// The reference.
+    pub reference_id: i32,
+    /// What its rows were folded into.
+    pub shape: Shape,
+    /// Its summaries.
+    pub parts: Parts,
+}
+
 /// A reference to be stored.
 #[derive(Clone, Debug)]
 pub struct NewReference {
@@ -49,8 +61,8 @@ pub struct NewReference {
     pub recorded: Option<i64>,
     /// Where it comes from.
     pub origin: String,
-    /// The shape of its summaries.
-    pub fold_digest: String,
+    /// What its rows were folded into.
+    pub shape: Shape,
     /// Who made it.
     pub person: String,
     /// Why.
@@ -65,7 +77,7 @@ impl Store {
     pub async fn insert_reference(&self, new: &NewReference, parts: &Parts, now: DateTime<Utc>) -> Result<i32> {
         let mut transaction = self.begin().await?;
         let reference_id = sqlx::query_scalar!(
-            "insert into reference (version_id, window_from, window_to, known_at, recorded, origin, fold_digest,
+            "insert into reference (version_id, window_from, window_to, known_at, recorded, origin, shape,
                 frozen_at, frozen_by, reason)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning reference_id",
             new.version_id,
@@ -74,7 +86,8 @@ impl Store {
             new.known_at,
             new.recorded,
             new.origin,
-            new.fold_digest,
+            // unwrap safety: texts and numbers in maps with text keys.
+            serde_json::to_value(&new.shape).unwrap_or_default(),
             now,
             new.person,
             new.reason
@@ -167,15 +180,28 @@ impl Store {
         .named("find_reference")
     }
 
-    /// The summaries of a reference. It never changes, so it is kept in memory.
+    /// A reference's shape and summaries. They never change, so they are kept in memory.
     ///
     /// # Errors
     /// When Postgres fails or a summary cannot be decoded.
-    pub async fn load_reference(&self, reference_id: i32) -> Result<Arc<Parts>> {
+    pub async fn load_reference(&self, reference_id: i32) -> Result<Arc<Baseline>> {
         let remembered = self.references.lock().unwrap_or_else(PoisonError::into_inner).get(&reference_id).cloned();
         if let Some(parts) = remembered {
             return Ok(parts);
         }
+        let shape = sqlx::query_scalar!("select shape from reference where reference_id = $1", reference_id)
+            .fetch_optional(&self.pool)
+            .await
+            .named("load_reference_shape")?;
+        let shape = shape.ok_or_else(|| {
+            Error::Refused(format!("there is no reference {reference_id}; see `dosimeter reference list`"))
+        })?;
+        let shape = serde_json::from_value(shape).map_err(|source| Error::Corrupt {
+            table: "reference",
+            column: "shape",
+            row: format!("reference {reference_id}"),
+            source: source.into(),
+        })?;
         let rows =
             sqlx::query!("select output_id, slice, body from reference_summary where reference_id = $1", reference_id)
                 .fetch_all(&self.pool)
@@ -193,7 +219,7 @@ impl Store {
             let summary = codec::decode(&row.body).map_err(|error| corrupt("body", error.into()))?;
             parts.insert((row.output_id, slice), summary);
         }
-        let parts = Arc::new(parts);
+        let parts = Arc::new(Baseline { reference_id, shape, parts });
         self.references.lock().unwrap_or_else(PoisonError::into_inner).insert(reference_id, parts.clone());
         Ok(parts)
     }

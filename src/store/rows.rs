@@ -1,5 +1,7 @@
 //! Rows of a window, as known at an instant.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::{Error, Named, Result, Store};
@@ -26,6 +28,22 @@ pub struct Rows {
 }
 
 impl Store {
+    /// How many predictions one version made in one window.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn count_predictions(&self, version_id: i32, window: Window) -> Result<i64> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from prediction where version_id = $1 and occurred_at >= $2 and occurred_at < $3"#,
+            version_id,
+            window.from,
+            window.to
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("count_predictions")
+    }
+
     /// The rows of one version in one window, in one snapshot; if `buckets` are given (their length as a field of
     /// `date_trunc`, and their starts), only rows in these. Only scores of `outputs` and statements about `findings`.
     ///
@@ -47,8 +65,9 @@ impl Store {
         let recorded = knowledge.recorded.map_or(last, |recorded| recorded.min(last));
         let (field, starts) = buckets.unzip();
         let predictions = sqlx::query!(
-            "select case_id, occurred_at, output_ids, scores, attributes from prediction
-            where version_id = $1 and occurred_at >= $2 and occurred_at < $3 and batch_id <= $4
+            "select case_id, subject_id, occurred_at, output_ids, scores, attributes from prediction
+            where version_id = $1 and occurred_at >= $2 and occurred_at < $3
+            and batch_id <= $4 and (until_batch is null or until_batch > $4)
             and ($5::text is null or date_trunc($5, occurred_at, 'UTC') = any($6::timestamptz[]))",
             version_id,
             window.from,
@@ -84,12 +103,8 @@ impl Store {
             Ok(Prediction {
                 occurred_at: row.occurred_at,
                 scores: scores.collect(),
-                attributes: serde_json::from_value(row.attributes).map_err(|source| Error::Corrupt {
-                    table: "prediction",
-                    column: "attributes",
-                    row: format!("a prediction of {}", row.occurred_at),
-                    source: source.into(),
-                })?,
+                attributes: attributes(row.attributes, row.occurred_at)?,
+                subject_id: row.subject_id,
                 case_id: row.case_id,
             })
         });
@@ -116,4 +131,14 @@ impl Store {
             batch_id: recorded,
         })
     }
+}
+
+/// The attributes of a stored prediction.
+pub(super) fn attributes(value: serde_json::Value, occurred_at: DateTime<Utc>) -> Result<BTreeMap<String, String>> {
+    serde_json::from_value(value).map_err(|source| Error::Corrupt {
+        table: "prediction",
+        column: "attributes",
+        row: format!("a prediction of {occurred_at}"),
+        source: source.into(),
+    })
 }

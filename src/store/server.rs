@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -71,7 +72,7 @@ pub struct Server {
     home: PathBuf,
     port: u16,
     password: crate::config::Secret,
-    in_use: Flock<File>,
+    in_use: Mutex<Option<Flock<File>>>,
 }
 
 impl Server {
@@ -100,9 +101,9 @@ impl Server {
                 tracing::info!(port, "took over the private Postgres that was running");
                 port
             }
-            None => launch(&bin, &home, &data)?,
+            None => launch(&bin, &home, &data, None)?,
         };
-        Ok(Self { bin, data, home, port, password, in_use })
+        Ok(Self { bin, data, home, port, password, in_use: Mutex::new(Some(in_use)) })
     }
 
     /// Its address, with the password: do not log it.
@@ -112,13 +113,26 @@ impl Server {
         crate::config::Secret::new(&format!("postgres://dosimeter:{password}@127.0.0.1:{}/postgres", self.port))
     }
 
+    /// Start it again at its port if it does not run any more.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn keep_running(&self) -> Result<()> {
+        let _starting = lock(&self.home.join("start.lock"), FlockArg::LockExclusive)?;
+        if running_port(&self.bin, &self.data) == Some(self.port) {
+            return Ok(());
+        }
+        tracing::error!(port = self.port, "the private Postgres has ended; starting it again");
+        launch(&self.bin, &self.home, &self.data, Some(self.port)).map(drop)
+    }
+
     /// Leave it. If no other process uses it, it is stopped; what was committed is safe.
     ///
     /// # Errors
     /// When `pg_ctl` fails.
-    pub fn leave(self) -> Result<()> {
+    pub fn leave(&self) -> Result<()> {
         let _starting = lock(&self.home.join("start.lock"), FlockArg::LockExclusive)?;
-        drop(self.in_use);
+        drop(self.in_use.lock().unwrap_or_else(PoisonError::into_inner).take());
         let alone = File::open(self.home.join("use.lock"))
             .is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok());
         if !alone {
@@ -205,15 +219,20 @@ fn check_version(bin: &Path, data: &Path) -> Result<()> {
 }
 
 fn initialise(bin: &Path, home: &Path, data: &Path) -> Result<()> {
-    // A directory that initdb was killed in has no PG_VERSION and is not empty: it holds nothing of worth.
-    if data.exists() {
-        fs::remove_dir_all(data).map_err(|source| ServerError::Files { path: data.to_owned(), source })?;
+    // Made under another name and renamed when it is whole: a kill leaves nothing that looks finished. Each attempt has a
+    // name of its own, for an initdb whose parent was killed may still be at work on the last one.
+    let failed = |source| ServerError::Files { path: home.to_owned(), source };
+    for entry in fs::read_dir(home).map_err(failed)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("new-") {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
+    let part = home.join(format!("new-{}", &random_text()[..8]));
     tracing::info!(dir = %data.display(), "making a private Postgres");
     let password_file = home.join("password");
     let arguments: [&OsStr; 13] = [
         "-D".as_ref(),
-        data.as_os_str(),
+        part.as_os_str(),
         "-U".as_ref(),
         "dosimeter".as_ref(),
         "-A".as_ref(),
@@ -226,7 +245,15 @@ fn initialise(bin: &Path, home: &Path, data: &Path) -> Result<()> {
         "C".as_ref(),
         "--data-checksums".as_ref(),
     ];
-    run(bin, "initdb", &arguments).map(drop)
+    run(bin, "initdb", &arguments)?;
+    fs::rename(&part, data).map_err(failed)?;
+    sync_dir(home)
+}
+
+/// Make a rename outlast a loss of power.
+fn sync_dir(dir: &Path) -> Result<()> {
+    let failed = |source| ServerError::Files { path: dir.to_owned(), source };
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
 /// The port of the server that runs on this data directory, if one does. A stale pid file is not a running server.
@@ -235,14 +262,17 @@ fn running_port(bin: &Path, data: &Path) -> Option<u16> {
     fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().nth(3)?.trim().parse().ok()
 }
 
-fn launch(bin: &Path, home: &Path, data: &Path) -> Result<u16> {
+fn launch(bin: &Path, home: &Path, data: &Path, wanted: Option<u16>) -> Result<u16> {
     let mut last = None;
     // Between choosing a free port and Postgres binding it another process may come first: choose again.
     for _ in 0..5 {
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|listener| listener.local_addr())
-            .map_err(|source| ServerError::Files { path: "127.0.0.1".into(), source })?
-            .port();
+        let port = match wanted {
+            Some(port) => port,
+            None => TcpListener::bind(("127.0.0.1", 0))
+                .and_then(|listener| listener.local_addr())
+                .map_err(|source| ServerError::Files { path: "127.0.0.1".into(), source })?
+                .port(),
+        };
         let settings = format!(
             "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='{}' -c synchronous_commit=on",
             socket_dir(data)
@@ -302,9 +332,8 @@ fn password(home: &Path) -> Result<String> {
     {
         return Ok(known.trim().to_owned());
     }
-    let fresh = random_text();
-    write_private(&path, &fresh)?;
-    Ok(fresh)
+    write_private(&path, &random_text())?;
+    Ok(read(&path)?.trim().to_owned())
 }
 
 /// 256 random bits as hexadecimal text.
@@ -314,17 +343,20 @@ pub fn random_text() -> String {
     crate::config::hex(&bytes)
 }
 
-/// Write a file that only its owner can read, whole or not at all.
+/// Write a file that only its owner can read, whole or not at all, unless there is one: of two processes that make it at
+/// once the first one's stands.
 ///
 /// # Errors
 /// When the file system refuses.
 pub fn write_private(path: &Path, text: &str) -> Result<()> {
     let failed = |source| ServerError::Files { path: path.to_owned(), source };
-    let part = path.with_extension("part");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&part, path).map_err(failed)
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut part = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    part.write_all(text.as_bytes()).and_then(|()| part.as_file().sync_all()).map_err(failed)?;
+    match part.persist_noclobber(path) {
+        Err(error) if error.error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error.error)),
+        _ => sync_dir(dir),
+    }
 }
 
 fn read(path: &Path) -> Result<String> {

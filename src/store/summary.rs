@@ -19,6 +19,21 @@ pub struct DirtyBucket {
     pub bucket: DateTime<Utc>,
 }
 
+/// What was folded, and from what.
+#[derive(Clone, Copy, Debug)]
+pub struct Folded<'a> {
+    /// The version.
+    pub version_id: i32,
+    /// The starts of the buckets.
+    pub buckets: &'a [DateTime<Utc>],
+    /// The shape of the summaries.
+    pub fold_digest: &'a str,
+    /// All rows up to this batch are in them.
+    pub batch_id: i64,
+    /// The latest `observed_at` of the assertions that are in any of them.
+    pub known_at: Option<DateTime<Utc>>,
+}
+
 /// A stored summary and what it knows.
 #[derive(Clone, Debug)]
 pub struct StoredSummary {
@@ -39,6 +54,8 @@ pub struct WindowSummaries {
     pub batch_id: i64,
     /// Buckets of the window that are waiting to be folded.
     pub dirty: i64,
+    /// The shape of the summaries: that of the plan in force.
+    pub fold_digest: String,
 }
 
 /// How far the summaries of a window are. A fold leaves its batch number, so an equal state means equal summaries.
@@ -71,21 +88,66 @@ impl Store {
         .named("list_dirty_buckets")
     }
 
+    /// The same buckets in groups, each with at most so many predictions unless one bucket alone has more.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn by_rows(
+        &self,
+        version_id: i32,
+        buckets: &[DateTime<Utc>],
+        most: i64,
+    ) -> Result<Vec<Vec<DateTime<Utc>>>> {
+        let rows = sqlx::query!(
+            r#"select b as "bucket!", (select count(*) from prediction p where p.version_id = $1 and p.occurred_at >= b
+                and p.occurred_at < b + case m.bucket when 'hour' then interval '1 hour' else interval '1 day' end) as "rows!"
+            from unnest($2::timestamptz[]) as b, model m
+            where m.model_id = (select model_id from model_version where version_id = $1) order by b"#,
+            version_id,
+            buckets
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("by_rows")?;
+        let mut groups: Vec<(i64, Vec<DateTime<Utc>>)> = Vec::new();
+        for row in rows {
+            match groups.last_mut() {
+                Some((sum, group)) if *sum + row.rows <= most => {
+                    *sum += row.rows;
+                    group.push(row.bucket);
+                }
+                _ => groups.push((row.rows, vec![row.bucket])),
+            }
+        }
+        Ok(groups.into_iter().map(|(_, group)| group).collect())
+    }
+
     /// Replace the summaries of some buckets of one version by freshly folded ones and clear their marks, unless a later
     /// batch set them again.
     ///
     /// # Errors
-    /// When Postgres fails or the lease is lost.
+    /// When Postgres fails, the lease is lost, or another plan has been taken up.
     pub async fn replace_summaries(
         &self,
         lease: &Lease,
-        (version_id, buckets): (i32, &[DateTime<Utc>]),
+        folded: &Folded<'_>,
         summaries: &BTreeMap<Cell, Summary>,
-        batch_id: i64,
-        known_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
+        let Folded { version_id, buckets, fold_digest, batch_id, known_at } = *folded;
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
+        // Whoever takes up a plan of another shape waits for this transaction, or this one sees that plan.
+        let model = sqlx::query!(
+            "select name, fold_digest from model
+            where model_id = (select model_id from model_version where version_id = $1) for share",
+            version_id
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .named("check_shape")?;
+        if model.fold_digest != fold_digest {
+            return Err(Error::PlanChanged(model.name));
+        }
         sqlx::query!("delete from summary where version_id = $1 and bucket = any($2)", version_id, buckets)
             .execute(&mut *transaction)
             .await
@@ -157,6 +219,13 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await
         .named("count_dirty_buckets")?;
+        let fold_digest = sqlx::query_scalar!(
+            "select fold_digest from model join model_version using (model_id) where version_id = $1",
+            version_id
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .named("load_shape")?;
         let rows = sqlx::query!(
             "select output_id, slice, bucket, body, known_at from summary
             where version_id = $1 and bucket >= $2 and bucket < $3
@@ -180,7 +249,7 @@ impl Store {
             let cell = Cell { output_id: row.output_id, slice, bucket: row.bucket };
             Ok(StoredSummary { cell, summary, known_at: row.known_at })
         });
-        Ok(WindowSummaries { summaries: summaries.collect::<Result<_>>()?, batch_id, dirty })
+        Ok(WindowSummaries { summaries: summaries.collect::<Result<_>>()?, batch_id, dirty, fold_digest })
     }
 
     /// The instants of the first and the last bucket of a version that have a summary.

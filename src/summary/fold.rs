@@ -4,13 +4,14 @@
 //! polars. Polars only joins and counts integers: floating-point sums there would depend on the order of rows, so powers
 //! and losses are computed once per distinct channel, in [`Summary::new`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::Summary;
+use crate::domain::slice::TOO_MANY;
 use crate::domain::truth::Truth;
 use crate::domain::{Dimension, Granularity, Prediction, Slice};
 use crate::stats::channel;
@@ -111,7 +112,8 @@ impl Codes {
         let (buckets, bucket_of) = numbered(starts);
         let columns = shape.dimensions.iter().map(|dimension| {
             let attribute = |p: &Prediction| dimension.value(p.attributes.get(&dimension.name).map(String::as_str));
-            numbered(predictions.iter().map(attribute))
+            let values = predictions.iter().map(attribute).collect();
+            numbered(bounded(dimension, values, &bucket_of).into_iter())
         });
         let (values, codes): (Vec<Vec<String>>, Vec<Vec<u64>>) = columns.unzip();
         let singles = (0..values.len()).map(|index| vec![index]);
@@ -136,6 +138,20 @@ impl Codes {
         let bucket = self.buckets[usize::try_from(rest).unwrap_or_default()];
         Cell { output_id, slice: Slice::crossing(pairs), bucket }
     }
+}
+
+/// The values of a dimension, but of buckets that have too many of them. Which buckets those are depends on their rows alone.
+fn bounded(dimension: &Dimension, mut values: Vec<String>, bucket_of: &[u64]) -> Vec<String> {
+    let mut distinct: HashMap<u64, HashSet<&str>> = HashMap::new();
+    for (value, bucket) in values.iter().zip(bucket_of) {
+        distinct.entry(*bucket).or_default().insert(value);
+    }
+    distinct.retain(|_, values| values.len() > dimension.most_values);
+    let crowded: HashSet<u64> = distinct.into_keys().collect();
+    for (value, _) in values.iter_mut().zip(bucket_of).filter(|(_, bucket)| crowded.contains(bucket)) {
+        TOO_MANY.clone_into(value);
+    }
+    values
 }
 
 /// Distinct values in the order of their first appearance, and the number of each item's value.
@@ -316,6 +332,7 @@ mod tests {
             rows.into_iter()
                 .map(|(case, on, first, second, view, sex)| Prediction {
                     case_id: format!("case {case}"),
+                    subject_id: None,
                     occurred_at: day(on),
                     scores: vec![(7, f64::from(first) / 20.0), (8, f64::from(second) / 20.0)],
                     attributes: [("view", ["AP", "PA", ""][view]), ("sex", ["F", "M"][sex])]

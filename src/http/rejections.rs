@@ -1,0 +1,32 @@
+//! `GET /api/v1/rejections`: refused records with their reasons, the latest first.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+
+use super::{Problem, Shared};
+use crate::store::rejection::{Rejection, RejectionFilter};
+
+/// At most so many are listed at once.
+const MOST: i64 = 1000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    /// Of one source only.
+    source: Option<String>,
+    /// For one reason only.
+    reason: Option<String>,
+    /// Those before this number only: the next page.
+    before: Option<i64>,
+}
+
+pub(super) async fn get(
+    State(shared): State<Shared>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Vec<Rejection>>, Problem> {
+    let Query(Parameters { source, reason, before }) =
+        parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let filter = RejectionFilter { source, reason, before, limit: MOST };
+    Ok(Json(shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?))
+}
