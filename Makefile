@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test lint format bench sqlx crash-storm dashboards-schema clean
+.PHONY: help demo test lint format docs parity bench sqlx crash-storm dashboards-schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -31,6 +31,13 @@ format: ## format the code
 sqlx: ## describe the SQL statements anew after a change of a statement or of migrations/
 	@scripts/install.sh cc rust postgres
 	scripts/sqlx.sh
+
+docs: ## make docs/metrics.md anew after a change of the catalogue
+	@scripts/install.sh cc rust postgres
+	DOSIMETER_WRITE_DOCS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it docs
+
+parity: ## the golden numbers anew, by the field's own programs; needs Python, its packages from PyPI, and R
+	scripts/parity/run.sh
 
 bench: ## the benchmarks, fully optimised; takes a long build first
 	@scripts/install.sh cc rust postgres

@@ -112,6 +112,8 @@ fn answers(
         thresholds: &[0.5],
         minimum_n: 0,
         reference: Err(dosimeter::domain::Undefined::NoReference),
+        costs: None,
+        depth: dosimeter::metric::Depth::Published,
         mixes: &[],
     };
     let parts = over_buckets(summaries);

@@ -34,7 +34,7 @@ pub struct Maker<'a> {
 pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Result<(i32, u64), Error> {
     let place = find(context, maker.model, maker.version).await?;
     let known = from_rows(context, &place.version, &place.model, &place.numbers, window, Knowledge::default()).await?;
-    if known.parts.is_empty() {
+    if known.cells.is_empty() {
         return Err(Error::Unknown(format!("there are no predictions in {window}: nothing to freeze")));
     }
     let new = NewReference {
@@ -47,7 +47,7 @@ pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Res
         person: maker.person.to_owned(),
         reason: maker.reason.to_owned(),
     };
-    store(context, &new, &known.parts).await
+    store(context, &new, &over_buckets(known.cells)).await
 }
 
 /// Import a reference from a file with the columns `output`, `score`, `truth` and one for each slice dimension: a row per

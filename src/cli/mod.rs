@@ -1,6 +1,8 @@
 //! The commands: a file each, with its arguments; `show` is what they print.
 
 mod alert;
+mod compare;
+mod curve;
 mod demo;
 mod import;
 mod query;
@@ -57,6 +59,13 @@ enum Command {
     /// Example: dosimeter query --config dosimeter.toml --model chest-xray --output effusion --slice view=AP
     /// --from 2025-03-01 --to 2025-04-01 --known-at 2025-04-10
     Query(query::QueryArgs),
+    /// The points of a curve: ROC, precision and recall, reliability, net benefit, histogram of scores.
+    Curve(curve::CurveArgs),
+    /// Compare two versions (on the same cases where they share some) or two slices, with intervals and p-values.
+    ///
+    /// Example: dosimeter compare --config dosimeter.toml --output effusion --slice view=AP --against-slice view=PA
+    /// --from 2025-03-01 --to 2025-04-01
+    Compare(compare::CompareArgs),
     /// Freeze, import, list and approve references: what a version is compared with.
     #[command(subcommand)]
     Reference(reference::ReferenceCommand),
@@ -154,6 +163,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Import(config) => import::run(&config),
         Command::Query(args) => query::run(args),
+        Command::Curve(args) => curve::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
         Command::Rejections(command) => rejections::run(command),

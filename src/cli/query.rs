@@ -5,15 +5,16 @@ use clap::{Args, ValueEnum};
 
 use super::{ConfigArg, VersionArgs, show, with_app};
 use crate::app::App;
+use crate::config::Plan;
 use crate::domain::window::parse_instant;
 use crate::domain::{Slice, Window};
+use crate::query::compare::{ask_with_bootstrap, by_subject};
 use crate::query::{Question, ask};
 use crate::store::rows::Knowledge;
 
+/// What is asked about: an output of a version in a slice and a window, at an instant of knowledge.
 #[derive(Debug, Args)]
-pub(super) struct QueryArgs {
-    #[command(flatten)]
-    config: ConfigArg,
+pub(super) struct QuestionArgs {
     #[command(flatten)]
     version: VersionArgs,
     /// The output.
@@ -40,16 +41,50 @@ pub(super) struct QueryArgs {
     /// Compare with this reference instead of the one in force.
     #[arg(long, value_name = "ID")]
     reference: Option<i32>,
-    /// One metric by name (auroc, sensitivity, sensitivity@0.5, ...) or all.
+}
+
+impl QuestionArgs {
+    /// The question; its model may be the only one of the plan.
+    pub(super) fn question(self, plan: &Plan) -> anyhow::Result<Question> {
+        Ok(Question {
+            model: self.version.model(plan)?,
+            version: self.version.version,
+            output: self.output,
+            slice: self.slice,
+            window: Window { from: self.from, to: self.to },
+            knowledge: Knowledge { known_at: self.known_at, recorded: self.recorded },
+            thresholds: self.thresholds,
+            reference_id: self.reference,
+            most_rows: None,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    #[command(flatten)]
+    question: QuestionArgs,
+    /// One metric by name (auroc, sensitivity, sensitivity@0.5, ...) or all; docs/metrics.md explains them.
     #[arg(long, default_value = "all")]
     metric: String,
+    /// Intervals by drawing whole buckets with replacement so many times, for every metric; takes seconds.
+    #[arg(long, value_name = "RESAMPLES", num_args = 0..=1, default_missing_value = "1000")]
+    bootstrap: Option<u32>,
+    /// Seed of the draws: the same seed gives the same intervals.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Also the AUROC whose variance lets the studies of one subject depend on each other; read from rows.
+    #[arg(long)]
+    by_subject: bool,
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Table,
     Json,
     Csv,
@@ -62,18 +97,14 @@ pub(super) fn run(args: QueryArgs) -> anyhow::Result<()> {
 
 async fn query(app: &App, args: QueryArgs) -> anyhow::Result<()> {
     let context = app.context();
-    let question = Question {
-        model: args.version.model(&context.plan)?,
-        version: args.version.version,
-        output: args.output,
-        slice: args.slice,
-        window: Window { from: args.from, to: args.to },
-        knowledge: Knowledge { known_at: args.known_at, recorded: args.recorded },
-        thresholds: args.thresholds,
-        reference_id: args.reference,
-        most_rows: None,
+    let question = args.question.question(&context.plan)?;
+    let mut answer = match args.bootstrap {
+        Some(resamples) => ask_with_bootstrap(&context, &question, resamples, args.seed).await?,
+        None => ask(&context, &question).await?,
     };
-    let mut answer = ask(&context, &question).await?;
+    if args.by_subject {
+        answer.metrics.push(by_subject(&context, &question).await?);
+    }
     if args.metric != "all" {
         let known: Vec<String> = answer.metrics.iter().map(|row| row.metric.clone()).collect();
         let wanted = |metric: &str| metric == args.metric || metric.split(['@', '[']).next() == Some(&args.metric);

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use crate::config::{Limit, Plan, RecordKind, Transport};
 use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Exactness};
-use crate::query::Answer;
+use crate::query::compare::Comparison;
+use crate::query::curve::CurveAnswer;
+use crate::query::{Answer, Row};
 use crate::store::alert::AlertRow;
 use crate::store::reference::Reference;
 use crate::store::rejection::Rejection;
@@ -110,7 +112,13 @@ pub(super) fn table(answer: &Answer) -> String {
         answer.recorded,
         answer.read_from
     );
-    let cells = answer.metrics.iter().map(|row| match (&row.estimate, &row.reason) {
+    out.push_str(&rows(&answer.metrics));
+    out
+}
+
+/// Metrics in columns.
+fn rows(metrics: &[Row]) -> String {
+    let cells = metrics.iter().map(|row| match (&row.estimate, &row.reason) {
         (Some(estimate), _) => {
             let interval = estimate.interval.as_ref();
             let interval = interval.map_or_else(String::new, |i| format!("{:.6} to {:.6}", i.lower, i.upper));
@@ -127,8 +135,57 @@ pub(super) fn table(answer: &Answer) -> String {
         }
     });
     let header = ["metric", "value", "95 % interval", "n", ""].map(str::to_owned);
-    out.push_str(&columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>()));
+    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
+}
+
+/// A comparison as a table: the first side minus the second.
+pub(super) fn comparison(comparison: &Comparison) -> String {
+    let side = |[version, slice]: &[String; 2]| format!("version {version}, {slice}");
+    let mut out = format!("({}) minus ({})\n", side(&comparison.first), side(&comparison.second));
+    if comparison.paired.is_empty() {
+        out.push_str("\nThe two share no case with truth. Differences between the groups:\n\n");
+        out.push_str(&rows(&comparison.unpaired));
+    } else {
+        let _ = writeln!(out, "\nOn the {} cases with truth that both have scored:\n", comparison.shared);
+        out.push_str(&rows(&comparison.paired));
+    }
     out
+}
+
+/// A curve as a table.
+pub(super) fn curve(answer: &CurveAnswer) -> String {
+    let number = |value: f64| format!("{value:.6}");
+    let optional = |value: Option<f64>| value.map_or_else(String::new, number);
+    let header = ["x", "y", "lower", "upper", "other", "n"].map(str::to_owned);
+    let cells = answer.points.iter().map(|point| {
+        [
+            number(point.x),
+            number(point.y),
+            optional(point.lower),
+            optional(point.upper),
+            optional(point.other),
+            point.n.to_string(),
+        ]
+    });
+    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
+}
+
+/// A curve as CSV, with every digit.
+pub(super) fn curve_csv(answer: &CurveAnswer) -> anyhow::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["x", "y", "lower", "upper", "other", "n"])?;
+    let optional = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    for point in &answer.points {
+        writer.write_record([
+            point.x.to_string(),
+            point.y.to_string(),
+            optional(point.lower),
+            optional(point.upper),
+            optional(point.other),
+            point.n.to_string(),
+        ])?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
 fn note(estimate: &Estimate) -> String {
@@ -138,8 +195,10 @@ fn note(estimate: &Estimate) -> String {
         Exactness::Bracket { lower, upper } => notes.push(format!("within {lower:.6} to {upper:.6}")),
         Exactness::Approximate => notes.push("approximate: scores were coarsened".to_owned()),
     }
-    if let (Some(null), Some(p)) = (estimate.null_95, estimate.p_value) {
-        notes.push(format!("chance exceeds {null:.4} once in 20; p = {p:.2e}"));
+    match (estimate.null_95, estimate.p_value) {
+        (Some(null), Some(p)) => notes.push(format!("chance exceeds {null:.4} once in 20; p = {p:.2e}")),
+        (None, Some(p)) => notes.push(format!("p = {p:.2e}")),
+        _ => {}
     }
     notes.join("; ")
 }

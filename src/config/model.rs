@@ -9,6 +9,8 @@ use super::reader::Section;
 use super::rule::{self, AlertRule};
 use super::{hex, unique};
 use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, Undefined, WindowSpec};
+use crate::metric::Costs;
+use crate::metric::catalogue::{self, Tier};
 
 /// One monitored model.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +33,8 @@ pub struct Model {
     pub truth_policy: TruthPolicy,
     /// What an uncertain truth counts as.
     pub uncertain: Uncertain,
+    /// Metrics that Prometheus sees besides the usual ones.
+    pub expose: Vec<String>,
     /// Alert rules.
     pub alerts: Vec<AlertRule>,
 }
@@ -73,13 +77,17 @@ pub struct Output {
     pub truth: String,
     /// Operating points.
     pub thresholds: Vec<f64>,
+    /// What decisions cost.
+    pub costs: Option<Costs>,
 }
 
 impl Model {
     /// What rows of this model are folded into; a change of it folds every bucket again.
     #[must_use]
     pub fn fold_digest(&self) -> String {
-        let what = (&self.outputs, self.bucket, &self.dimensions, &self.crossings, self.truth_policy, self.uncertain);
+        let outputs: Vec<_> =
+            self.outputs.iter().map(|output| (&output.name, &output.truth, &output.thresholds)).collect();
+        let what = (outputs, self.bucket, &self.dimensions, &self.crossings, self.truth_policy, self.uncertain);
         // unwrap safety: as in `canonical`.
         hex(&Sha256::digest(serde_json::to_string(&what).unwrap_or_default()))
     }
@@ -138,6 +146,7 @@ pub(super) fn model(section: Section<'_>) -> Model {
         ),
         outputs,
         dimensions,
+        expose: expose(&section),
         alerts: Vec::new(),
     };
     truth.refuse_unknown();
@@ -147,15 +156,45 @@ pub(super) fn model(section: Section<'_>) -> Model {
     model
 }
 
+fn expose(section: &Section<'_>) -> Vec<String> {
+    let names = section.strings("expose").unwrap_or_default();
+    for name in &names {
+        if catalogue::find(name).is_none_or(|entry| matches!(entry.tier, Tier::Asked | Tier::Rows)) {
+            section
+                .problem("expose", format!("{name:?} is no metric of published windows; docs/metrics.md lists them"));
+        }
+    }
+    names
+}
+
 fn output(section: Section<'_>, thresholds: &[f64]) -> Output {
     let name = section.required_string("name", "name the output as its records do");
     let output = Output {
         truth: section.string("truth").unwrap_or_else(|| name.clone()),
         thresholds: checked_thresholds(&section).unwrap_or_else(|| thresholds.to_vec()),
+        costs: costs(&section),
         name,
     };
     section.refuse_unknown();
     output
+}
+
+fn costs(section: &Section<'_>) -> Option<Costs> {
+    let table = section.section("costs");
+    let is_present = table.is_present();
+    let cost = |key: &str| table.number(key).unwrap_or(0.0);
+    let costs = Costs {
+        true_positive: cost("true_positive"),
+        false_positive: cost("false_positive"),
+        true_negative: cost("true_negative"),
+        false_negative: cost("false_negative"),
+    };
+    table.refuse_unknown();
+    let is_sane = costs.false_positive >= costs.true_negative && costs.false_negative >= costs.true_positive;
+    if is_present && !is_sane {
+        section.problem("costs", "make a wrong decision cheaper than the right one; swap them");
+    }
+    is_present.then_some(costs)
 }
 
 fn checked_thresholds(section: &Section<'_>) -> Option<Vec<f64>> {

@@ -9,6 +9,7 @@ use super::model::Model;
 use super::reader::Section;
 use super::{display, seconds};
 use crate::domain::{MetricKey, Slice, WindowSpec};
+use crate::metric::catalogue::{self, Entry};
 
 /// A rule on an estimate against a limit.
 #[derive(Clone, Debug, Serialize)]
@@ -111,33 +112,6 @@ impl Severity {
     }
 }
 
-/// Metrics that a rule can watch, and whether they take a threshold.
-const WATCHABLE: [(&str, bool); 20] = [
-    ("predictions", false),
-    ("labelled", false),
-    ("label_coverage", false),
-    ("label_delay_p90_seconds", false),
-    ("prevalence", false),
-    ("mean_score", false),
-    ("auroc", false),
-    ("average_precision", false),
-    ("brier", false),
-    ("log_loss", false),
-    ("observed_expected", false),
-    ("ece", false),
-    ("calibration_intercept", false),
-    ("calibration_slope", false),
-    ("score_psi", false),
-    ("sensitivity", true),
-    ("specificity", true),
-    ("ppv", true),
-    ("npv", true),
-    ("alert_rate", true),
-];
-
-/// Those of them that have no interval: a rule judges their value.
-const NO_INTERVAL: [&str; 5] = ["predictions", "labelled", "label_delay_p90_seconds", "ece", "score_psi"];
-
 pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     let name = section.required_string("name", "name the rule; the email's subject carries it");
     let output = section.string("output").filter(|output| output != "*");
@@ -146,15 +120,19 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     }
     let metric = section.required_string("metric", "name the metric to watch, such as \"auroc\"");
     let threshold = section.number("threshold");
-    let known = WATCHABLE.iter().find(|(name, _)| *name == metric);
+    let known = catalogue::find(&metric).filter(|entry| entry.is_watchable());
     match (known, threshold) {
         (None, _) if !metric.is_empty() => {
-            let names: Vec<&str> = WATCHABLE.iter().map(|(name, _)| *name).collect();
+            let names: Vec<&str> = catalogue::ENTRIES.iter().filter(|e| e.is_watchable()).map(|e| e.name).collect();
             section.problem("metric", format!("{metric:?} cannot be watched; known are {}", names.join(", ")));
         }
-        (Some((_, true)), None) => section.problem("threshold", format!("is missing; {metric} is measured at one")),
-        (Some((_, false)), Some(_)) => section.problem("threshold", format!("has no meaning for {metric}; remove it")),
-        (Some((_, true)), Some(at)) => {
+        (Some(entry), None) if entry.has_threshold() => {
+            section.problem("threshold", format!("is missing; {metric} is measured at one"));
+        }
+        (Some(entry), Some(_)) if !entry.has_threshold() => {
+            section.problem("threshold", format!("has no meaning for {metric}; remove it"));
+        }
+        (Some(_), Some(at)) => {
             let watched = model.outputs.iter().filter(|o| output.as_ref().is_none_or(|name| *name == o.name));
             if watched.into_iter().any(|o| !o.thresholds.contains(&at)) {
                 section.problem("threshold", format!("{at} is not among the output's thresholds; add it there"));
@@ -170,12 +148,13 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
             Limit::Below(0.0)
         }
     };
+    let has_interval = known.is_none_or(Entry::has_interval);
     let bound = section.choice(
         "bound",
-        if NO_INTERVAL.contains(&metric.as_str()) { BoundRule::Value } else { BoundRule::Interval },
+        if has_interval { BoundRule::Interval } else { BoundRule::Value },
         &[("interval", BoundRule::Interval), ("value", BoundRule::Value)],
     );
-    if bound == BoundRule::Interval && NO_INTERVAL.contains(&metric.as_str()) {
+    if bound == BoundRule::Interval && !has_interval {
         section.problem("bound", format!("{metric} has no interval; write \"value\", or remove the key"));
     }
     let window = section.parsed("window", WindowSpec::RollingDays(30), str::parse);

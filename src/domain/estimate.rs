@@ -175,6 +175,26 @@ pub enum Undefined {
         /// What was defined otherwise.
         what: String,
     },
+    /// A likelihood ratio without a bound.
+    #[error("no negatives are flagged {side} at this threshold: the ratio has no bound")]
+    InfiniteRatio {
+        /// `positive` or `negative`.
+        side: String,
+    },
+    /// A weight that the metric divides by is zero or has no bound.
+    #[error("the metric divides by something that is zero or has no bound here")]
+    NoWeight,
+    /// The window has too few buckets to see how they vary.
+    #[error("only {buckets} buckets; an interval by drawing buckets needs {minimum}")]
+    TooFewBuckets {
+        /// Buckets at hand.
+        buckets: u64,
+        /// How many it takes.
+        minimum: u64,
+    },
+    /// A comparison needs the standard errors of both sides.
+    #[error("the metric has no interval to compare by")]
+    NoStandardError,
     /// No positives are expected, so observed over expected has no value.
     #[error("no positives are expected: every score is zero")]
     NoneExpected,
@@ -200,6 +220,10 @@ impl Undefined {
             Self::Separation => "separation",
             Self::NoReference => "no-reference",
             Self::OtherShape { .. } => "other-shape",
+            Self::InfiniteRatio { .. } => "infinite-ratio",
+            Self::NoWeight => "no-weight",
+            Self::TooFewBuckets { .. } => "too-few-buckets",
+            Self::NoStandardError => "no-standard-error",
             Self::NoneExpected => "none-expected",
             Self::OneCell => "one-cell",
             Self::Unordered => "unordered",

@@ -1,7 +1,7 @@
 //! What Prometheus reads: an immutable snapshot behind a collector.
 //!
 //! A snapshot replaces the one before it whole, so series of what no longer exists are gone with the next scrape. Every
-//! family is declared in [`FAMILIES`], with its help.
+//! family is declared in [`FAMILIES`] or is a metric of the catalogue, with its help.
 //! Must never: ask the database during a scrape.
 
 use std::collections::BTreeMap;
@@ -11,47 +11,11 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
 
-/// All metric families: name without the prefix `dosimeter_`, and help. Names that end in `_total` are counters.
+use crate::metric::catalogue;
+
+/// The daemon's own families: name without the prefix `dosimeter_`, and help. Names that end in `_total` are counters. The
+/// families of metrics are those of `metric::catalogue`.
 pub const FAMILIES: &[(&str, &str)] = &[
-    ("predictions", "Predictions in the window."),
-    ("labelled", "Predictions in the window whose truth is known."),
-    ("positives", "Predictions in the window whose truth is positive."),
-    ("label_coverage", "Share of the window's predictions whose truth is known."),
-    ("label_delay_p50_seconds", "Median delay from prediction to truth, of the labels that have arrived."),
-    (
-        "label_delay_p90_seconds",
-        "90 % quantile of the delay from prediction to truth, of the labels that have arrived.",
-    ),
-    ("prevalence", "Share of positives among the predictions with truth."),
-    ("mean_score", "Mean score of all predictions in the window."),
-    ("auroc", "Area under the ROC curve."),
-    ("average_precision", "Average precision."),
-    ("brier", "Brier score."),
-    ("log_loss", "Logarithmic loss."),
-    ("observed_expected", "Observed over expected positives."),
-    ("ece", "Expected calibration error over ten equal-width bins; biased upwards at small n."),
-    ("calibration_intercept", "Calibration in the large: shift of log odds at slope one."),
-    ("calibration_slope", "Slope of the logistic recalibration."),
-    ("true_positives", "Cases with truth, flagged and positive."),
-    ("false_positives", "Cases with truth, flagged and negative."),
-    ("true_negatives", "Cases with truth, not flagged and negative."),
-    ("false_negatives", "Cases with truth, not flagged and positive."),
-    ("sensitivity", "Share of positives that are flagged at the threshold."),
-    ("specificity", "Share of negatives that are not flagged at the threshold."),
-    ("ppv", "Positive predictive value at the threshold."),
-    ("npv", "Negative predictive value at the threshold."),
-    ("alert_rate", "Share of all predictions that are flagged at the threshold."),
-    ("score_psi", "Population stability index of the scores against the reference."),
-    ("score_js", "Jensen-Shannon distance (base 2) of the scores from the reference."),
-    ("score_ks", "Kolmogorov-Smirnov distance of the scores from the reference."),
-    ("dimension_psi", "Population stability index of a slice dimension's mix against the reference."),
-    ("dimension_js", "Jensen-Shannon distance (base 2) of a slice dimension's mix from the reference."),
-    ("dimension_ks", "Kolmogorov-Smirnov distance of an ordered slice dimension's mix from the reference."),
-    ("reference_auroc", "Area under the ROC curve on the approved reference."),
-    ("reference_average_precision", "Average precision on the approved reference."),
-    ("reference_brier", "Brier score on the approved reference."),
-    ("reference_observed_expected", "Observed over expected positives on the approved reference."),
-    ("reference_prevalence", "Prevalence on the approved reference."),
     ("undefined", "A metric of the slice \"all\" that has no value, with the reason."),
     ("window_end_timestamp_seconds", "End of the window that was estimated last."),
     ("estimated_timestamp_seconds", "When the window was estimated last."),
@@ -84,7 +48,10 @@ const COMPANIONS: [(&str, &str); 4] = [
 ];
 
 fn help_of(name: &str) -> Option<String> {
-    let find = |name: &str| FAMILIES.iter().find(|(family, _)| *family == name).map(|(_, help)| *help);
+    let find = |name: &str| {
+        let own = FAMILIES.iter().find(|(family, _)| *family == name).map(|(_, help)| *help);
+        own.or_else(|| catalogue::find(name).map(|entry| entry.help))
+    };
     find(name).map(str::to_owned).or_else(|| {
         COMPANIONS.iter().find_map(|(ending, more)| Some(format!("{}{more}", find(name.strip_suffix(ending)?)?)))
     })

@@ -3,6 +3,8 @@
 //! Must never: compute; it asks `query`, the store and the exporter.
 
 mod alerts;
+mod compare;
+mod curve;
 mod health;
 mod metrics;
 mod problem;
@@ -41,6 +43,8 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/api/v1/alerts", get(alerts::get))
         .route("/api/v1/query", get(query::get))
+        .route("/api/v1/curve", get(curve::get))
+        .route("/api/v1/compare", get(compare::get))
         .route("/api/v1/rejections", get(rejections::get))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
         .with_state(Shared { context })
@@ -53,6 +57,8 @@ async fn index() -> &'static str {
      /readyz          database, schema and numbers are there\n\
      /api/v1/alerts   alerts, ?open=true for open ones\n\
      /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold, reference\n\
+     /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
+     /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
 }
 

@@ -26,36 +26,54 @@ pub(super) struct Parameters {
     recorded: Option<i64>,
     threshold: Option<f64>,
     reference: Option<i32>,
+    /// Of a curve: which.
+    #[serde(default)]
+    pub(super) kind: Option<crate::metric::curve::Curve>,
+    /// Of a comparison: the other version.
+    #[serde(default)]
+    pub(super) against_version: Option<String>,
+    /// Of a comparison: the other slice.
+    #[serde(default)]
+    pub(super) against_slice: Option<String>,
 }
 
-pub(super) async fn get(
-    State(shared): State<Shared>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Answer>, Problem> {
-    let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let instant = |text: &str| parse_instant(text).map_err(Problem::bad_request);
-    let question = Question {
-        model: parameters.model,
-        version: parameters.version,
-        output: parameters.output,
-        slice: parameters
-            .slice
-            .as_deref()
-            .unwrap_or("all")
-            .parse()
-            .map_err(|error: String| Problem::bad_request(error))?,
-        window: Window { from: instant(&parameters.from)?, to: instant(&parameters.to)? },
-        knowledge: Knowledge {
-            known_at: parameters.known_at.as_deref().map(instant).transpose()?,
-            recorded: parameters.recorded,
-        },
-        thresholds: parameters.threshold.into_iter().collect(),
-        reference_id: parameters.reference,
-        most_rows: Some(MOST_ROWS),
-    };
-    match ask(&shared.context(), &question).await {
-        Ok(answer) => Ok(Json(answer)),
-        Err(Error::Unknown(message)) => Err(Problem::not_found(message)),
-        Err(Error::Failed(error)) => Err(Problem::internal(error)),
+impl Parameters {
+    /// The question that a request asks.
+    pub(super) fn question(&self) -> Result<Question, Problem> {
+        let instant = |text: &String| parse_instant(text).map_err(Problem::bad_request);
+        Ok(Question {
+            model: self.model.clone(),
+            version: self.version.clone(),
+            output: self.output.clone(),
+            slice: self.slice.as_deref().unwrap_or("all").parse().map_err(|e: String| Problem::bad_request(e))?,
+            window: Window { from: instant(&self.from)?, to: instant(&self.to)? },
+            knowledge: Knowledge {
+                known_at: self.known_at.as_ref().map(instant).transpose()?,
+                recorded: self.recorded,
+            },
+            thresholds: self.threshold.into_iter().collect(),
+            reference_id: self.reference,
+            most_rows: Some(MOST_ROWS),
+        })
     }
+}
+
+pub(super) type Asked = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
+
+/// The parameters of a request, or what is wrong with them.
+pub(super) fn parameters(asked: Asked) -> Result<Parameters, Problem> {
+    asked.map(|Query(parameters)| parameters).map_err(|rejection| Problem::bad_request(rejection.body_text()))
+}
+
+/// What an unanswered question is to a caller.
+pub(super) fn problem(error: Error) -> Problem {
+    match error {
+        Error::Unknown(message) => Problem::not_found(message),
+        Error::Failed(error) => Problem::internal(error),
+    }
+}
+
+pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<Answer>, Problem> {
+    let question = parameters(asked)?.question()?;
+    ask(&shared.context(), &question).await.map(Json).map_err(problem)
 }

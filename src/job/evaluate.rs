@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{Context, Error, Result};
 use crate::config::{Model, Output, hex};
 use crate::domain::{Dimension, Slice, Undefined, Window, WindowSpec};
-use crate::metric::{CALCULATOR_VERSION, Mix, Question, evaluate};
+use crate::metric::{CALCULATOR_VERSION, Depth, Mix, Question, evaluate};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::estimate::{Metrics, StoredEstimate};
@@ -181,7 +181,7 @@ impl Work {
             let news = if is_known {
                 None
             } else {
-                answer(&self.model, output, *output_id, slice, &parts, self.reference.as_deref())
+                answer(&self.model, output, *output_id, slice, &parts, self.reference.as_deref(), Depth::Published)
             };
             Some(Answer { output_id: *output_id, slice: slice.clone(), input_digest, news })
         };
@@ -223,14 +223,11 @@ pub fn answer(
     slice: &Slice,
     parts: &Parts,
     reference: Option<&Baseline>,
+    depth: Depth,
 ) -> Option<Metrics> {
     let key = (output_id, slice.clone());
     let summary = parts.get(&key)?;
-    let shape = model.shape();
-    let comparable = |dimensions: &[String]| {
-        let baseline = reference.ok_or(Undefined::NoReference)?;
-        baseline.shape.compare(&shape, &output.name, dimensions).map(|()| &baseline.parts)
-    };
+    let comparable = |dimensions: &[String]| comparable(model, output, reference, dimensions);
     let mixes: Vec<Mix> = if slice.is_all() {
         let mix_of =
             |dimension: &Dimension| mix(dimension, output_id, parts, comparable(std::slice::from_ref(&dimension.name)));
@@ -241,10 +238,26 @@ pub fn answer(
     let question = Question {
         thresholds: &output.thresholds,
         minimum_n: model.minimum_n,
+        costs: output.costs.as_ref(),
+        depth,
         reference: comparable(&slice.dimensions()).and_then(|parts| parts.get(&key).ok_or(Undefined::NoReference)),
         mixes: &mixes,
     };
     Some(evaluate(&question, summary))
+}
+
+/// The parts of a reference that an output's slices of some dimensions can be compared with.
+///
+/// # Errors
+/// Why there is nothing to compare with.
+pub fn comparable<'r>(
+    model: &Model,
+    output: &Output,
+    reference: Option<&'r Baseline>,
+    dimensions: &[String],
+) -> std::result::Result<&'r Parts, Undefined> {
+    let baseline = reference.ok_or(Undefined::NoReference)?;
+    baseline.shape.compare(&model.shape(), &output.name, dimensions).map(|()| &baseline.parts)
 }
 
 /// Predictions by value of a dimension, in the reference and in the window.

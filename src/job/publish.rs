@@ -8,6 +8,7 @@ use super::{Context, Job, Result};
 use crate::alert::State;
 use crate::domain::{MetricKey, Reason};
 use crate::export::Snapshot;
+use crate::metric::catalogue::{self, Tier};
 use crate::runtime::Outcome;
 use crate::source::file;
 use crate::store::catalog::Version;
@@ -60,6 +61,7 @@ fn add_estimate(context: &Context, snapshot: &mut Snapshot, version: &Version, e
                 snapshot.add("undefined", &labels, 1.0);
             }
             Err(_) => {}
+            Ok(_) if !is_exposed(context, version, &key.name) => {}
             Ok(value) => {
                 labels.push(("slice", &slice));
                 // A reference does not depend on the window: it is exposed once, with the shortest one.
@@ -83,6 +85,11 @@ fn add_estimate(context: &Context, snapshot: &mut Snapshot, version: &Version, e
             }
         }
     }
+}
+
+fn is_exposed(context: &Context, version: &Version, metric: &str) -> bool {
+    let wanted = context.plan.model(&version.model).is_some_and(|model| model.expose.iter().any(|name| name == metric));
+    wanted || catalogue::find(metric).is_some_and(|entry| entry.tier == Tier::Exposed)
 }
 
 fn is_first_window(context: &Context, version: &Version, estimate: &StoredEstimate) -> bool {

@@ -4,11 +4,17 @@
 //! why there is none. Parameters (thresholds, references, dimensions) arrive with the question.
 //! Must never: look at rows, a clock or the store.
 
+pub mod bootstrap;
 pub mod calibration;
+pub mod catalogue;
+pub mod comparison;
+pub mod curve;
 pub mod discrimination;
 pub mod drift;
 pub mod operating_point;
 pub mod volume;
+
+use serde::{Deserialize, Serialize};
 
 use crate::domain::estimate::Interval;
 use crate::domain::{Dimension, Estimate, Exactness, MetricKey, Outcome, Undefined};
@@ -16,7 +22,7 @@ use crate::stats::interval::Bounds;
 use crate::summary::Summary;
 
 /// Version of the formulas; stored with every estimate. It changes when any number can change.
-pub const CALCULATOR_VERSION: i32 = 1;
+pub const CALCULATOR_VERSION: i32 = 2;
 
 /// What is asked of a window besides the metrics that need no parameter.
 #[derive(Clone, Debug)]
@@ -27,8 +33,53 @@ pub struct Question<'a> {
     pub minimum_n: u64,
     /// The reference of the same output and slice, or why there is none to compare with.
     pub reference: Result<&'a Summary, Undefined>,
+    /// What the four cells cost, if the plan says so.
+    pub costs: Option<&'a Costs>,
+    /// Whether metrics that take long are answered too.
+    pub depth: Depth,
     /// The mix of each slice dimension, reference and current; empty for slices other than `all`.
     pub mixes: &'a [Mix],
+}
+
+/// How many metrics are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Those of every published window.
+    Published,
+    /// All.
+    All,
+}
+
+/// What a case of each cell costs, in any unit. A wrong decision costs no less than the right one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// A positive that is flagged.
+    pub true_positive: f64,
+    /// A negative that is flagged.
+    pub false_positive: f64,
+    /// A negative that is not flagged.
+    pub true_negative: f64,
+    /// A positive that is not flagged.
+    pub false_negative: f64,
+}
+
+impl Costs {
+    /// Mean cost over the counts of the cells, of which there is at least one case.
+    #[must_use]
+    pub fn mean(&self, tp: f64, fp: f64, tn: f64, fn_: f64) -> f64 {
+        let sum =
+            self.true_positive * tp + self.false_positive * fp + self.true_negative * tn + self.false_negative * fn_;
+        sum / (tp + fp + tn + fn_)
+    }
+
+    fn squared(&self) -> Self {
+        Self {
+            true_positive: self.true_positive * self.true_positive,
+            false_positive: self.false_positive * self.false_positive,
+            true_negative: self.true_negative * self.true_negative,
+            false_negative: self.false_negative * self.false_negative,
+        }
+    }
 }
 
 /// The case mix of one dimension: predictions by value.
@@ -47,10 +98,16 @@ pub struct Mix {
 pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, Outcome)> {
     let mut answers = volume::evaluate(summary);
     answers.extend(question.thresholds.iter().map(|threshold| operating_point::alert_rate(summary, *threshold)));
-    let mut performance = discrimination::evaluate(summary);
+    let prevalence =
+        question.reference.as_ref().ok().and_then(|reference| volume::prevalence(Labelled::of(reference)).ok());
+    let prevalence = prevalence.map(|estimate| estimate.value).filter(|value| *value > 0.0 && *value < 1.0);
+    let mut performance = discrimination::evaluate(summary, prevalence);
     performance.extend(calibration::evaluate(summary));
+    if question.depth == Depth::All {
+        performance.extend(calibration::evaluate_slow(summary));
+    }
     for threshold in question.thresholds {
-        performance.extend(operating_point::evaluate(summary, *threshold));
+        performance.extend(operating_point::evaluate(summary, *threshold, prevalence, question.costs));
     }
     let labelled = Labelled::of(summary).n();
     if labelled > 0 && labelled < question.minimum_n {
@@ -60,6 +117,7 @@ pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, O
     answers.extend(performance);
     answers.extend(question.reference.iter().copied().flat_map(on_reference));
     answers.extend(drift::of_scores(question.reference.as_ref().copied(), summary));
+    answers.extend(drift::label_shift(question.reference.as_ref().copied(), summary, question.thresholds));
     answers.extend(question.mixes.iter().flat_map(drift::of_mix));
     answers
 }

@@ -4,7 +4,7 @@
 //! depend on the current data would move with the very thing they measure.
 
 use super::special::{chi_square_upper_quantile, chi_square_upper_tail, kolmogorov_upper_tail};
-use super::spectrum::Spectrum;
+use super::spectrum::{Channel, Spectrum};
 
 /// A distance and how unusual it would be without any change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,38 +67,141 @@ pub fn kolmogorov_smirnov(reference: &[u64], current: &[u64]) -> Option<Distance
     Some(sides.kolmogorov_distance(value))
 }
 
-/// Kolmogorov-Smirnov distance between two spectra, all rows whatever their truth, and how much larger it may be because
-/// scores within one channel are not told apart (zero when both are exact).
+/// Hellinger distance `sqrt(1 - sum sqrt(p q))`, in `[0, 1]`.
+///
+/// Without change eight times its square is about `(1/n + 1/n_ref) chi2(B - 1)`.
 #[must_use]
-pub fn kolmogorov_smirnov_spectra(reference: &Spectrum, current: &Spectrum) -> Option<(Distance, f64)> {
-    // Bring both to one level: an empty copy of the other's rows does that without changing the counts.
-    let mut both = reference.clone();
-    both.merge(current);
-    let level = both.level();
-    let cells = |spectrum: &Spectrum| -> Vec<u64> {
-        let shift = level - spectrum.level();
-        let mut own = spectrum.channels().iter().peekable();
-        both.channels()
-            .iter()
-            .map(|cell| {
+pub fn hellinger(reference: &[u64], current: &[u64]) -> Option<Distance> {
+    let sides = Sides::new(reference, current)?;
+    let overlap: f64 = sides
+        .pairs()
+        .map(|(r, c)| libm::sqrt(count(r) / sides.reference_total * (count(c) / sides.current_total)))
+        .sum();
+    let square = (1.0 - overlap).max(0.0);
+    Some(sides.chi_square_distance(libm::sqrt(square), 8.0 * square, |x| libm::sqrt(x / 8.0)))
+}
+
+/// Pearson's chi-square statistic of the table of two rows, over the cells that occur.
+#[must_use]
+pub fn chi_square(reference: &[u64], current: &[u64]) -> Option<Distance> {
+    let sides = Sides::new(reference, current)?;
+    let total = sides.reference_total + sides.current_total;
+    let (mut value, mut cells) = (0.0, 0.0);
+    for (r, c) in sides.pairs().filter(|(r, c)| r + c > 0) {
+        cells += 1.0;
+        let column = count(r + c);
+        for (seen, row) in [(r, sides.reference_total), (c, sides.current_total)] {
+            let expected = column * row / total;
+            value += (count(seen) - expected) * (count(seen) - expected) / expected;
+        }
+    }
+    (cells > 1.0).then(|| Distance {
+        value,
+        null_95: chi_square_upper_quantile(0.05, cells - 1.0),
+        p_value: chi_square_upper_tail(value, cells - 1.0),
+    })
+}
+
+/// Cramér's V of the same table without its bias (Bergsma 2013), in `[0, 1]`.
+#[must_use]
+pub fn cramer_v(reference: &[u64], current: &[u64]) -> Option<f64> {
+    let statistic = chi_square(reference, current)?.value;
+    let sides = Sides::new(reference, current)?;
+    let n = sides.reference_total + sides.current_total;
+    let columns = count(sides.pairs().filter(|(r, c)| r + c > 0).count() as u64);
+    let excess = (statistic / n - (columns - 1.0) / (n - 1.0)).max(0.0);
+    let corrected = |k: f64| k - (k - 1.0) * (k - 1.0) / (n - 1.0);
+    Some(libm::sqrt(excess / (corrected(columns) - 1.0).min(corrected(2.0) - 1.0)))
+}
+
+/// The largest difference of a cell's share.
+#[must_use]
+pub fn l_infinity(reference: &[u64], current: &[u64]) -> Option<f64> {
+    let sides = Sides::new(reference, current)?;
+    let gaps = sides.pairs().map(|(r, c)| (count(r) / sides.reference_total - count(c) / sides.current_total).abs());
+    Some(gaps.fold(0.0, f64::max))
+}
+
+/// Two spectra over the same channels, all rows whatever their truth.
+#[derive(Clone, Debug)]
+pub struct Aligned {
+    /// How coarse both are.
+    pub level: u8,
+    /// The middle of each channel, ascending.
+    pub values: Vec<f64>,
+    /// Rows of the reference by channel.
+    pub reference: Vec<u64>,
+    /// Rows of the window by channel.
+    pub current: Vec<u64>,
+}
+
+impl Aligned {
+    /// Bring both to the coarser of their levels.
+    #[must_use]
+    pub fn new(reference: &Spectrum, current: &Spectrum) -> Self {
+        let mut both = reference.clone();
+        both.merge(current);
+        let cells = |spectrum: &Spectrum| -> Vec<u64> {
+            let shift = both.level() - spectrum.level();
+            let mut own = spectrum.channels().iter().peekable();
+            let of = |cell: &Channel| {
                 let mut rows = 0;
                 while let Some(channel) = own.next_if(|channel| channel.key >> shift == cell.key) {
                     rows += channel.total();
                 }
                 rows
-            })
-            .collect()
-    };
-    let (reference, current) = (cells(reference), cells(current));
-    let distance = kolmogorov_smirnov(&reference, &current)?;
-    let slack = if level == 0 {
-        0.0
-    } else {
+            };
+            both.channels().iter().map(of).collect()
+        };
+        let middle = |channel: &Channel| {
+            let (low, high) = both.range(channel);
+            0.5 * (low + high)
+        };
+        Self {
+            level: both.level(),
+            values: both.channels().iter().map(middle).collect(),
+            reference: cells(reference),
+            current: cells(current),
+        }
+    }
+
+    /// Kolmogorov-Smirnov distance, and how much larger it may be because scores within one channel are not told apart
+    /// (zero when both are exact).
+    #[must_use]
+    pub fn kolmogorov_smirnov(&self) -> Option<(Distance, f64)> {
+        let distance = kolmogorov_smirnov(&self.reference, &self.current)?;
         let largest =
             |cells: &[u64]| count(cells.iter().copied().max().unwrap_or(0)) / count(cells.iter().sum::<u64>());
-        largest(&reference).max(largest(&current))
-    };
-    Some((distance, slack))
+        let slack = if self.level == 0 { 0.0 } else { largest(&self.reference).max(largest(&self.current)) };
+        Some((distance, slack))
+    }
+
+    /// Wasserstein's first distance `integral |F - G|`.
+    #[must_use]
+    pub fn wasserstein(&self) -> Option<f64> {
+        self.integral(f64::abs)
+    }
+
+    /// Energy distance `sqrt(2 integral (F - G)^2)`.
+    #[must_use]
+    pub fn energy(&self) -> Option<f64> {
+        self.integral(|gap| gap * gap).map(|area| libm::sqrt(2.0 * area))
+    }
+
+    /// The integral of a function of the difference of the two distribution functions.
+    fn integral(&self, of: impl Fn(f64) -> f64) -> Option<f64> {
+        let (r, c) = (self.reference.iter().sum::<u64>(), self.current.iter().sum::<u64>());
+        if r == 0 || c == 0 {
+            return None;
+        }
+        let (mut below_r, mut below_c, mut area) = (0, 0, 0.0);
+        for (at, step) in self.values.windows(2).enumerate() {
+            below_r += self.reference[at];
+            below_c += self.current[at];
+            area += of(count(below_r) / count(r) - count(below_c) / count(c)) * (step[1] - step[0]);
+        }
+        Some(area)
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
@@ -171,7 +274,7 @@ mod tests {
 
     #[test]
     fn equal_distributions_are_at_distance_zero() {
-        for distance in [psi, jensen_shannon, kolmogorov_smirnov] {
+        for distance in [psi, jensen_shannon, hellinger, chi_square, kolmogorov_smirnov] {
             let distance = distance(&REFERENCE, &REFERENCE).expect("both sides have rows");
             assert!(distance.value.abs() < 1e-12);
             assert!((distance.p_value - 1.0).abs() < 1e-9);

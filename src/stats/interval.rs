@@ -44,6 +44,29 @@ pub fn wald(value: f64, standard_error: f64, z: f64) -> Bounds {
     Bounds { lower: value - z * standard_error, upper: value + z * standard_error }
 }
 
+/// Interval of a positive value that is normal on the log scale: `exp(ln v +- z se)`, `se` that of `ln v`.
+#[must_use]
+pub fn log_normal(value: f64, standard_error_of_log: f64, z: f64) -> Bounds {
+    let factor = libm::exp(z * standard_error_of_log);
+    Bounds { lower: value / factor, upper: value * factor }
+}
+
+/// Interval of a correlation-like value in (-1, 1) that is normal on Fisher's scale: `tanh(atanh v +- z se / (1 - v^2))`.
+#[must_use]
+pub fn fisher_normal(value: f64, standard_error: f64, z: f64) -> Bounds {
+    let half = z * standard_error / (1.0 - value * value);
+    let centre = libm::atanh(value);
+    Bounds { lower: libm::tanh(centre - half), upper: libm::tanh(centre + half) }
+}
+
+/// Interval of the sum of two independent shares from their own intervals, by recovering the variances at the ends
+/// (Newcombe 1998, Zou and Donner 2008: square and add).
+#[must_use]
+pub fn square_and_add((a, of_a): (f64, Bounds), (b, of_b): (f64, Bounds)) -> Bounds {
+    let half = |x: f64, y: f64| libm::sqrt(x * x + y * y);
+    Bounds { lower: a + b - half(a - of_a.lower, b - of_b.lower), upper: a + b + half(of_a.upper - a, of_b.upper - b) }
+}
+
 /// Score-type interval for an area under the curve, with the Hanley-McNeil variance at the tested value
 /// (Newcombe 2006, method 5). It has no zero width at 0 or 1 and needs no variance estimate, so it serves where `DeLong`
 /// cannot: fewer than two positives or negatives, or a perfect separation.

@@ -8,6 +8,8 @@ pub mod channel;
 pub mod divergence;
 pub mod fixed;
 pub mod interval;
+pub mod isotonic;
 pub mod moments;
+pub mod resample;
 pub mod special;
 pub mod spectrum;

@@ -198,6 +198,12 @@ impl Spectrum {
         add(&mut self.totals, other.totals);
     }
 
+    /// Count every row so many times; at least once.
+    pub fn scale(&mut self, times: u64) {
+        self.channels.iter_mut().flat_map(|channel| &mut channel.counts).for_each(|count| *count *= times);
+        self.totals.iter_mut().for_each(|count| *count *= times);
+    }
+
     /// Drop low bits, one at a time, until at most `cap` channels are left.
     pub fn cap(&mut self, cap: usize) {
         while self.channels.len() > cap {

@@ -139,6 +139,22 @@ impl Summary {
         }
     }
 
+    /// So many copies of the same rows.
+    #[must_use]
+    pub fn times(&self, copies: u64) -> Self {
+        let mut copy = self.clone();
+        copy.spectrum.scale(copies);
+        copy.moments.values_mut().for_each(|sum| *sum *= i128::from(copies));
+        copy.delays.values_mut().for_each(|count| *count *= copies);
+        copy.beside.thresholds.values_mut().flatten().for_each(|count| *count *= copies);
+        for bin in copy.beside.tables.iter_mut().flatten() {
+            bin.negatives *= copies;
+            bin.positives *= copies;
+            bin.score_sum *= i128::from(copies);
+        }
+        copy
+    }
+
     /// The sum of many summaries, merged pairwise so that a long window costs little more than a short one.
     #[must_use]
     pub fn merge_all(mut summaries: Vec<Self>) -> Self {

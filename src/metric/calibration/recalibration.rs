@@ -1,101 +1,13 @@
-//! Calibration and proper scores.
+//! Logistic recalibration: the straight line in log odds that the truth asks for.
 
-use super::{Labelled, interval, real};
-use crate::domain::{Estimate, Exactness, MetricKey, Outcome, Undefined};
-use crate::stats::fixed;
-use crate::stats::interval::{Bounds, wald};
-use crate::stats::special::{Z_95, logit};
-use crate::stats::spectrum::Class;
+use crate::domain::{Estimate, Exactness, Outcome, Undefined};
+use crate::metric::{Labelled, interval, real};
+use crate::stats::interval::wald;
+use crate::stats::special::{Z_95, chi_square_upper_tail, logit};
 use crate::summary::Summary;
-
-/// Bins of the expected calibration error.
-pub const ECE_BINS: usize = 10;
 
 /// Scores are clipped to `[CLIP, 1 - CLIP]` before their log odds are taken.
 pub const CLIP: f64 = 1e-6;
-
-/// Brier score, log loss, observed over expected, expected calibration error, calibration intercept and slope.
-#[must_use]
-pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
-    vec![
-        (MetricKey::plain("brier"), brier(summary)),
-        (MetricKey::plain("log_loss"), log_loss(summary)),
-        (MetricKey::plain("observed_expected"), observed_expected(summary)),
-        (MetricKey::plain("ece"), expected_calibration_error(summary)),
-        (MetricKey::plain("calibration_intercept"), intercept(summary)),
-        (MetricKey::plain("calibration_slope"), slope(summary)),
-    ]
-}
-
-/// Mean squared difference of score and truth, with a normal interval. Exact from power sums, however coarse the scores.
-///
-/// # Errors
-/// Without truth.
-pub fn brier(summary: &Summary) -> Outcome {
-    let labelled = Labelled::of(summary).some()?;
-    let m = real(labelled.positives);
-    let positive = |power| summary.moments().power_sum(Class::Positive, power);
-    let negative = |power| summary.moments().power_sum(Class::Negative, power);
-    let losses = (m - 2.0 * positive(1) + positive(2)) + negative(2);
-    let squares = (m - 4.0 * positive(1) + 6.0 * positive(2) - 4.0 * positive(3) + positive(4)) + negative(4);
-    Ok(mean_loss(labelled, losses, squares))
-}
-
-/// Mean negative log likelihood of the truth, scores clipped to machine precision, with a normal interval.
-///
-/// # Errors
-/// Without truth.
-pub fn log_loss(summary: &Summary) -> Outcome {
-    let labelled = Labelled::of(summary).some()?;
-    let total = |sums: &[i128; 2]| fixed::to_f64(sums[0] + sums[1]);
-    Ok(mean_loss(labelled, total(&summary.moments().log_loss), total(&summary.moments().log_loss_squared)))
-}
-
-fn mean_loss(labelled: Labelled, losses: f64, squares: f64) -> Estimate {
-    let n = real(labelled.n());
-    let mean = (losses / n).max(0.0);
-    let standard_error = libm::sqrt((squares / n - mean * mean).max(0.0) / n);
-    let Bounds { lower, upper } = wald(mean, standard_error, Z_95);
-    Estimate {
-        interval: interval(Bounds { lower: lower.max(0.0), upper }, "normal"),
-        standard_error: Some(standard_error),
-        ..labelled.estimate(mean)
-    }
-}
-
-/// Observed events over expected ones, `sum y / sum p`, with `exp(ln O/E +- z sqrt((1 - O/N) / O))`.
-///
-/// # Errors
-/// Without truth, or when every score is zero.
-pub fn observed_expected(summary: &Summary) -> Outcome {
-    let labelled = Labelled::of(summary).some()?;
-    let observed = real(labelled.positives);
-    let moments = summary.moments();
-    let expected = moments.power_sum(Class::Negative, 1) + moments.power_sum(Class::Positive, 1);
-    if expected <= 0.0 {
-        return Err(Undefined::NoneExpected);
-    }
-    let value = observed / expected;
-    let bounds = (observed > 0.0).then(|| {
-        let half = Z_95 * libm::sqrt((1.0 - observed / real(labelled.n())) / observed);
-        Bounds { lower: value * libm::exp(-half), upper: value * libm::exp(half) }
-    });
-    Ok(Estimate { interval: bounds.and_then(|b| interval(b, "log-normal")), ..labelled.estimate(value) })
-}
-
-/// Expected calibration error over [`ECE_BINS`] equal-width bins, closed on the right: `sum n_b/N |y_b - p_b|`.
-///
-/// The value is biased upwards at small n; it has no closed-form interval.
-///
-/// # Errors
-/// Without truth.
-pub fn expected_calibration_error(summary: &Summary) -> Outcome {
-    let labelled = Labelled::of(summary).some()?;
-    // unwrap safety: `ECE_BINS` is one of the tables that every coarse summary keeps (a test says so).
-    let table = summary.reliability(ECE_BINS).unwrap_or_default();
-    let gap: f64 = table.iter().map(|bin| (real(bin.positives) - fixed::to_f64(bin.score_sum)).abs()).sum();
-    Ok(labelled.estimate(gap / real(labelled.n())))
-}
 
 /// Calibration-in-the-large: the shift of log odds that makes expected events equal observed ones, slope fixed at one.
 ///
@@ -117,13 +29,58 @@ pub fn intercept(summary: &Summary) -> Outcome {
     finish(summary, labelled, a, standard_error)
 }
 
+/// A fitted line `logit P(y) = a + b logit p`, with its covariance, and how much better it is than `a = 0, b = 1`.
+struct Line {
+    intercept: f64,
+    slope: f64,
+    intercept_error: f64,
+    slope_error: f64,
+    /// Twice the gain in log likelihood.
+    gain: f64,
+}
+
 /// Slope of the logistic recalibration `logit P(y) = a + b logit p` (Cox 1958), by Newton's method.
 ///
 /// # Errors
 /// Without both classes, or when the likelihood has no maximum.
 pub fn slope(summary: &Summary) -> Outcome {
     let labelled = Labelled::of(summary).both()?;
+    let line = fit(summary)?;
+    finish(summary, labelled, line.slope, line.slope_error)
+}
+
+/// Slope and intercept of that line ([`intercept`] is the shift at slope one), and its likelihood-ratio statistic against
+/// perfect calibration: chi-square with two degrees of freedom without miscalibration.
+pub(super) fn line(summary: &Summary) -> [(&'static str, Outcome); 3] {
+    let fitted = Labelled::of(summary).both().and_then(|labelled| Ok((labelled, fit(summary)?)));
+    let read = |read: &dyn Fn(Labelled, &Line) -> Outcome| {
+        fitted.as_ref().map_err(Clone::clone).and_then(|(labelled, line)| read(*labelled, line))
+    };
+    let gain = |labelled: Labelled, line: &Line| {
+        let gain = line.gain.max(0.0);
+        Ok(Estimate {
+            null_95: Some(CHI_SQUARE_2_95),
+            p_value: Some(chi_square_upper_tail(gain, 2.0)),
+            exactness: exactness(summary),
+            ..labelled.estimate(gain)
+        })
+    };
+    [
+        ("calibration_slope", read(&|labelled, line| finish(summary, labelled, line.slope, line.slope_error))),
+        (
+            "calibration_line_intercept",
+            read(&|labelled, line| finish(summary, labelled, line.intercept, line.intercept_error)),
+        ),
+        ("calibration_likelihood_ratio", read(&gain)),
+    ]
+}
+
+/// The 95 % quantile of chi-square with two degrees of freedom, `-2 ln 0.05`.
+const CHI_SQUARE_2_95: f64 = 5.991_464_547_107_98;
+
+fn fit(summary: &Summary) -> Result<Line, Undefined> {
     let points = Points::of(summary);
+    let identity = points.sums(0.0, 1.0).log_likelihood;
     let (mut a, mut b) = (0.0, 1.0);
     let mut sums = points.sums(a, b);
     for _ in 0..200 {
@@ -148,7 +105,13 @@ pub fn slope(summary: &Summary) -> Outcome {
             return Err(Undefined::Separation);
         }
         if step_a.abs() + step_b.abs() < 1e-11 {
-            return finish(summary, labelled, b, libm::sqrt(i00 / determinant));
+            return Ok(Line {
+                intercept: a,
+                slope: b,
+                intercept_error: libm::sqrt(i11 / determinant),
+                slope_error: libm::sqrt(i00 / determinant),
+                gain: 2.0 * (sums.log_likelihood - identity),
+            });
         }
     }
     Err(Undefined::Separation)
@@ -162,12 +125,17 @@ fn finish(summary: &Summary, labelled: Labelled, value: f64, standard_error: f64
     Ok(Estimate {
         interval: interval(wald(value, standard_error, Z_95), "wald"),
         standard_error: Some(standard_error),
-        exactness: if summary.spectrum().is_exact() { Exactness::Exact } else { Exactness::Approximate },
+        exactness: exactness(summary),
         ..labelled.estimate(value)
     })
 }
 
-fn log_odds(p: f64) -> f64 {
+/// What is read at the middles of channels.
+pub(super) fn exactness(summary: &Summary) -> Exactness {
+    if summary.spectrum().is_exact() { Exactness::Exact } else { Exactness::Approximate }
+}
+
+pub(super) fn log_odds(p: f64) -> f64 {
     logit(p.clamp(CLIP, 1.0 - CLIP))
 }
 

@@ -3,6 +3,12 @@
 //! The latest knowledge about whole buckets of declared slices is read from summaries; everything else is folded from rows.
 //! Both ways give the same bits, but that rows know thresholds exactly which a coarsened summary does not have. The CLI and the HTTP API ask here, and so does whoever freezes a reference.
 
+pub mod compare;
+pub mod curve;
+mod rows;
+
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -11,10 +17,12 @@ use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined, W
 use crate::job::evaluate::answer;
 use crate::job::fold::fold_rows;
 use crate::job::{Context, shape_of};
-use crate::metric::CALCULATOR_VERSION;
+use crate::metric::{CALCULATOR_VERSION, Depth};
 use crate::store::catalog::{ModelNumbers, Version};
+use crate::store::reference::Baseline;
 use crate::store::rows::Knowledge;
-use crate::summary::fold::{Parts, over_buckets};
+use crate::summary::Summary;
+use crate::summary::fold::{Cell, over_buckets};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -113,11 +121,35 @@ impl Row {
     }
 }
 
-/// Answer a question.
-///
-/// # Errors
-/// When it names something unknown, or the store fails.
-pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error> {
+/// A question with all that it is answered from.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    version: Version,
+    /// The model as if it had only the question's output.
+    model: Model,
+    numbers: ModelNumbers,
+    output_id: i32,
+    slice: Slice,
+    reference: Option<Arc<Baseline>>,
+    known: Known,
+}
+
+impl Prepared {
+    /// The window's summary of the question's slice.
+    fn summary(&self) -> Summary {
+        Summary::merge_all(self.buckets())
+    }
+
+    /// The buckets of the question's slice.
+    fn buckets(&self) -> Vec<Summary> {
+        let own = self.known.cells.iter();
+        let own = own.filter(|(cell, _)| cell.output_id == self.output_id && cell.slice == self.slice);
+        own.map(|(_, summary)| summary.clone()).collect()
+    }
+}
+
+/// Find what a question names, and read what it is asked of.
+async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Error> {
     let Place { version, model, numbers } = find(context, &question.model, question.version.as_deref()).await?;
     let output = model.output(&question.output).ok_or_else(|| {
         let known: Vec<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -126,13 +158,11 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
     if let Some(threshold) = question.thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
         return Err(Error::Unknown(format!("the threshold {threshold} is no probability from 0 to 1")));
     }
-    let Window { from, to } = question.window;
-    if from >= to {
+    if question.window.from >= question.window.to {
         return Err(Error::Unknown(format!("the window {} is empty: from must be before to", question.window)));
     }
     let model = narrowed(&model, output, question);
-    let output = &model.outputs[0];
-    let output_id = numbers.outputs.get(&output.name).copied().unwrap_or_default();
+    let output_id = numbers.outputs.get(&question.output).copied().unwrap_or_default();
     let reference_id = match question.reference_id {
         Some(reference_id) => Some(reference_id),
         None => context.store.find_reference(version.version_id).await?,
@@ -142,16 +172,29 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
         None => None,
     };
     let known = read(context, &version, &model, &numbers, question).await?;
-    let mut parts = known.parts;
-    parts.entry((output_id, question.slice.clone())).or_default();
-    let metrics = answer(&model, output, output_id, &question.slice, &parts, reference.as_deref()).unwrap_or_default();
+    Ok(Prepared { version, model, numbers, output_id, slice: question.slice.clone(), reference, known })
+}
+
+/// Answer a question.
+///
+/// # Errors
+/// When it names something unknown, or the store fails.
+pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error> {
+    let prepared = prepare(context, question).await?;
+    let Prepared { model, output_id, known, .. } = &prepared;
+    let output = &model.outputs[0];
+    let reference_id = prepared.reference.as_ref().map(|baseline| baseline.reference_id);
+    let mut parts = over_buckets(known.cells.clone());
+    parts.entry((*output_id, question.slice.clone())).or_default();
+    let reference = prepared.reference.as_deref();
+    let metrics = answer(model, output, *output_id, &question.slice, &parts, reference, Depth::All).unwrap_or_default();
     Ok(Answer {
         model: model.name.clone(),
-        version: version.name,
+        version: prepared.version.name.clone(),
         output: output.name.clone(),
         slice: question.slice.to_string(),
-        from,
-        to,
+        from: question.window.from,
+        to: question.window.to,
         known_at: known.known_at,
         recorded: known.recorded,
         read_from: known.read_from,
@@ -230,8 +273,8 @@ fn narrowed(model: &Model, output: &Output, question: &Question) -> Model {
 /// What is known of a window.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Merged summaries by output and slice.
-    pub parts: Parts,
+    /// Summaries by output, slice and bucket.
+    pub cells: Vec<(Cell, Summary)>,
     /// Truth observed up to then is in them.
     pub known_at: DateTime<Utc>,
     /// Batches up to this one are in them.
@@ -261,10 +304,10 @@ async fn read(
         let stored = context.store.load_summaries(version.version_id, question.window).await?;
         if stored.dirty == 0 && plan.is_some_and(|plan| plan.fold_digest() == stored.fold_digest) {
             let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
-            let parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
+            let cells = stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)).collect();
             let now = context.clock.now();
             return Ok(Known {
-                parts,
+                cells,
                 known_at: latest.map_or(now, |at| at.max(now)),
                 recorded: stored.batch_id,
                 read_from: "summaries",
@@ -303,6 +346,6 @@ pub async fn from_rows(
     let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let now = context.clock.now();
     let known_at = knowledge.known_at.unwrap_or_else(|| latest.map_or(now, |at| at.max(now)));
-    let parts = over_buckets(fold_rows(model.clone(), shape, rows).await?);
-    Ok(Known { parts, known_at, recorded, read_from: "rows" })
+    let cells = fold_rows(model.clone(), shape, rows).await?.into_iter().collect();
+    Ok(Known { cells, known_at, recorded, read_from: "rows" })
 }

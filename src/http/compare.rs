@@ -1,0 +1,16 @@
+//! `GET /api/v1/compare`: two versions, or two slices.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::query::{Asked, parameters, problem};
+use super::{Problem, Shared};
+use crate::query::compare::{Against, Comparison, compare};
+
+pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<Comparison>, Problem> {
+    let parameters = parameters(asked)?;
+    let slice = parameters.against_slice.as_deref().map(str::parse).transpose();
+    let slice = slice.map_err(|error: String| Problem::bad_request(error))?;
+    let against = Against { version: parameters.against_version.clone(), slice };
+    compare(&shared.context(), &parameters.question()?, &against).await.map(Json).map_err(problem)
+}

@@ -1,0 +1,15 @@
+//! `GET /api/v1/curve`: the points of a curve.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::query::{Asked, parameters, problem};
+use super::{Problem, Shared};
+use crate::query::curve::{CurveAnswer, draw};
+
+pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<CurveAnswer>, Problem> {
+    let parameters = parameters(asked)?;
+    let known = "roc, precision-recall, reliability, isotonic, net-benefit, histogram";
+    let kind = parameters.kind.ok_or_else(|| Problem::bad_request(format!("kind is missing; it is one of {known}")))?;
+    draw(&shared.context(), &parameters.question()?, kind).await.map(Json).map_err(problem)
+}

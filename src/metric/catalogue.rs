@@ -1,0 +1,273 @@
+//! Every metric that there is: its formula, what it is read from, its interval, its edge cases, its source, and what it was
+//! checked against. `docs/metrics.md` is this table; a test says so.
+
+use std::fmt::Write;
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its name in the API, the history and, with the prefix `dosimeter_`, in Prometheus.
+    pub name: &'static str,
+    /// One line that explains it.
+    pub help: &'static str,
+    /// Its formula.
+    pub formula: &'static str,
+    /// What of a summary it is read from.
+    pub read_from: &'static str,
+    /// Its 95 % interval or its null distribution.
+    pub interval: &'static str,
+    /// When it has no value, and other edges.
+    pub edges: &'static str,
+    /// Where the formula comes from.
+    pub source: &'static str,
+    /// What it was checked against.
+    pub parity: &'static str,
+    /// Who computes it when.
+    pub tier: Tier,
+    /// The chapter of the document.
+    pub chapter: Chapter,
+}
+
+/// Who computes a metric when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// For every window, and exposed to Prometheus.
+    Exposed,
+    /// For every window, kept in the history, not exposed unless the plan asks for it.
+    Kept,
+    /// When somebody asks.
+    Asked,
+    /// When somebody asks in particular, from rows.
+    Rows,
+}
+
+/// The chapters of the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chapter {
+    /// How much there is.
+    Volume,
+    /// How well scores tell positives from negatives.
+    Discrimination,
+    /// At a threshold.
+    OperatingPoint,
+    /// How true the stated probabilities are.
+    Calibration,
+    /// How far from the reference.
+    Drift,
+    /// On the reference.
+    Reference,
+}
+
+impl Chapter {
+    const ALL: [Self; 6] =
+        [Self::Volume, Self::Discrimination, Self::OperatingPoint, Self::Calibration, Self::Drift, Self::Reference];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Volume => "Volume",
+            Self::Discrimination => "Discrimination",
+            Self::OperatingPoint => "Operating points",
+            Self::Calibration => "Calibration and proper scores",
+            Self::Drift => "Drift against the reference",
+            Self::Reference => "On the reference",
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it is measured at an operating point.
+    #[must_use]
+    pub fn has_threshold(&self) -> bool {
+        self.chapter == Chapter::OperatingPoint || self.name == "prevalence_bbse"
+    }
+
+    /// Whether its estimates have an interval.
+    #[must_use]
+    pub fn has_interval(&self) -> bool {
+        let null_only = self.chapter == Chapter::Drift && !self.name.starts_with("prevalence_");
+        !null_only && !self.interval.is_empty() && self.interval != NONE && !self.interval.contains("null")
+    }
+
+    /// Whether a rule can watch it: it is computed for every window and is about the window itself.
+    #[must_use]
+    pub fn is_watchable(&self) -> bool {
+        !matches!(self.tier, Tier::Asked | Tier::Rows)
+            && self.chapter != Chapter::Reference
+            && !self.name.starts_with("dimension_")
+    }
+}
+
+/// Find a metric by name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// `docs/metrics.md`.
+#[must_use]
+pub fn document() -> String {
+    let mut out = PREFACE.to_owned();
+    for chapter in Chapter::ALL {
+        let _ = writeln!(out, "\n## {}", chapter.title());
+        for entry in ENTRIES.iter().filter(|entry| entry.chapter == chapter) {
+            let _ = writeln!(out, "\n### `{}`\n\n{}\n", entry.name, entry.help);
+            let tier = match entry.tier {
+                Tier::Exposed => "every window; Prometheus",
+                Tier::Kept => "every window; history",
+                Tier::Asked => "questions (`query`)",
+                Tier::Rows => "questions that ask for it (`query --by-subject`)",
+            };
+            let rows = [
+                ("formula", entry.formula),
+                ("read from", entry.read_from),
+                ("interval", entry.interval),
+                ("edges", entry.edges),
+                ("source", entry.source),
+                ("checked against", entry.parity),
+                ("computed for", tier),
+            ];
+            let _ = writeln!(out, "| | |\n|---|---|");
+            for (label, text) in rows.into_iter().filter(|(_, text)| !text.is_empty()) {
+                let _ = writeln!(out, "| {label} | {} |", text.replace('|', "\\|"));
+            }
+        }
+    }
+    out
+}
+
+const PREFACE: &str = "\
+# Metrics
+
+Made from `src/metric/catalogue.rs` by `make docs`; a test compares the two.
+
+Conventions: `p` is the stated probability, `y` the truth; `m` positives, `n` negatives, `N = m + n` rows with truth; a case is
+flagged at threshold `t` when `p >= t`. `z` is the normal quantile of the two-sided 95 % interval. Every value comes with its
+`n`; undefined is a reason, never NaN and never 0. Performance of fewer rows than the plan's `minimum_n` is withheld.
+
+*Exactness.* Up to 4,096 distinct scores in a bucket everything is exact. Beyond, scores are coarsened to channels; counts at
+the plan's thresholds, reliability tables and power sums stay exact beside them, and what is read from channels states the
+bracket in which the exact value lies, or says that it is approximate.
+
+*Checked against* names the programs whose numbers are committed in `tests/golden/`; `make parity` computes them anew.
+";
+
+const NEEDS_TRUTH: &str = "without truth: no-truth";
+const NEEDS_BOTH: &str = "without positives or negatives: no-positives, no-negatives";
+const POWER_SUMS: &str = "power sums of the score by class: exact however coarse the spectrum";
+const SPECTRUM: &str = "spectrum; bracketed when coarse";
+const COUNTS: &str = "counts at the threshold: exact when the plan has it, bracketed otherwise";
+const TABLE: &str = "reliability table of ten equal-width bins, closed on the right: exact";
+const SKLEARN: &str = "scikit-learn";
+const NONE: &str = "none in closed form: `query --bootstrap`";
+
+use Chapter::{Calibration, Discrimination, Drift, OperatingPoint, Reference, Volume};
+use Tier::{Asked, Exposed, Kept, Rows};
+
+#[rustfmt::skip]
+macro_rules! entries {
+    ($($chapter:ident $tier:ident $name:literal, $help:literal, $formula:expr, $read:expr, $interval:expr, $edges:expr, $source:expr, $parity:expr;)*) => {
+        &[$(Entry { name: $name, help: $help, formula: $formula, read_from: $read, interval: $interval, edges: $edges, source: $source, parity: $parity, tier: $tier, chapter: $chapter }),*]
+    };
+}
+
+/// All metrics, in the order of the document.
+#[rustfmt::skip]
+pub const ENTRIES: &[Entry] = entries![
+    Volume Exposed "predictions", "Predictions in the window.", "count", "totals", "", "", "", "";
+    Volume Exposed "labelled", "Predictions in the window whose truth is known.", "count", "totals", "", "", "", "";
+    Volume Exposed "positives", "Predictions in the window whose truth is positive.", "count", "totals", "", "", "", "";
+    Volume Exposed "label_coverage", "Share of the window's predictions whose truth is known.", "labelled / predictions", "totals", "Wilson", "no-predictions", "Wilson 1927", "statsmodels";
+    Volume Exposed "label_delay_p50_seconds", "Median delay from prediction to truth, of the labels that have arrived.", "quantile of whole hours", "delays by hour; the bracket is the hour", "", "only labels that are there count, so recent windows show the fast ones; no-truth", "", "";
+    Volume Exposed "label_delay_p90_seconds", "90 % quantile of the delay from prediction to truth, of the labels that have arrived.", "quantile of whole hours", "delays by hour; the bracket is the hour", "", "as the median", "", "";
+    Volume Exposed "prevalence", "Share of positives among the predictions with truth.", "m / N", "totals", "Wilson", NEEDS_TRUTH, "Wilson 1927", "statsmodels";
+    Volume Exposed "mean_score", "Mean score of all predictions in the window.", "sum p / predictions", POWER_SUMS, "normal", "no-predictions", "", "numpy";
+    OperatingPoint Exposed "alert_rate", "Share of all predictions that are flagged at the threshold.", "flagged / predictions", COUNTS, "Wilson", "needs no truth, so minimum_n does not withhold it", "Wilson 1927", "statsmodels";
+    Discrimination Exposed "auroc", "Area under the ROC curve.", "share of (positive, negative) pairs in the right order, ties one half", SPECTRUM, "DeLong's variance from placements, on the logit scale; Newcombe's method 5 with fewer than two of a class or at 0 and 1", NEEDS_BOTH, "DeLong, DeLong and Clarke-Pearson 1988; Newcombe 2006", "scikit-learn, pROC";
+    Discrimination Kept "partial_auroc", "Area under the ROC curve up to a false-positive rate of 0.2, standardised to 1/2 for chance and 1 for perfection.", "(1 + (A - f^2/2) / (f - f^2/2)) / 2 with A the area by trapezoids up to f = 0.2", SPECTRUM, NONE, NEEDS_BOTH, "McClish 1989", "scikit-learn (max_fpr)";
+    Discrimination Exposed "average_precision", "Average precision.", "sum (R_k - R_(k-1)) P_k over distinct scores, descending", SPECTRUM, "logit scale with m (Boyd)", "no-positives", "Boyd, Eng and Page 2013", SKLEARN;
+    Discrimination Kept "average_precision_lift", "Average precision over the prevalence, its value without skill.", "AP N / m", SPECTRUM, "that of average precision, scaled", "no-positives", "", SKLEARN;
+    Discrimination Kept "average_precision_adjusted", "Average precision at the reference's prevalence: it does not move when only the prevalence does.", "AP with precision pi TPR / (pi TPR + (1 - pi) FPR)", SPECTRUM, "logit scale with m (Boyd)", "only with a reference that has truth", "", "numpy";
+    Discrimination Rows "auroc_by_subject", "Area under the ROC curve whose variance lets the studies of one subject depend on each other.", "as auroc", "rows", "Obuchowski's clustered variance, on the logit scale", "as auroc; fewer than two subjects with a positive or a negative: below-minimum", "Obuchowski 1997", "DeLong on single clusters";
+    OperatingPoint Exposed "true_positives", "Cases with truth, flagged and positive.", "TP", COUNTS, "", NEEDS_TRUTH, "", SKLEARN;
+    OperatingPoint Exposed "false_positives", "Cases with truth, flagged and negative.", "FP", COUNTS, "", NEEDS_TRUTH, "", SKLEARN;
+    OperatingPoint Exposed "true_negatives", "Cases with truth, not flagged and negative.", "TN", COUNTS, "", NEEDS_TRUTH, "", SKLEARN;
+    OperatingPoint Exposed "false_negatives", "Cases with truth, not flagged and positive.", "FN", COUNTS, "", NEEDS_TRUTH, "", SKLEARN;
+    OperatingPoint Exposed "sensitivity", "Share of positives that are flagged at the threshold.", "TP / (TP + FN)", COUNTS, "Wilson", "no-positives", "Wilson 1927", "scikit-learn, statsmodels";
+    OperatingPoint Exposed "specificity", "Share of negatives that are not flagged at the threshold.", "TN / (TN + FP)", COUNTS, "Wilson", "no-negatives", "Wilson 1927", "scikit-learn, statsmodels";
+    OperatingPoint Exposed "ppv", "Positive predictive value at the threshold.", "TP / (TP + FP)", COUNTS, "Wilson", "nothing flagged: none-flagged", "Wilson 1927", "scikit-learn, statsmodels";
+    OperatingPoint Exposed "npv", "Negative predictive value at the threshold.", "TN / (TN + FN)", COUNTS, "Wilson", "everything flagged: none-flagged", "Wilson 1927", "scikit-learn, statsmodels";
+    OperatingPoint Kept "accuracy", "Share of cases that are flagged or not as they should be.", "(TP + TN) / N", COUNTS, "Wilson", NEEDS_TRUTH, "Wilson 1927", SKLEARN;
+    OperatingPoint Kept "balanced_accuracy", "Mean of sensitivity and specificity.", "(Se + Sp) / 2", COUNTS, "square-and-add of the two Wilson intervals", NEEDS_BOTH, "Newcombe 1998", SKLEARN;
+    OperatingPoint Kept "youden", "Youden's index.", "Se + Sp - 1", COUNTS, "square-and-add of the two Wilson intervals", NEEDS_BOTH, "Youden 1950; Newcombe 1998", SKLEARN;
+    OperatingPoint Kept "f1", "Harmonic mean of PPV and sensitivity.", "2 TP / (2 TP + FP + FN)", COUNTS, "delta method over the four multinomial cells, logit scale", "no positives and nothing flagged: none-flagged", "", SKLEARN;
+    OperatingPoint Kept "mcc", "Matthews' correlation of flag and truth.", "(TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN))", COUNTS, "delta method over the four multinomial cells, Fisher's scale", "an empty margin is undefined (scikit-learn says 0)", "Matthews 1975", SKLEARN;
+    OperatingPoint Kept "lr_positive", "How much more often positives are flagged than negatives.", "Se / (1 - Sp)", COUNTS, "log method", "no negative flagged: infinite-ratio", "Simel, Samsa and Matchar 1991", "scikit-learn";
+    OperatingPoint Kept "lr_negative", "How much more often positives are not flagged than negatives.", "(1 - Se) / Sp", COUNTS, "log method", "every negative flagged: infinite-ratio", "Simel, Samsa and Matchar 1991", "scikit-learn";
+    OperatingPoint Kept "ppv_adjusted", "Positive predictive value at the reference's prevalence.", "Se pi / (Se pi + (1 - Sp)(1 - pi))", COUNTS, "logit method", "only with a reference that has truth; none-flagged", "Mercaldo, Lau and Zhou 2007", "numpy";
+    OperatingPoint Kept "npv_adjusted", "Negative predictive value at the reference's prevalence.", "Sp (1 - pi) / ((1 - Se) pi + Sp (1 - pi))", COUNTS, "logit method", "only with a reference that has truth; none-flagged", "Mercaldo, Lau and Zhou 2007", "numpy";
+    OperatingPoint Kept "net_benefit", "Net benefit of acting on the flag, the threshold as the odds at which acting pays.", "TP/N - FP/N t/(1-t)", COUNTS, "normal, from the contribution of each case", "t = 1: no-weight", "Vickers and Elkin 2006", "dcurves";
+    OperatingPoint Kept "net_benefit_all", "Net benefit of acting on every case.", "pi - (1 - pi) t/(1-t)", COUNTS, "", "t = 1: no-weight", "Vickers and Elkin 2006", "dcurves";
+    OperatingPoint Kept "net_benefit_standardised", "Net benefit as a share of the greatest possible one.", "NB / pi", COUNTS, "normal", "no-positives", "Kerr et al. 2016", "dcurves";
+    OperatingPoint Kept "expected_cost", "Mean cost per case under the plan's costs.", "sum cost / N", COUNTS, "normal, from the cost of each case", "only for outputs with costs", "", "numpy";
+    OperatingPoint Kept "normalised_cost", "Mean cost over that of the better of flagging everybody and nobody.", "EC / min(EC_all, EC_none)", COUNTS, "", "a constant decision that costs nothing: no-weight", "Drummond and Holte 2006", "numpy";
+    OperatingPoint Kept "cost_regret", "Mean cost above that of the best threshold in hindsight.", "EC(t) - min over s of EC(s)", SPECTRUM, "", "only for outputs with costs", "", "numpy";
+    Calibration Exposed "brier", "Brier score.", "sum (p - y)^2 / N", POWER_SUMS, "normal, from the loss of each case", NEEDS_TRUTH, "Brier 1950", SKLEARN;
+    Calibration Kept "brier_scaled", "One minus the Brier score over that of the prevalence.", "1 - B / (pi (1 - pi))", POWER_SUMS, "that of the Brier score, scaled", NEEDS_BOTH, "", SKLEARN;
+    Calibration Kept "brier_reliability", "Murphy's reliability: the calibration part of the Brier score over ten bins.", "sum n_k (p_k - y_k)^2 / N", TABLE, NONE, NEEDS_TRUTH, "Murphy 1973", "numpy";
+    Calibration Kept "brier_reliability_corrected", "The same without its bias.", "REL - sum n_k/N y_k (1 - y_k)/(n_k - 1)", TABLE, NONE, NEEDS_TRUTH, "Ferro and Fricker 2012", "numpy";
+    Calibration Kept "brier_resolution", "Murphy's resolution: how far the bins' truth differs from the prevalence.", "sum n_k (y_k - y)^2 / N", TABLE, NONE, NEEDS_TRUTH, "Murphy 1973", "numpy";
+    Calibration Kept "brier_resolution_corrected", "The same without its bias.", "RES - bias + y (1 - y)/(N - 1)", TABLE, NONE, NEEDS_TRUTH, "Ferro and Fricker 2012", "numpy";
+    Calibration Kept "brier_uncertainty", "The Brier score of the prevalence.", "y (1 - y)", TABLE, "", NEEDS_TRUTH, "Murphy 1973", "numpy";
+    Calibration Kept "brier_within_bins", "What scores vary within bins: the rest of the Brier score.", "B - (REL - RES + UNC) = WBV - WBC", "table and power sums", NONE, NEEDS_TRUTH, "Stephenson, Coelho and Jolliffe 2008", "numpy";
+    Calibration Exposed "log_loss", "Logarithmic loss.", "-mean ln p_y, p clipped to machine precision", "fixed-point sums: exact", "normal, from the loss of each case", NEEDS_TRUTH, "", SKLEARN;
+    Calibration Exposed "observed_expected", "Observed over expected positives.", "sum y / sum p; its p-value by (O - E) / sqrt(sum p (1 - p))", POWER_SUMS, "log scale, sqrt((1 - O/N) / O)", "every score 0: none-expected", "", "numpy";
+    Calibration Kept "spiegelhalter", "Spiegelhalter's statistic: standard normal under perfect calibration.", "sum (y - p)(1 - 2p) / sqrt(sum (1 - 2p)^2 p (1 - p))", POWER_SUMS, "its null distribution", "every score 0, 1/2 or 1: separation", "Spiegelhalter 1986", "rms::val.prob";
+    Calibration Exposed "ece", "Expected calibration error over ten equal-width bins; biased upwards at small n.", "sum n_b/N |y_b - p_b|", TABLE, "null band by 200 seeded resamples of the truth", NEEDS_TRUTH, "Naeini, Cooper and Hauskrecht 2015", "numpy (netcal's rule)";
+    Calibration Kept "rms_calibration_error", "Root mean square calibration error over the bins, without its bias.", "sqrt(max(0, sum n_b/N [(y_b - p_b)^2 - y_b (1 - y_b)/(n_b - 1)]))", TABLE, NONE, "bins of one row are left out", "Kumar, Liang and Ma 2019; Broecker 2012", "numpy";
+    Calibration Kept "mce", "The largest gap of a bin.", "max |y_b - p_b|", TABLE, "null band by 200 seeded resamples of the truth", NEEDS_TRUTH, "Naeini, Cooper and Hauskrecht 2015", "numpy";
+    Calibration Exposed "calibration_intercept", "Calibration in the large: shift of log odds at slope one.", "maximum likelihood, Newton", "spectrum; approximate when coarse", "Wald", NEEDS_BOTH, "Cox 1958", "R glm, statsmodels";
+    Calibration Exposed "calibration_slope", "Slope of the logistic recalibration.", "logit P(y) = a + b logit p, p clipped to [1e-6, 1 - 1e-6]", "spectrum; approximate when coarse", "Wald", "constant or separating scores: separation", "Cox 1958", "R glm, statsmodels";
+    Calibration Kept "calibration_line_intercept", "Intercept of the same line.", "a of the line", "spectrum; approximate when coarse", "Wald", "separation", "Cox 1958", "R glm, statsmodels";
+    Calibration Kept "calibration_likelihood_ratio", "Likelihood-ratio statistic of the line against perfect calibration.", "2 (l(a, b) - l(0, 1)), chi-square with 2 degrees of freedom", "spectrum; approximate when coarse", "its null distribution", "separation", "", "statsmodels";
+    Calibration Asked "ece_equal_mass", "Expected calibration error over ten bins of equal numbers, ties together.", "sum n_b/N |y_b - p_b|", "spectrum; approximate when coarse", "null band", NEEDS_TRUTH, "", "numpy";
+    Calibration Asked "ece_after_shift", "Expected calibration error after the log odds are shifted so that O = E: what a change of prevalence does not explain.", "ECE of sigma(logit p + calibration_intercept)", "spectrum; approximate when coarse", "null band", NEEDS_BOTH, "", "numpy";
+    Calibration Asked "smooth_ece", "Smooth calibration error: no bins, a kernel whose width is the error itself.", "fixed point of s = integral |sum K_s(t, p_i)(y_i - p_i)| dt / N", "spectrum, on a grid of 512 cells: approximate", NONE, NEEDS_TRUTH, "Blasiok and Nakkiran 2023", "quadrature in numpy (2e-3); relplot (2e-2)";
+    Calibration Asked "corp_miscalibration", "Calibration part of the Brier score by isotonic regression.", "B - B of the pooled fit", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "Dimitriadis, Gneiting and Jordan 2021", SKLEARN;
+    Calibration Asked "corp_discrimination", "Discrimination part of the Brier score by isotonic regression.", "B of the prevalence - B of the pooled fit", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "Dimitriadis, Gneiting and Jordan 2021", SKLEARN;
+    Calibration Asked "ici", "Mean distance between score and isotonic fit.", "mean |p - g(p)|", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "Austin and Steyerberg 2019, with an isotonic fit instead of loess", SKLEARN;
+    Calibration Asked "e50", "Median distance between score and isotonic fit.", "median |p - g(p)|", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "as ici", SKLEARN;
+    Calibration Asked "e90", "90 % quantile of the distance between score and isotonic fit.", "quantile of |p - g(p)|", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "as ici", SKLEARN;
+    Calibration Asked "emax", "Largest distance between score and isotonic fit.", "max |p - g(p)|", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "as ici", SKLEARN;
+    Drift Exposed "score_psi", "Population stability index of the scores against the reference.", "sum (p - q) ln (p / q), half a count added to every cell", "16 quantile bins of the reference; approximate when coarse", "null (1/n + 1/n_ref) chi2(B - 1)", "no-reference, other-shape, one-cell", "Yurdakul 2018", "numpy";
+    Drift Exposed "score_js", "Jensen-Shannon distance (base 2) of the scores from the reference.", "sqrt of the mean divergence from the mixture", "16 quantile bins of the reference; approximate when coarse", "null chi2(B - 1) of 8 JSD / (1/n + 1/n_ref)", "as score_psi", "Lin 1991", "scipy";
+    Drift Kept "score_hellinger", "Hellinger distance of the scores from the reference.", "sqrt(1 - sum sqrt(p q))", "16 quantile bins of the reference; approximate when coarse", "null chi2(B - 1) of 8 H^2 / (1/n + 1/n_ref)", "as score_psi", "", "numpy";
+    Drift Exposed "score_ks", "Kolmogorov-Smirnov distance of the scores from the reference.", "sup |F - G|", SPECTRUM, "asymptotic Kolmogorov distribution", "as score_psi", "", "scipy";
+    Drift Kept "score_wasserstein", "Mean distance that scores have moved from the reference.", "integral |F - G|", "spectrum; approximate when coarse", NONE, "as score_psi", "", "scipy";
+    Drift Kept "score_energy", "Energy distance of the scores from the reference.", "sqrt(2 integral (F - G)^2)", "spectrum; approximate when coarse", NONE, "as score_psi", "Szekely and Rizzo 2013", "scipy";
+    Drift Exposed "dimension_psi", "Population stability index of a slice dimension's mix against the reference.", "as score_psi over the dimension's values", "totals of the slices: exact", "null (1/n + 1/n_ref) chi2(B - 1)", "no-reference, other-shape, one-cell", "", "numpy";
+    Drift Exposed "dimension_js", "Jensen-Shannon distance (base 2) of a slice dimension's mix from the reference.", "as score_js over the dimension's values", "totals of the slices: exact", "null chi2(B - 1)", "as dimension_psi", "", "scipy";
+    Drift Exposed "dimension_ks", "Kolmogorov-Smirnov distance of an ordered slice dimension's mix from the reference.", "sup |F - G| over the cuts", "totals of the slices: exact", "asymptotic Kolmogorov distribution", "a dimension without cuts: unordered", "", "scipy";
+    Drift Kept "dimension_hellinger", "Hellinger distance of a slice dimension's mix from the reference.", "sqrt(1 - sum sqrt(p q))", "totals of the slices: exact", "null chi2(B - 1)", "as dimension_psi", "", "numpy";
+    Drift Kept "dimension_chi2", "Chi-square statistic of a slice dimension's mix against the reference's.", "sum (O - E)^2 / E over two rows of cells", "totals of the slices: exact", "chi2(B - 1)", "as dimension_psi", "Pearson 1900", "scipy";
+    Drift Kept "dimension_cramer_v", "Cramer's V of the same table, without its bias.", "sqrt(max(0, X2/N - (B - 1)/(N - 1)) / min(...))", "totals of the slices: exact", NONE, "as dimension_psi", "Bergsma 2013", "numpy";
+    Drift Kept "dimension_l_infinity", "The largest change of a value's share.", "max |p - q|", "totals of the slices: exact", NONE, "as dimension_psi", "", "numpy";
+    Drift Kept "prevalence_bbse", "Prevalence that the alert rate implies, if only the prevalence has changed.", "(alert rate - FPR_ref) / (TPR_ref - FPR_ref)", COUNTS, "delta method", "a reference that cannot tell the classes apart: no-weight", "Lipton, Wang and Smola 2018", "numpy";
+    Drift Kept "prevalence_em", "Prevalence that the scores imply, if only the prevalence has changed and they were calibrated on the reference.", "fixed point of the mean posterior", "spectrum; approximate when coarse", "Wald, from the observed information", "needs the reference's prevalence", "Saerens, Latinne and Decaestecker 2002", "numpy";
+    Reference Exposed "reference_auroc", "Area under the ROC curve on the approved reference.", "as auroc", "the reference", "as auroc", "as auroc", "", "";
+    Reference Exposed "reference_average_precision", "Average precision on the approved reference.", "as average_precision", "the reference", "as average_precision", "as average_precision", "", "";
+    Reference Exposed "reference_brier", "Brier score on the approved reference.", "as brier", "the reference", "as brier", "as brier", "", "";
+    Reference Exposed "reference_observed_expected", "Observed over expected positives on the approved reference.", "as observed_expected", "the reference", "as observed_expected", "as observed_expected", "", "";
+    Reference Exposed "reference_prevalence", "Prevalence on the approved reference.", "as prevalence", "the reference", "as prevalence", "as prevalence", "", "";
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+}

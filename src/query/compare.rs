@@ -1,0 +1,174 @@
+//! Two versions, or two slices: is one better than the other?
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::rows::{LabelledRow, labelled_rows};
+use super::{Error, Question, Row, ask, prepare};
+use crate::domain::{MetricKey, Outcome, Slice};
+use crate::job::Context;
+use crate::metric::comparison::{Pair, paired_accuracy, paired_auroc, paired_brier, unpaired};
+use crate::metric::{Depth, evaluate};
+
+/// The other side of a comparison: what it does not name is that of the first side.
+#[derive(Clone, Debug)]
+pub struct Against {
+    /// The other version.
+    pub version: Option<String>,
+    /// The other slice.
+    pub slice: Option<Slice>,
+}
+
+/// A comparison: the first side minus the second.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The first side: version and slice.
+    pub first: [String; 2],
+    /// The second side.
+    pub second: [String; 2],
+    /// Cases with truth that both versions scored.
+    pub shared: u64,
+    /// Differences on these cases.
+    pub paired: Vec<Row>,
+    /// Differences between the two groups, each with all its cases: only where the groups share none.
+    pub unpaired: Vec<Row>,
+}
+
+/// Compare.
+///
+/// # Errors
+/// When a side names something unknown, both are the same, or the store fails.
+pub async fn compare(context: &Context, question: &Question, against: &Against) -> Result<Comparison, Error> {
+    let other = Question {
+        version: against.version.clone().or_else(|| question.version.clone()),
+        slice: against.slice.clone().unwrap_or_else(|| question.slice.clone()),
+        ..question.clone()
+    };
+    let (first, second) = (prepare(context, question).await?, prepare(context, &other).await?);
+    let side =
+        |prepared: &super::Prepared, question: &Question| [prepared.version.name.clone(), question.slice.to_string()];
+    let sides = (side(&first, question), side(&second, &other));
+    if sides.0 == sides.1 {
+        return Err(Error::Unknown("both sides are the same: name another version or another slice".to_owned()));
+    }
+    let pairs = pair(labelled_rows(context, &first, question).await?, labelled_rows(context, &second, &other).await?);
+    let named = |(key, outcome): (MetricKey, Outcome)| Row::new(&key, outcome);
+    let mut paired: Vec<(MetricKey, Outcome)> = Vec::new();
+    if !pairs.is_empty() {
+        paired.push((MetricKey::plain("auroc"), paired_auroc(&pairs)));
+        paired.push((MetricKey::plain("brier"), paired_brier(&pairs)));
+        for threshold in &first.model.outputs[0].thresholds {
+            paired.push((MetricKey::at("accuracy", *threshold), paired_accuracy(&pairs, *threshold)));
+        }
+    }
+    let apart = if pairs.is_empty() {
+        let answers = |prepared: &super::Prepared| {
+            let output = &prepared.model.outputs[0];
+            let summary = prepared.summary();
+            let question = crate::metric::Question {
+                thresholds: &output.thresholds,
+                minimum_n: 0,
+                reference: Err(crate::domain::Undefined::NoReference),
+                costs: output.costs.as_ref(),
+                depth: Depth::Published,
+                mixes: &[],
+            };
+            evaluate(&question, &summary)
+        };
+        let (mine, theirs) = (answers(&first), answers(&second));
+        let theirs: BTreeMap<MetricKey, Outcome> = theirs.into_iter().collect();
+        let differences = mine.into_iter().filter_map(|(key, outcome)| {
+            let other = theirs.get(&key)?;
+            let comparable = outcome.as_ref().ok().is_none_or(|estimate| estimate.interval.is_some());
+            comparable.then(|| (key, unpaired(&outcome, other)))
+        });
+        differences.collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Comparison {
+        first: sides.0,
+        second: sides.1,
+        shared: pairs.len() as u64,
+        paired: paired.into_iter().map(named).collect(),
+        unpaired: apart.into_iter().map(named).collect(),
+    })
+}
+
+/// The cases that both sides have: by case the latest prediction of each.
+fn pair(first: Vec<LabelledRow>, second: Vec<LabelledRow>) -> Vec<Pair> {
+    let latest = |rows: Vec<LabelledRow>| {
+        let mut by_case: BTreeMap<String, LabelledRow> = BTreeMap::new();
+        for row in rows {
+            let is_later = by_case.get(&row.case_id).is_none_or(|known| known.occurred_at < row.occurred_at);
+            if is_later {
+                by_case.insert(row.case_id.clone(), row);
+            }
+        }
+        by_case
+    };
+    let (first, second) = (latest(first), latest(second));
+    let both = first.into_iter().filter_map(|(case, mine)| Some((mine, second.get(&case)?)));
+    both.map(|(mine, theirs)| Pair { first: mine.score, second: theirs.score, positive: mine.positive }).collect()
+}
+
+/// The AUROC whose variance lets the studies of one subject depend on each other.
+///
+/// # Errors
+/// When the store fails.
+pub async fn by_subject(context: &Context, question: &Question) -> Result<Row, Error> {
+    let prepared = prepare(context, question).await?;
+    let rows = labelled_rows(context, &prepared, question).await?;
+    // A case without a subject is a cluster of its own.
+    let clustered: Vec<crate::metric::comparison::Clustered<'_>> = rows
+        .iter()
+        .map(|row| crate::metric::comparison::Clustered {
+            cluster: row.subject_id.as_deref().unwrap_or(&row.case_id),
+            score: row.score,
+            positive: row.positive,
+        })
+        .collect();
+    Ok(Row::new(&MetricKey::plain("auroc_by_subject"), crate::metric::comparison::clustered_auroc(&clustered)))
+}
+
+/// All metrics with intervals by drawing buckets; see [`crate::metric::bootstrap`].
+///
+/// # Errors
+/// When there are too few buckets, or as [`ask`].
+pub async fn ask_with_bootstrap(
+    context: &Context,
+    question: &Question,
+    resamples: u32,
+    seed: u64,
+) -> Result<super::Answer, Error> {
+    let prepared = prepare(context, question).await?;
+    let mut answer = ask(context, question).await?;
+    let buckets = prepared.buckets();
+    let (output, reference, slice) =
+        (prepared.model.outputs[0].clone(), prepared.reference.clone(), question.slice.clone());
+    let (model, output_id) = (prepared.model.clone(), prepared.output_id);
+    let intervals = tokio::task::spawn_blocking(move || {
+        let baseline = crate::job::evaluate::comparable(&model, &output, reference.as_deref(), &slice.dimensions());
+        let question = crate::metric::Question {
+            thresholds: &output.thresholds,
+            minimum_n: model.minimum_n,
+            reference: baseline
+                .and_then(|parts| parts.get(&(output_id, slice.clone())).ok_or(crate::domain::Undefined::NoReference)),
+            costs: output.costs.as_ref(),
+            depth: Depth::Published,
+            mixes: &[],
+        };
+        crate::metric::bootstrap::intervals(&question, &buckets, resamples, seed)
+    });
+    let intervals = intervals.await.map_err(crate::job::Error::from)?.map_err(|why| Error::Unknown(why.to_string()))?;
+    for (key, interval) in intervals {
+        let name = key.to_string();
+        if let Some(estimate) =
+            answer.metrics.iter_mut().find(|row| row.metric == name).and_then(|row| row.estimate.as_mut())
+        {
+            estimate.interval = Some(interval);
+        }
+    }
+    Ok(answer)
+}

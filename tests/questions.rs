@@ -1,0 +1,114 @@
+//! Questions beyond a window's metrics: curves, comparisons, intervals by drawing buckets, clusters.
+
+use std::fmt::Write as _;
+
+use dosimeter::domain::Slice;
+use dosimeter::metric::curve::Curve;
+use dosimeter::query::compare::{Against, ask_with_bootstrap, by_subject, compare};
+use dosimeter::query::curve::draw;
+use dosimeter::query::{Question, ask};
+use dosimeter::store::rows::Knowledge;
+
+use crate::support::{Installation, SMALL, value, window};
+
+/// Thirty days of twenty cases; version 2 sees a little less than version 1. Two studies a patient.
+async fn installation() -> Installation {
+    let plan = SMALL
+        .replace(
+            "columns = { case = \"study\", occurred_at = \"at\" }",
+            "columns = { case = \"study\", subject = \"patient\", occurred_at = \"at\", version = \"version\" }",
+        )
+        .replace("constants = { version = \"1\" }", "");
+    let installation = Installation::new(&plan, "2025-03-10").await;
+    let mut predictions = "study,patient,version,at,effusion,nodule,site,sex\n".to_owned();
+    let mut truth = "study,finding,value,at\n".to_owned();
+    for case in 0..600_u32 {
+        let (day, hash) = (1 + case / 20, case.wrapping_mul(2_654_435_761) >> 8);
+        let positive = hash % 10 < 3;
+        let noise = f64::from(hash >> 4 & 0xFF) / 256.0;
+        let at = format!("2025-02-{:02}T10:00:00Z", (day - 1) % 28 + 1);
+        let at = if day > 28 { format!("2025-03-{:02}T10:00:00Z", day - 28) } else { at };
+        for (version, skill) in [("1", 0.35), ("2", 0.2)] {
+            let score = (0.5 * noise + if positive { skill } else { 0.0 }).min(1.0);
+            let site = ["north", "south"][(case % 2) as usize];
+            let _ = writeln!(predictions, "{case},{},{version},{at},{score:.4},0.5,{site},F", case / 2);
+        }
+        let _ = writeln!(truth, "{case},effusion,{},{at}", u8::from(positive));
+    }
+    installation.write("predictions/1.csv", predictions);
+    installation.write("truth/1.csv", truth);
+    installation.pass().await;
+    installation
+}
+
+fn question(version: &str, slice: &str) -> Question {
+    Question {
+        model: "chest-xray".into(),
+        version: Some(version.into()),
+        output: "effusion".into(),
+        slice: slice.parse::<Slice>().expect("a slice"),
+        window: window("2025-02-01", "2025-03-03"),
+        knowledge: Knowledge::default(),
+        thresholds: vec![],
+        reference_id: None,
+        most_rows: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curves_comparisons_and_resampled_intervals_are_answered() {
+    let installation = installation().await;
+    let context = installation.context();
+
+    // A paired comparison of versions agrees with the two answers and is sharper than an unpaired one.
+    let against = Against { version: Some("2".into()), slice: None };
+    let paired = compare(&context, &question("1", "all"), &against).await.expect("a comparison");
+    assert_eq!((paired.shared, paired.unpaired.len()), (600, 0));
+    let auroc =
+        paired.paired.iter().find(|row| row.metric == "auroc").and_then(|row| row.estimate.clone()).expect("auroc");
+    let mut single = Vec::new();
+    for version in ["1", "2"] {
+        single.push(ask(&context, &question(version, "all")).await.expect("an answer"));
+    }
+    assert!((auroc.value - (value(&single[0], "auroc") - value(&single[1], "auroc"))).abs() < 1e-12);
+    assert!(auroc.p_value.expect("a p-value") < 1e-6, "{auroc:?}");
+
+    // Slices share no case: the comparison is unpaired, and says how sure each difference is.
+    let against = Against { version: None, slice: Some("site=south".parse().expect("a slice")) };
+    let apart = compare(&context, &question("1", "site=north"), &against).await.expect("a comparison");
+    assert_eq!((apart.shared, apart.paired.len()), (0, 0));
+    for metric in ["auroc", "brier", "sensitivity@0.5", "specificity@0.5"] {
+        let row = apart.unpaired.iter().find(|row| row.metric == metric).unwrap_or_else(|| panic!("no {metric}"));
+        let estimate = row.estimate.as_ref().unwrap_or_else(|| panic!("{metric}: {:?}", row.reason));
+        let interval = estimate.interval.as_ref().expect("an interval");
+        assert!(interval.lower <= estimate.value && estimate.value <= interval.upper);
+    }
+    let refused = compare(&context, &question("1", "all"), &Against { version: None, slice: None }).await;
+    assert!(refused.expect_err("both sides are the same").to_string().contains("another version"));
+
+    // The area under the drawn ROC curve is the AUROC; reliability holds every case.
+    let roc = draw(&context, &question("1", "all"), Curve::Roc).await.expect("a curve");
+    let area: f64 = roc.points.windows(2).map(|p| (p[1].x - p[0].x) * 0.5 * (p[0].y + p[1].y)).sum();
+    assert!(roc.exact && (area - value(&single[0], "auroc")).abs() < 1e-12);
+    let bins = draw(&context, &question("1", "site=north"), Curve::Reliability).await.expect("a curve");
+    assert_eq!(bins.points.iter().map(|point| point.n).sum::<u64>(), 300);
+
+    // Resampled intervals are replayed by their seed and hold the value.
+    let first = ask_with_bootstrap(&context, &question("1", "all"), 100, 3).await.expect("an answer");
+    let again = ask_with_bootstrap(&context, &question("1", "all"), 100, 3).await.expect("an answer");
+    let interval = |answer: &dosimeter::query::Answer| {
+        let row = answer.metrics.iter().find(|row| row.metric == "partial_auroc").expect("answered");
+        row.estimate.as_ref().expect("defined").interval.clone().expect("resampled")
+    };
+    assert_eq!(interval(&first), interval(&again));
+    assert_eq!(interval(&first).method, "bucket-bootstrap");
+    let short = Question { window: window("2025-02-01", "2025-02-10"), ..question("1", "all") };
+    let refused = ask_with_bootstrap(&context, &short, 100, 3).await.expect_err("too few days");
+    assert!(refused.to_string().contains("20"), "{refused}");
+
+    // Two studies a patient: the clustered interval is another one.
+    let clustered = by_subject(&context, &question("1", "all")).await.expect("an answer");
+    let estimate = clustered.estimate.expect("defined");
+    assert!((estimate.value - value(&single[0], "auroc")).abs() < 1e-12);
+    assert!(estimate.standard_error.expect("an error") > 0.0);
+}
