@@ -19,7 +19,8 @@ use dosimeter::metric::{Question, evaluate};
 use dosimeter::stats::channel;
 use dosimeter::store::file::FileProgress;
 use dosimeter::store::intake::{Batch, NewPrediction, Position};
-use dosimeter::summary::fold::{OutputShape, Shape, Truths, fold, over_buckets};
+use dosimeter::summary::body::Body;
+use dosimeter::summary::fold::{Known, OutputShape, Shape, Truths, fold, over_buckets};
 use rand::{RngExt, SeedableRng};
 use sqlx::postgres::PgPoolCopyExt;
 
@@ -29,18 +30,18 @@ const DAYS: i64 = 30;
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for cases in [6_000, 60_000] {
-        let (predictions, truths) = cases_of(cases);
+        let (predictions, known) = cases_of(cases);
         let name = |what: &str| format!("{what}, {cases} cases x {OUTPUTS} outputs x 6 slices, {DAYS} days");
         compare(
             &name("fold / hash-map counting loop"),
-            || black_box(fold(&shape(), &predictions, &truths)),
-            || black_box(plain_counts(&predictions, &truths)),
+            || black_box(fold(&shape(), &predictions, &known)),
+            || black_box(plain_counts(&predictions, &known)),
         );
-        let summaries: Vec<_> = fold(&shape(), &predictions, &truths).expect("a fold").into_iter().collect();
+        let summaries: Vec<_> = fold(&shape(), &predictions, &known).expect("a fold").into_iter().collect();
         compare(
             &name("a window from summaries / from rows"),
             || answers(summaries.clone()),
-            || answers(fold(&shape(), &predictions, &truths).expect("a fold")),
+            || answers(fold(&shape(), &predictions, &known).expect("a fold")),
         );
     }
     runtime.block_on(intake(20_000));
@@ -56,11 +57,13 @@ fn shape() -> Shape {
         outputs: (1..=OUTPUTS).map(output).collect(),
         dimensions: vec![Dimension::any("site"), Dimension::any("sex")],
         crossings: vec![],
+        features: vec![],
+        readers: vec![],
         granularity: Granularity::Day,
     }
 }
 
-fn cases_of(cases: u32) -> (Vec<Prediction>, Truths) {
+fn cases_of(cases: u32) -> (Vec<Prediction>, Known) {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let mut truths = Truths::new();
     let predictions = (0..cases).map(|case| {
@@ -85,18 +88,21 @@ fn cases_of(cases: u32) -> (Vec<Prediction>, Truths) {
             occurred_at,
         }
     });
-    (predictions.collect(), truths)
+    let predictions = predictions.collect();
+    (predictions, Known { truths, ..Known::default() })
 }
 
 /// The same counts by one loop over a hash map.
-fn plain_counts(predictions: &[Prediction], truths: &Truths) -> HashMap<(i32, String, i64, u64, u8), u64> {
+fn plain_counts(predictions: &[Prediction], known: &Known) -> HashMap<(i32, String, i64, u64, u8), u64> {
     let mut counts = HashMap::new();
     for prediction in predictions {
         let day = prediction.occurred_at.timestamp() / 86_400;
         let slices = ["all".to_owned(), prediction.attributes["site"].clone(), prediction.attributes["sex"].clone()];
         for (output, score) in &prediction.scores {
-            let class =
-                truths.get(&(prediction.case_id.clone(), *output)).map_or(0, |truth| 1 + u8::from(truth.positive));
+            let class = known
+                .truths
+                .get(&(prediction.case_id.clone(), *output))
+                .map_or(0, |truth| 1 + u8::from(truth.positive));
             for slice in &slices {
                 *counts.entry((*output, slice.clone(), day, channel::key(*score), class)).or_default() += 1;
             }
@@ -105,9 +111,7 @@ fn plain_counts(predictions: &[Prediction], truths: &Truths) -> HashMap<(i32, St
     counts
 }
 
-fn answers(
-    summaries: impl IntoIterator<Item = (dosimeter::summary::fold::Cell, dosimeter::summary::Summary)>,
-) -> usize {
+fn answers(summaries: impl IntoIterator<Item = (dosimeter::summary::fold::Cell, Body)>) -> usize {
     let question = Question {
         thresholds: &[0.5],
         minimum_n: 0,
@@ -117,7 +121,7 @@ fn answers(
         mixes: &[],
     };
     let parts = over_buckets(summaries);
-    parts.values().map(|summary| black_box(evaluate(&question, summary)).len()).sum()
+    parts.values().filter_map(Body::output).map(|summary| black_box(evaluate(&question, summary)).len()).sum()
 }
 
 /// A committed batch, with identities, duplicates and dirty buckets, against `COPY` of the same rows into a bare table.

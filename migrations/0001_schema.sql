@@ -37,7 +37,7 @@ create table output (
     name text not null,
     unique (model_id, name)
 );
-comment on table output is 'One thing that a model says.';
+comment on table output is 'One thing that a model says, and what is estimated beside: (feature) of the input, (readers) of a finding, the whole (model).';
 comment on column output.output_id is 'Number of the output.';
 comment on column output.model_id is 'The model.';
 comment on column output.name is 'Name of the output, as in the plan.';

@@ -12,7 +12,8 @@ use crate::source::Row;
 use crate::source::file::{Reading, open};
 use crate::store::reference::NewReference;
 use crate::store::rows::Knowledge;
-use crate::summary::fold::{Parts, Truths, fold, over_buckets};
+use crate::summary::body::Body;
+use crate::summary::fold::{Cell, Known, Parts, Shape, Truths, fold, over_buckets};
 
 /// Who makes a reference, for which version, and why.
 #[derive(Clone, Debug)]
@@ -33,7 +34,8 @@ pub struct Maker<'a> {
 /// When the window holds no prediction, or the store fails.
 pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Result<(i32, u64), Error> {
     let place = find(context, maker.model, maker.version).await?;
-    let known = from_rows(context, &place.version, &place.model, &place.numbers, window, Knowledge::default()).await?;
+    let known =
+        from_rows(context, &place.version, &place.model, &place.numbers, window, Knowledge::default(), None).await?;
     if known.cells.is_empty() {
         return Err(Error::Unknown(format!("there are no predictions in {window}: nothing to freeze")));
     }
@@ -59,7 +61,7 @@ pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result
     let place = find(context, maker.model, maker.version).await?;
     let (predictions, truths) = read(&place, path).map_err(Error::Unknown)?;
     let shape = shape_of(&place.model, &place.numbers);
-    let folded = tokio::task::spawn_blocking(move || fold(&shape, &predictions, &truths))
+    let folded = tokio::task::spawn_blocking(move || fold_imported(&shape, &predictions, truths))
         .await
         .map_err(crate::job::Error::from)?
         .map_err(crate::job::Error::from)?;
@@ -79,9 +81,26 @@ pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result
 
 async fn store(context: &Context, new: &NewReference, parts: &Parts) -> Result<(i32, u64), Error> {
     let rows = parts.iter().filter(|((_, slice), _)| slice.is_all());
-    let largest = rows.map(|(_, summary)| summary.totals().iter().sum()).max().unwrap_or(0);
+    let rows = rows.filter_map(|(_, body)| body.output());
+    let largest = rows.map(|summary| summary.totals().iter().sum()).max().unwrap_or(0);
     let reference_id = context.store.insert_reference(new, parts, context.clock.now()).await?;
     Ok((reference_id, largest))
+}
+
+/// Every row is a case and output; the features of a case are counted with its first output.
+fn fold_imported(
+    shape: &Shape,
+    predictions: &[Prediction],
+    truths: Truths,
+) -> polars::error::PolarsResult<BTreeMap<Cell, Body>> {
+    let known = Known { truths, ..Known::default() };
+    let outputs = Shape { features: Vec::new(), ..shape.clone() };
+    let mut folded = fold(&outputs, predictions, &known)?;
+    let first = shape.outputs.first().map(|output| output.output_id);
+    let of_first = |p: &&Prediction| p.scores.first().map(|(output, _)| *output) == first;
+    let cases: Vec<Prediction> = predictions.iter().filter(of_first).cloned().collect();
+    folded.extend(fold(&Shape { outputs: Vec::new(), ..shape.clone() }, &cases, &known)?);
+    Ok(folded)
 }
 
 fn read(place: &Place, path: &Path) -> Result<(Vec<Prediction>, Truths), String> {
@@ -130,9 +149,10 @@ fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelle
             Some(((case_id.clone(), number(&place.numbers.findings, &output.truth)), truth))
         }
     };
-    let dimensions = place.model.dimensions.iter();
+    let dimensions = place.model.dimensions.iter().map(|dimension| &dimension.name);
+    let names = dimensions.chain(place.model.features.iter().map(|feature| &feature.name));
     let attributes: BTreeMap<String, String> =
-        dimensions.filter_map(|d| Some((d.name.clone(), row.get(&d.name)?.to_owned()))).collect();
+        names.filter_map(|name| Some((name.clone(), row.get(name)?.to_owned()))).collect();
     let scores = vec![(number(&place.numbers.outputs, &output.name), score + 0.0)];
     Ok((Prediction { case_id, subject_id: None, occurred_at, scores, attributes }, truth))
 }

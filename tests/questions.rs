@@ -112,3 +112,78 @@ async fn curves_comparisons_and_resampled_intervals_are_answered() {
     assert!((estimate.value - value(&single[0], "auroc")).abs() < 1e-12);
     assert!(estimate.standard_error.expect("an error") > 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn features_readers_and_means_over_outputs_are_estimated_too() {
+    let plan = SMALL
+        .replace(
+            "windows = ",
+            "feature = [{ name = \"dose\" }, { name = \"site\", kind = \"categorical\" }]\nwindows = ",
+        )
+        .replace("dimension = [{ name = \"site\" }, { name = \"sex\" }]", "dimension = [{ name = \"sex\" }]")
+        .replace("crossings = [\"site & sex\"]", "");
+    let installation = Installation::new(&plan, "2025-02-20").await;
+    let rows = |day: &str, from: u32, doses: f64, site: &str| -> String {
+        (from..from + 200)
+            .map(|case| {
+                let score = f64::from(case * 7 % 100) / 100.0;
+                let dose =
+                    if case % 50 == 0 { String::new() } else { (f64::from(case * 13 % 100) * doses).to_string() };
+                format!("{case},{day}T10:00:00Z,{score},{},{dose},{site},F\n", 1.0 - score)
+            })
+            .collect()
+    };
+    let header = "study,at,effusion,nodule,dose,site,sex\n";
+    installation.write("predictions/1.csv", format!("{header}{}", rows("2025-02-01", 0, 1.0, "north")));
+    installation.write("predictions/2.csv", format!("{header}{}", rows("2025-02-15", 200, 1.5, "new")));
+    let truth = (0..400_u32).flat_map(|case| {
+        let positive = case * 7 % 100 > 60;
+        let said = move |finding: &str, reader: &str, yes: bool| {
+            format!("{case},{finding},{},{reader},2025-02-16\n", u8::from(yes))
+        };
+        [
+            said("effusion", "a", positive),
+            said("effusion", "b", positive ^ (case % 10 == 0)),
+            said("nodule", "a", !positive),
+        ]
+    });
+    installation.write("truth/1.csv", format!("study,finding,value,reader,at\n{}", truth.collect::<String>()));
+    installation.pass().await;
+    let context = installation.context();
+    let maker = dosimeter::reference::Maker { model: "chest-xray", version: None, person: "dr who", reason: "a test" };
+    let (id, _) =
+        dosimeter::reference::freeze(&context, &maker, window("2025-02-01", "2025-02-02")).await.expect("a reference");
+    context.store.approve_reference(id, "dr who", "a test", crate::support::at("2025-02-20")).await.expect("approved");
+    installation.pass().await;
+
+    let days = window("2025-02-15", "2025-02-16");
+    let dose = installation.ask("(feature) dose", "all", days, Knowledge::default()).await;
+    assert_eq!(dose.read_from, "summaries");
+    assert!((value(&dose, "feature_missing") - 0.02).abs() < 1e-12);
+    assert!((value(&dose, "feature_unseen") - 64.0 / 200.0).abs() < 0.02, "above the reference's range");
+    let from_rows = Knowledge { known_at: None, recorded: Some(dose.recorded) };
+    let again = installation.ask("(feature) dose", "all", days, from_rows).await;
+    assert_eq!((again.read_from, crate::support::said(&again)), ("rows", crate::support::said(&dose)), "the same bits");
+    let readers = installation.ask("(readers) effusion", "all", days, Knowledge::default()).await;
+    assert!((value(&readers, "reader_agreement") - 0.9).abs() < 1e-12);
+    assert!(value(&readers, "cohen_kappa") > 0.7 && value(&readers, "krippendorff_alpha") > 0.7);
+    let whole = installation.ask("(model)", "sex=F", days, Knowledge::default()).await;
+    let [one, two] = ["effusion", "nodule"];
+    let one = installation.ask(one, "sex=F", days, Knowledge::default()).await;
+    let two = installation.ask(two, "sex=F", days, Knowledge::default()).await;
+    assert!((value(&whole, "macro_auroc") - 0.5 * (value(&one, "auroc") + value(&two, "auroc"))).abs() < 1e-12);
+
+    // The list of what has moved puts the new site first and the scores, which have not moved, last.
+    let mut question = question("1", "all");
+    question.window = days;
+    let moved = dosimeter::query::drift::rank(&context, &question).await.expect("a list");
+    let names: Vec<(&str, &str)> = moved.iter().map(|row| (row.kind, row.name.as_str())).collect();
+    assert!(names[..2].contains(&("feature", "site")) && names[..2].contains(&("feature", "dose")), "{names:?}");
+    assert!(moved.iter().filter(|row| row.kind == "score").all(|row| row.psi.as_ref().is_some_and(|e| e.value < 0.05)));
+    let exposed = context.exporter.render().expect("text");
+    for series in
+        ["dosimeter_feature_psi{", "output=\"(feature) dose\"", "dosimeter_gwet_ac1{", "dosimeter_macro_auroc{"]
+    {
+        assert!(exposed.contains(series), "{series}");
+    }
+}

@@ -4,6 +4,7 @@ mod alert;
 mod compare;
 mod curve;
 mod demo;
+mod drift;
 mod import;
 mod query;
 mod reference;
@@ -59,6 +60,8 @@ enum Command {
     /// Example: dosimeter query --config dosimeter.toml --model chest-xray --output effusion --slice view=AP
     /// --from 2025-03-01 --to 2025-04-01 --known-at 2025-04-10
     Query(query::QueryArgs),
+    /// What has moved away from the reference, the surest first: scores, features, case mix.
+    Drift(drift::DriftArgs),
     /// The points of a curve: ROC, precision and recall, reliability, net benefit, histogram of scores.
     Curve(curve::CurveArgs),
     /// Compare two versions (on the same cases where they share some) or two slices, with intervals and p-values.
@@ -163,6 +166,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Import(config) => import::run(&config),
         Command::Query(args) => query::run(args),
+        Command::Drift(args) => drift::run(args),
         Command::Curve(args) => curve::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Reference(command) => reference::run(command),

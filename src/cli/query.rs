@@ -12,17 +12,9 @@ use crate::query::compare::{ask_with_bootstrap, by_subject};
 use crate::query::{Question, ask};
 use crate::store::rows::Knowledge;
 
-/// What is asked about: an output of a version in a slice and a window, at an instant of knowledge.
+/// The window, at an instant of knowledge, and what to compare with.
 #[derive(Debug, Args)]
-pub(super) struct QuestionArgs {
-    #[command(flatten)]
-    version: VersionArgs,
-    /// The output.
-    #[arg(long)]
-    output: String,
-    /// The slice: all, view=AP, "sex=F & site=north"; it need not be declared in the plan.
-    #[arg(long, default_value = "all", value_parser = str::parse::<Slice>)]
-    slice: Slice,
+pub(super) struct WindowArgs {
     /// First day or instant (UTC) of the window.
     #[arg(long, value_parser = parse_instant)]
     from: DateTime<Utc>,
@@ -35,12 +27,37 @@ pub(super) struct QuestionArgs {
     /// Only batches up to this number: what this installation had.
     #[arg(long)]
     recorded: Option<i64>,
+    /// Compare with this reference instead of the one in force.
+    #[arg(long, value_name = "ID")]
+    pub(super) reference: Option<i32>,
+}
+
+impl WindowArgs {
+    pub(super) fn window(&self) -> Window {
+        Window { from: self.from, to: self.to }
+    }
+
+    pub(super) fn knowledge(&self) -> Knowledge {
+        Knowledge { known_at: self.known_at, recorded: self.recorded }
+    }
+}
+
+/// What is asked about: an output of a version in a slice and a window, at an instant of knowledge.
+#[derive(Debug, Args)]
+pub(super) struct QuestionArgs {
+    #[command(flatten)]
+    version: VersionArgs,
+    /// The output; also "(model)" for means over the outputs, "(feature) NAME", "(readers) FINDING".
+    #[arg(long)]
+    output: String,
+    /// The slice: all, view=AP, "sex=F & site=north"; it need not be declared in the plan.
+    #[arg(long, default_value = "all", value_parser = str::parse::<Slice>)]
+    slice: Slice,
+    #[command(flatten)]
+    window: WindowArgs,
     /// An operating point besides those of the plan; may be repeated.
     #[arg(long = "threshold")]
     thresholds: Vec<f64>,
-    /// Compare with this reference instead of the one in force.
-    #[arg(long, value_name = "ID")]
-    reference: Option<i32>,
 }
 
 impl QuestionArgs {
@@ -51,10 +68,10 @@ impl QuestionArgs {
             version: self.version.version,
             output: self.output,
             slice: self.slice,
-            window: Window { from: self.from, to: self.to },
-            knowledge: Knowledge { known_at: self.known_at, recorded: self.recorded },
+            window: self.window.window(),
+            knowledge: self.window.knowledge(),
             thresholds: self.thresholds,
-            reference_id: self.reference,
+            reference_id: self.window.reference,
             most_rows: None,
         })
     }

@@ -7,6 +7,7 @@ use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Exactness};
 use crate::query::compare::Comparison;
 use crate::query::curve::CurveAnswer;
+use crate::query::drift::Moved;
 use crate::query::{Answer, Row};
 use crate::store::alert::AlertRow;
 use crate::store::reference::Reference;
@@ -150,6 +151,29 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
         out.push_str(&rows(&comparison.paired));
     }
     out
+}
+
+/// What has moved, as a table.
+pub(super) fn moved(moved: &[Moved]) -> String {
+    let number =
+        |estimate: &Option<Estimate>| estimate.as_ref().map_or_else(String::new, |e| format!("{:.4}", e.value));
+    let header = ["", "name", "PSI", "chance", "p", "KS", "unseen", "missing", ""].map(str::to_owned);
+    let cells = moved.iter().map(|row| {
+        let psi = row.psi.as_ref();
+        [
+            row.kind.to_owned(),
+            row.name.clone(),
+            number(&row.psi),
+            psi.and_then(|e| e.null_95).map_or_else(String::new, |null| format!("{null:.4}")),
+            psi.and_then(|e| e.p_value).map_or_else(String::new, |p| format!("{p:.1e}")),
+            number(&row.ks),
+            number(&row.unseen),
+            number(&row.missing),
+            row.reason.as_ref().map_or_else(String::new, |reason| format!("undefined: {reason}")),
+        ]
+    });
+    let table = columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>());
+    format!("{table}\nchance: what PSI exceeds once in twenty without any change, at this number of cases\n")
 }
 
 /// A curve as a table.

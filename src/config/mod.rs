@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-pub use model::{Model, Output, Shape};
+pub use model::{Feature, Model, Output, Quantity, Shape};
 pub use notify::{Notify, Smtp, Tls, Transport};
 pub use reader::Problem;
 use reader::Section;

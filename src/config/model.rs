@@ -19,6 +19,8 @@ pub struct Model {
     pub name: String,
     /// What it says.
     pub outputs: Vec<Output>,
+    /// Features of its input whose drift is watched.
+    pub features: Vec<Feature>,
     /// Length of a bucket.
     pub bucket: Granularity,
     /// Slice dimensions.
@@ -39,12 +41,48 @@ pub struct Model {
     pub alerts: Vec<AlertRule>,
 }
 
+/// A feature of the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feature {
+    /// The attribute that holds it.
+    pub name: String,
+    /// Whether it is a number; else a category.
+    pub numeric: bool,
+}
+
+/// What is summarised and estimated: outputs, and what is not an output but has a name like one.
+#[derive(Clone, Copy, Debug)]
+pub enum Quantity<'m> {
+    /// An output.
+    Output(&'m Output),
+    /// A feature of the input: `(feature) age`.
+    Feature(&'m Feature),
+    /// The readers of a finding: `(readers) effusion`.
+    Readers(&'m str),
+    /// All outputs together: `(model)`.
+    Whole,
+}
+
+impl Quantity<'_> {
+    /// The name that stands where an output's name stands.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Output(output) => output.name.clone(),
+            Self::Feature(feature) => format!("(feature) {}", feature.name),
+            Self::Readers(finding) => format!("(readers) {finding}"),
+            Self::Whole => "(model)".to_owned(),
+        }
+    }
+}
+
 /// What rows were folded into, by name: a reference of one shape is compared with windows of the same shape only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     truth_policy: TruthPolicy,
     uncertain: Uncertain,
     truths: BTreeMap<String, String>,
+    features: BTreeMap<String, Feature>,
     dimensions: BTreeMap<String, Dimension>,
 }
 
@@ -61,8 +99,23 @@ impl Shape {
         if self.truths.get(output) != now.truths.get(output) {
             return other(format!("the output {output}"));
         }
+        self.compare_dimensions(now, dimensions)
+    }
+
+    /// Whether a feature was made alike in both shapes.
+    ///
+    /// # Errors
+    /// What was defined otherwise.
+    pub fn compare_feature(&self, now: &Self, feature: &str) -> Result<(), Undefined> {
+        if self.features.get(feature) == now.features.get(feature) {
+            return Ok(());
+        }
+        Err(Undefined::OtherShape { what: format!("the feature {feature}") })
+    }
+
+    fn compare_dimensions(&self, now: &Self, dimensions: &[String]) -> Result<(), Undefined> {
         match dimensions.iter().find(|name| self.dimensions.get(*name) != now.dimensions.get(*name)) {
-            Some(name) => other(format!("the dimension {name}")),
+            Some(name) => Err(Undefined::OtherShape { what: format!("the dimension {name}") }),
             None => Ok(()),
         }
     }
@@ -87,7 +140,15 @@ impl Model {
     pub fn fold_digest(&self) -> String {
         let outputs: Vec<_> =
             self.outputs.iter().map(|output| (&output.name, &output.truth, &output.thresholds)).collect();
-        let what = (outputs, self.bucket, &self.dimensions, &self.crossings, self.truth_policy, self.uncertain);
+        let what = (
+            outputs,
+            &self.features,
+            self.bucket,
+            &self.dimensions,
+            &self.crossings,
+            self.truth_policy,
+            self.uncertain,
+        );
         // unwrap safety: as in `canonical`.
         hex(&Sha256::digest(serde_json::to_string(&what).unwrap_or_default()))
     }
@@ -99,8 +160,22 @@ impl Model {
             truth_policy: self.truth_policy,
             uncertain: self.uncertain,
             truths: self.outputs.iter().map(|output| (output.name.clone(), output.truth.clone())).collect(),
+            features: self.features.iter().map(|feature| (feature.name.clone(), feature.clone())).collect(),
             dimensions: self.dimensions.iter().map(|d| (d.name.clone(), d.clone())).collect(),
         }
+    }
+
+    /// All that is summarised and estimated.
+    #[must_use]
+    pub fn quantities(&self) -> Vec<Quantity<'_>> {
+        let mut findings: Vec<&str> = self.outputs.iter().map(|output| output.truth.as_str()).collect();
+        findings.sort_unstable();
+        findings.dedup();
+        let outputs = self.outputs.iter().map(Quantity::Output);
+        let features = self.features.iter().map(Quantity::Feature);
+        let readers = findings.into_iter().map(Quantity::Readers);
+        let whole = (self.outputs.len() > 1).then_some(Quantity::Whole);
+        outputs.chain(features).chain(readers).chain(whole).collect()
     }
 
     /// An output by name.
@@ -119,6 +194,11 @@ pub(super) fn model(section: Section<'_>) -> Model {
         section.problem("output", "the model says nothing; add a [[model.output]] with a name for each output");
     }
     unique(&section, "output", outputs.iter().map(|output| output.name.as_str()));
+    for output in outputs.iter().filter(|output| output.name.starts_with('(')) {
+        section.problem("output", format!("{:?} begins with a parenthesis, as only names of ours do", output.name));
+    }
+    let features: Vec<Feature> = section.sections("feature").into_iter().map(feature).collect();
+    unique(&section, "feature", features.iter().map(|feature| feature.name.as_str()));
     let dimensions: Vec<Dimension> = section.sections("dimension").into_iter().map(dimension).collect();
     unique(&section, "dimension", dimensions.iter().map(|dimension| dimension.name.as_str()));
     let windows = windows(&section);
@@ -145,6 +225,7 @@ pub(super) fn model(section: Section<'_>) -> Model {
             &[("ignore", Uncertain::Ignore), ("positive", Uncertain::Positive), ("negative", Uncertain::Negative)],
         ),
         outputs,
+        features,
         dimensions,
         expose: expose(&section),
         alerts: Vec::new(),
@@ -205,6 +286,15 @@ fn checked_thresholds(section: &Section<'_>) -> Option<Vec<f64>> {
     thresholds.sort_by(f64::total_cmp);
     thresholds.dedup();
     Some(thresholds)
+}
+
+fn feature(section: Section<'_>) -> Feature {
+    let feature = Feature {
+        name: section.required_string("name", "name the attribute that the records carry"),
+        numeric: section.choice("kind", true, &[("numeric", true), ("categorical", false)]),
+    };
+    section.refuse_unknown();
+    feature
 }
 
 fn dimension(section: Section<'_>) -> Dimension {

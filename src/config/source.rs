@@ -56,8 +56,9 @@ impl Source {
         let outputs: Vec<(&str, &str)> =
             model.outputs.iter().map(|output| (output.name.as_str(), output.truth.as_str())).collect();
         let dimensions: Vec<&str> = model.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        let features: Vec<&str> = model.features.iter().map(|feature| feature.name.as_str()).collect();
         // unwrap safety: texts, numbers and maps with text keys always serialise.
-        let what = serde_json::to_string(&(source, outputs, dimensions, intake)).unwrap_or_default();
+        let what = serde_json::to_string(&(source, outputs, dimensions, features, intake)).unwrap_or_default();
         hex(&Sha256::digest(what))
     }
 }

@@ -184,6 +184,26 @@ pub enum Undefined {
     /// A weight that the metric divides by is zero or has no bound.
     #[error("the metric divides by something that is zero or has no bound here")]
     NoWeight,
+    /// No case has been read by more than one reader.
+    #[error("no case has been read by two readers")]
+    NoSecondReader,
+    /// The metric compares two readers, and there are more.
+    #[error("{couples} couples of readers; this metric is for two readers")]
+    ManyReaders {
+        /// Couples of readers.
+        couples: u64,
+    },
+    /// All opinions are the same: agreement beyond chance has no value.
+    #[error("all opinions are the same: there is nothing that could agree by chance")]
+    NoVariation,
+    /// A mean over outputs of which one has no value.
+    #[error("{output} has no value: {reason}")]
+    OutputUndefined {
+        /// The output.
+        output: String,
+        /// Its reason.
+        reason: String,
+    },
     /// The window has too few buckets to see how they vary.
     #[error("only {buckets} buckets; an interval by drawing buckets needs {minimum}")]
     TooFewBuckets {
@@ -222,6 +242,10 @@ impl Undefined {
             Self::OtherShape { .. } => "other-shape",
             Self::InfiniteRatio { .. } => "infinite-ratio",
             Self::NoWeight => "no-weight",
+            Self::NoSecondReader => "no-second-reader",
+            Self::ManyReaders { .. } => "many-readers",
+            Self::NoVariation => "no-variation",
+            Self::OutputUndefined { .. } => "output-undefined",
             Self::TooFewBuckets { .. } => "too-few-buckets",
             Self::NoStandardError => "no-standard-error",
             Self::NoneExpected => "none-expected",

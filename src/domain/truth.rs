@@ -45,19 +45,7 @@ pub struct Truth {
 /// order does not matter. `None` means that there is no truth.
 #[must_use]
 pub fn decide(policy: TruthPolicy, uncertain: Uncertain, assertions: &[Assertion]) -> Option<Truth> {
-    let mut voices: Vec<&Assertion> = Vec::with_capacity(assertions.len());
-    for assertion in assertions {
-        if policy == TruthPolicy::LatestFinal && assertion.status == Status::Preliminary {
-            continue;
-        }
-        let same = voices.iter_mut().find(|v| v.source == assertion.source && v.reader == assertion.reader);
-        match same {
-            Some(voice) if precedence(assertion) > precedence(voice) => *voice = assertion,
-            Some(_) => {}
-            None => voices.push(assertion),
-        }
-    }
-    voices.retain(|voice| voice.status != Status::EnteredInError);
+    let voices = voices(policy, assertions);
     let (opinion, known_at) = match policy {
         TruthPolicy::Latest | TruthPolicy::LatestFinal => {
             let last = voices.iter().max_by_key(|voice| precedence(voice))?;
@@ -71,6 +59,25 @@ pub fn decide(policy: TruthPolicy, uncertain: Uncertain, assertions: &[Assertion
         (Opinion::Uncertain, Uncertain::Ignore) => return None,
     };
     Some(Truth { positive, known_at })
+}
+
+/// What each source and reader says last of one output of one case; whoever has withdrawn says nothing.
+#[must_use]
+pub fn voices(policy: TruthPolicy, assertions: &[Assertion]) -> Vec<&Assertion> {
+    let mut voices: Vec<&Assertion> = Vec::with_capacity(assertions.len());
+    for assertion in assertions {
+        if policy == TruthPolicy::LatestFinal && assertion.status == Status::Preliminary {
+            continue;
+        }
+        let same = voices.iter_mut().find(|v| v.source == assertion.source && v.reader == assertion.reader);
+        match same {
+            Some(voice) if precedence(assertion) > precedence(voice) => *voice = assertion,
+            Some(_) => {}
+            None => voices.push(assertion),
+        }
+    }
+    voices.retain(|voice| voice.status != Status::EnteredInError);
+    voices
 }
 
 /// The order in which one assertion supersedes another: by time, then by content.

@@ -5,6 +5,7 @@
 mod alerts;
 mod compare;
 mod curve;
+mod drift;
 mod health;
 mod metrics;
 mod problem;
@@ -45,6 +46,7 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/api/v1/query", get(query::get))
         .route("/api/v1/curve", get(curve::get))
         .route("/api/v1/compare", get(compare::get))
+        .route("/api/v1/drift", get(drift::get))
         .route("/api/v1/rejections", get(rejections::get))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
         .with_state(Shared { context })
@@ -59,6 +61,7 @@ async fn index() -> &'static str {
      /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold, reference\n\
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\
+     /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
 }
 

@@ -18,6 +18,8 @@ const MOST_ROWS: i64 = 500_000;
 pub(super) struct Parameters {
     model: String,
     version: Option<String>,
+    /// Not of a list of drift.
+    #[serde(default)]
     output: String,
     slice: Option<String>,
     from: String,

@@ -12,6 +12,7 @@ fn door() -> Door {
     let (plan, _) = crate::config::parse(text, std::path::Path::new(""), &|_| None).expect("a valid plan");
     let names = ["effusion", "pneumothorax"].map(str::to_owned);
     let numbers = ModelNumbers {
+        quantities: std::collections::HashMap::new(),
         model_id: 1,
         outputs: names.clone().into_iter().zip(1..).collect(),
         findings: names.into_iter().zip(10..).collect(),

@@ -36,7 +36,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         let Some((model, numbers)) = context.model_of(version) else { continue };
         let own: Vec<&StoredEstimate> =
             estimates.iter().filter(|estimate| estimate.version_id == version.version_id).collect();
-        let names: HashMap<i32, &str> = numbers.outputs.iter().map(|(name, id)| (*id, name.as_str())).collect();
+        let names: HashMap<i32, &str> = numbers.quantities.iter().map(|(name, id)| (*id, name.as_str())).collect();
         for rule in &model.alerts {
             for estimate in own.iter().filter(|estimate| watches(rule, estimate, &names)) {
                 let Some(output) = names.get(&estimate.output_id) else { continue };

@@ -3,25 +3,27 @@
 //! What has not changed is not published again: the digest of everything that goes into an estimate is compared with that
 //! of the latest one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::answer::Asked;
 use super::{Context, Error, Result};
-use crate::config::{Model, Output, hex};
-use crate::domain::{Dimension, Slice, Undefined, Window, WindowSpec};
-use crate::metric::{CALCULATOR_VERSION, Depth, Mix, Question, evaluate};
+use crate::config::{Model, Quantity, hex};
+use crate::domain::{Slice, Window, WindowSpec};
+use crate::metric::{CALCULATOR_VERSION, Depth};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::estimate::{Metrics, StoredEstimate};
 use crate::store::lease::Lease;
 use crate::store::reference::Baseline;
 use crate::store::summary::{WindowState, WindowSummaries};
-use crate::summary::fold::{Parts, over_buckets};
-use crate::summary::{Summary, codec};
+use crate::summary::body::{Body, Kind};
+use crate::summary::codec;
+use crate::summary::fold::over_buckets;
 
 /// In what an evaluation found: between what is asked and what it is asked of.
 const DATA: &str = "; ";
@@ -159,129 +161,75 @@ struct Answer {
 }
 
 impl Work {
-    /// Merge and answer, every slice of every output, on all processors.
+    /// Merge and answer, every slice of every quantity, on all processors.
     fn answers(&self, stored: WindowSummaries) -> Vec<Answer> {
         let mut parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
         // A silent version says so: the slice of everything is always there.
         for output_id in self.numbers.outputs.values() {
-            parts.entry((*output_id, Slice::all())).or_default();
+            parts.entry((*output_id, Slice::all())).or_insert_with(|| Body::empty(Kind::Output));
         }
-        let digests: BTreeMap<&(i32, Slice), Vec<u8>> =
-            parts.par_iter().map(|(key, summary)| (key, Sha256::digest(codec::encode(summary)).to_vec())).collect();
-        let outputs: HashMap<i32, &Output> = self
-            .model
-            .outputs
+        let digests: Digests =
+            parts.par_iter().map(|(key, body)| (key.clone(), Sha256::digest(codec::encode(body)).to_vec())).collect();
+        let slices: BTreeSet<&Slice> = parts.keys().map(|(_, slice)| slice).collect();
+        let quantities = self.model.quantities();
+        let keys: Vec<(&Quantity<'_>, i32, &Slice)> = quantities
             .iter()
-            .filter_map(|output| Some((*self.numbers.outputs.get(&output.name)?, output)))
+            .filter_map(|quantity| Some((quantity, *self.numbers.quantities.get(&quantity.name())?)))
+            .flat_map(|(quantity, output_id)| slices.iter().map(move |slice| (quantity, output_id, *slice)))
             .collect();
-        let answer = |(output_id, slice): &(i32, Slice)| {
-            let output = outputs.get(output_id)?;
-            let input_digest = self.digest(output, (*output_id, slice), &digests);
-            let is_known = self.latest.get(&(*output_id, slice.to_string())) == Some(&input_digest);
-            let news = if is_known {
-                None
-            } else {
-                answer(&self.model, output, *output_id, slice, &parts, self.reference.as_deref(), Depth::Published)
+        let answer = |(quantity, output_id, slice): &(&Quantity<'_>, i32, &Slice)| {
+            let asked = Asked {
+                model: &self.model,
+                numbers: &self.numbers,
+                quantity: **quantity,
+                output_id: *output_id,
+                slice,
+                reference: self.reference.as_deref(),
+                depth: Depth::Published,
             };
-            Some(Answer { output_id: *output_id, slice: slice.clone(), input_digest, news })
+            let input_digest = self.digest(&asked, &digests)?;
+            let is_known = self.latest.get(&(*output_id, slice.to_string())) == Some(&input_digest);
+            let news = if is_known { None } else { Some(asked.answer(&parts)?) };
+            Some(Answer { output_id: *output_id, slice: (*slice).clone(), input_digest, news })
         };
-        parts.par_iter().filter_map(|(key, _)| answer(key)).collect()
+        keys.par_iter().filter_map(answer).collect()
     }
 
-    /// SHA-256 of all that an estimate depends on.
-    fn digest(&self, output: &Output, key: (i32, &Slice), digests: &BTreeMap<&(i32, Slice), Vec<u8>>) -> String {
+    /// SHA-256 of all that an estimate depends on; `None` where there is nothing to estimate.
+    fn digest(&self, asked: &Asked<'_>, digests: &Digests) -> Option<String> {
         let mut hasher = Sha256::new();
         let parameters = serde_json::json!([
             CALCULATOR_VERSION,
             self.window,
-            output,
+            match asked.quantity {
+                Quantity::Output(output) => serde_json::json!(output),
+                other => serde_json::json!(other.name()),
+            },
             self.model.minimum_n,
             self.model.dimensions,
             self.reference.as_ref().map(|baseline| baseline.reference_id),
         ]);
         hasher.update(parameters.to_string());
-        hasher.update(digests.get(&(key.0, key.1.clone())).map_or(&[][..], |digest| digest));
-        if key.1.is_all() {
+        let own = |output_id: i32| digests.get(&(output_id, asked.slice.clone()));
+        if let Quantity::Whole = asked.quantity {
+            for output in &self.model.outputs {
+                hasher.update(own(*self.numbers.outputs.get(&output.name)?)?);
+            }
+        } else {
+            hasher.update(own(asked.output_id)?);
+        }
+        if let (Quantity::Output(_), true) = (asked.quantity, asked.slice.is_all()) {
             // The mixes read the slices of every dimension.
             for ((output_id, slice), digest) in digests {
-                if *output_id == key.0 && slice.dimensions().len() == 1 {
+                if *output_id == asked.output_id && slice.dimensions().len() == 1 {
                     hasher.update(slice.to_string());
                     hasher.update(digest);
                 }
             }
         }
-        hex(&hasher.finalize())
+        Some(hex(&hasher.finalize()))
     }
 }
 
-/// All metrics of one output and slice; `None` when there is no such summary.
-#[must_use]
-pub fn answer(
-    model: &Model,
-    output: &Output,
-    output_id: i32,
-    slice: &Slice,
-    parts: &Parts,
-    reference: Option<&Baseline>,
-    depth: Depth,
-) -> Option<Metrics> {
-    let key = (output_id, slice.clone());
-    let summary = parts.get(&key)?;
-    let comparable = |dimensions: &[String]| comparable(model, output, reference, dimensions);
-    let mixes: Vec<Mix> = if slice.is_all() {
-        let mix_of =
-            |dimension: &Dimension| mix(dimension, output_id, parts, comparable(std::slice::from_ref(&dimension.name)));
-        model.dimensions.iter().map(mix_of).collect()
-    } else {
-        Vec::new()
-    };
-    let question = Question {
-        thresholds: &output.thresholds,
-        minimum_n: model.minimum_n,
-        costs: output.costs.as_ref(),
-        depth,
-        reference: comparable(&slice.dimensions()).and_then(|parts| parts.get(&key).ok_or(Undefined::NoReference)),
-        mixes: &mixes,
-    };
-    Some(evaluate(&question, summary))
-}
-
-/// The parts of a reference that an output's slices of some dimensions can be compared with.
-///
-/// # Errors
-/// Why there is nothing to compare with.
-pub fn comparable<'r>(
-    model: &Model,
-    output: &Output,
-    reference: Option<&'r Baseline>,
-    dimensions: &[String],
-) -> std::result::Result<&'r Parts, Undefined> {
-    let baseline = reference.ok_or(Undefined::NoReference)?;
-    baseline.shape.compare(&model.shape(), &output.name, dimensions).map(|()| &baseline.parts)
-}
-
-/// Predictions by value of a dimension, in the reference and in the window.
-fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: std::result::Result<&Parts, Undefined>) -> Mix {
-    let count = |parts: &Parts| -> BTreeMap<String, u64> {
-        let own = parts.iter().filter(|((output, _), _)| *output == output_id);
-        own.filter_map(|((_, slice), summary)| Some((slice.value_of(&dimension.name)?.to_owned(), total(summary))))
-            .collect()
-    };
-    let (before, unlike) = match reference {
-        Ok(reference) => (count(reference), None),
-        Err(reason) => (BTreeMap::new(), Some(reason)),
-    };
-    let after = count(parts);
-    let mut values: Vec<&String> = before.keys().chain(after.keys()).collect();
-    let order = dimension.ordered_values();
-    let rank = |value: &String| order.iter().position(|known| known == value).unwrap_or(usize::MAX);
-    values.sort_by_key(|value| (rank(value), (*value).clone()));
-    values.dedup();
-    let of = |counts: &BTreeMap<String, u64>, value: &String| counts.get(value).copied().unwrap_or(0);
-    let cells = values.into_iter().map(|value| (value.clone(), of(&before, value), of(&after, value)));
-    Mix { dimension: dimension.clone(), cells: cells.collect(), unlike }
-}
-
-fn total(summary: &Summary) -> u64 {
-    summary.totals().iter().sum()
-}
+/// The digest of each merged summary.
+type Digests = BTreeMap<(i32, Slice), Vec<u8>>;

@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 
 use super::{Context, Error, Result, shape_of};
 use crate::config::Model;
-use crate::domain::truth::decide;
-use crate::domain::{Assertion, Window};
+use crate::domain::truth::{decide, voices};
+use crate::domain::{Assertion, Opinion, Window};
 use crate::runtime::Outcome;
 use crate::store::catalog::Version;
 use crate::store::lease::Lease;
 use crate::store::rows::{Knowledge, Rows};
 use crate::store::summary::Folded;
-use crate::summary::Summary;
-use crate::summary::fold::{Cell, Shape, Truths, fold};
+use crate::summary::body::Body;
+use crate::summary::fold::{Cell, Known, Readings, Shape, Truths, fold};
 
 /// Buckets that are looked for at once.
 const AT_ONCE: i64 = 60;
@@ -72,8 +72,7 @@ async fn fold_buckets(
     let (Some(first), Some(last)) = (buckets.iter().min(), buckets.iter().max()) else { return Ok(()) };
     let shape = shape_of(model, numbers);
     let window = Window { from: *first, to: *last + shape.granularity.length() };
-    let outputs: Vec<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
-    let findings: Vec<i32> = shape.outputs.iter().map(|output| output.truth_id).collect();
+    let (outputs, findings) = (shape.output_ids(), shape.truth_ids());
     let only = Some((model.bucket.as_str(), buckets));
     let load = context.store.load_rows(version.version_id, window, only, Knowledge::default(), (&outputs, &findings));
     let rows = load.await?;
@@ -97,10 +96,11 @@ pub async fn fold_rows(
     model: Model,
     shape: Shape,
     rows: Rows,
-) -> std::result::Result<std::collections::BTreeMap<Cell, Summary>, Error> {
+) -> std::result::Result<std::collections::BTreeMap<Cell, Body>, Error> {
     let work = move || {
-        let truths = truths_of(&model, &rows.assertions);
-        fold(&shape, &rows.predictions, &truths)
+        let known =
+            Known { truths: truths_of(&model, &rows.assertions), readings: readings_of(&model, &rows.assertions) };
+        fold(&shape, &rows.predictions, &known)
     };
     Ok(tokio::task::spawn_blocking(work).await??)
 }
@@ -115,4 +115,19 @@ pub fn truths_of(model: &Model, assertions: &[Assertion]) -> Truths {
         Some(((group[0].case_id.clone(), group[0].truth_id), truth))
     });
     settled.collect()
+}
+
+/// What each reader says of every case and finding, where more than one has spoken.
+#[must_use]
+pub fn readings_of(model: &Model, assertions: &[Assertion]) -> Readings {
+    let same = |a: &Assertion, b: &Assertion| a.case_id == b.case_id && a.truth_id == b.truth_id;
+    let groups = assertions.chunk_by(same).filter(|group| group.len() > 1);
+    let read = groups.filter_map(|group| {
+        let voices = voices(model.truth_policy, group);
+        let mut opinions: Vec<(String, Opinion)> =
+            voices.iter().map(|voice| (format!("{}/{}", voice.source, voice.reader), voice.opinion)).collect();
+        opinions.sort();
+        (opinions.len() > 1).then(|| ((group[0].case_id.clone(), group[0].truth_id), opinions))
+    });
+    read.collect()
 }

@@ -4,6 +4,7 @@
 //! may be killed anywhere. A lease lets one replica run it at a time.
 //! Look next at [`Context`], which every job is given, and at `app`, which drives them.
 
+pub mod answer;
 pub mod detect;
 pub mod evaluate;
 pub mod fold;
@@ -16,14 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Model, Plan};
+use crate::config::{Model, Plan, Quantity};
 use crate::export::Exporter;
 use crate::intake::Pseudonyms;
 use crate::runtime::{JobRecords, Outcome};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, ModelNumbers, Version};
 use crate::store::lease::Lease;
-use crate::summary::fold::{OutputShape, Shape};
+use crate::summary::fold::{FeatureShape, OutputShape, ReadersShape, Shape};
 
 /// How long a lease lasts; whoever holds it prolongs it. A process that dies keeps others waiting for so long.
 pub const LEASE_LENGTH: Duration = Duration::from_secs(20);
@@ -204,10 +205,27 @@ pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
         truth_id: number(&numbers.findings, &output.truth),
         thresholds: output.thresholds.clone(),
     });
+    let readers = model.quantities().into_iter().filter_map(|quantity| match quantity {
+        Quantity::Readers(finding) => Some(ReadersShape {
+            output_id: number(&numbers.quantities, &quantity.name()),
+            truth_id: number(&numbers.findings, finding),
+        }),
+        _ => None,
+    });
     let index = |name: &String| model.dimensions.iter().position(|dimension| dimension.name == *name);
     Shape {
         outputs: outputs.collect(),
         dimensions: model.dimensions.clone(),
+        features: model
+            .features
+            .iter()
+            .map(|feature| FeatureShape {
+                output_id: number(&numbers.quantities, &Quantity::Feature(feature).name()),
+                name: feature.name.clone(),
+                numeric: feature.numeric,
+            })
+            .collect(),
+        readers: readers.collect(),
         crossings: model.crossings.iter().map(|names| names.iter().filter_map(index).collect()).collect(),
         granularity: model.bucket,
     }

@@ -46,7 +46,8 @@ pub async fn run(context: &Context) -> Result {
 
 fn add_estimate(context: &Context, snapshot: &mut Snapshot, version: &Version, estimate: &StoredEstimate) {
     let Some((_, numbers)) = context.model_of(version) else { return };
-    let Some(output) = numbers.outputs.iter().find(|(_, id)| **id == estimate.output_id).map(|(name, _)| name) else {
+    let Some(output) = numbers.quantities.iter().find(|(_, id)| **id == estimate.output_id).map(|(name, _)| name)
+    else {
         return;
     };
     let slice = estimate.slice.to_string();

@@ -54,13 +54,28 @@ pub enum Chapter {
     Calibration,
     /// How far from the reference.
     Drift,
+    /// Of the input.
+    Feature,
+    /// Over all outputs.
+    Model,
+    /// Between readers.
+    Readers,
     /// On the reference.
     Reference,
 }
 
 impl Chapter {
-    const ALL: [Self; 6] =
-        [Self::Volume, Self::Discrimination, Self::OperatingPoint, Self::Calibration, Self::Drift, Self::Reference];
+    const ALL: [Self; 9] = [
+        Self::Volume,
+        Self::Discrimination,
+        Self::OperatingPoint,
+        Self::Calibration,
+        Self::Drift,
+        Self::Feature,
+        Self::Model,
+        Self::Readers,
+        Self::Reference,
+    ];
 
     fn title(self) -> &'static str {
         match self {
@@ -69,6 +84,9 @@ impl Chapter {
             Self::OperatingPoint => "Operating points",
             Self::Calibration => "Calibration and proper scores",
             Self::Drift => "Drift against the reference",
+            Self::Feature => "Features of the input",
+            Self::Model => "Means over the outputs",
+            Self::Readers => "Agreement of readers",
             Self::Reference => "On the reference",
         }
     }
@@ -91,9 +109,9 @@ impl Entry {
     /// Whether a rule can watch it: it is computed for every window and is about the window itself.
     #[must_use]
     pub fn is_watchable(&self) -> bool {
-        !matches!(self.tier, Tier::Asked | Tier::Rows)
-            && self.chapter != Chapter::Reference
-            && !self.name.starts_with("dimension_")
+        let of_outputs =
+            !matches!(self.chapter, Chapter::Reference | Chapter::Feature | Chapter::Model | Chapter::Readers);
+        !matches!(self.tier, Tier::Asked | Tier::Rows) && of_outputs && !self.name.starts_with("dimension_")
     }
 }
 
@@ -160,7 +178,7 @@ const TABLE: &str = "reliability table of ten equal-width bins, closed on the ri
 const SKLEARN: &str = "scikit-learn";
 const NONE: &str = "none in closed form: `query --bootstrap`";
 
-use Chapter::{Calibration, Discrimination, Drift, OperatingPoint, Reference, Volume};
+use Chapter::{Calibration, Discrimination, Drift, Feature, Model, OperatingPoint, Readers, Reference, Volume};
 use Tier::{Asked, Exposed, Kept, Rows};
 
 #[rustfmt::skip]
@@ -253,6 +271,27 @@ pub const ENTRIES: &[Entry] = entries![
     Drift Kept "dimension_l_infinity", "The largest change of a value's share.", "max |p - q|", "totals of the slices: exact", NONE, "as dimension_psi", "", "numpy";
     Drift Kept "prevalence_bbse", "Prevalence that the alert rate implies, if only the prevalence has changed.", "(alert rate - FPR_ref) / (TPR_ref - FPR_ref)", COUNTS, "delta method", "a reference that cannot tell the classes apart: no-weight", "Lipton, Wang and Smola 2018", "numpy";
     Drift Kept "prevalence_em", "Prevalence that the scores imply, if only the prevalence has changed and they were calibrated on the reference.", "fixed point of the mean posterior", "spectrum; approximate when coarse", "Wald, from the observed information", "needs the reference's prevalence", "Saerens, Latinne and Decaestecker 2002", "numpy";
+    Feature Exposed "feature_psi", "Population stability index of a feature against the reference.", "as score_psi, with cells for missing, no number, infinite, out of range and unseen", "16 quantile bins of the reference, or its categories; approximate when coarse", "null (1/n + 1/n_ref) chi2(B - 1)", "no-reference, other-shape, one-cell", "Yurdakul 2018", "numpy";
+    Feature Exposed "feature_js", "Jensen-Shannon distance (base 2) of a feature from the reference.", "as score_js over the same cells", "the same cells", "null chi2(B - 1)", "as feature_psi", "Lin 1991", "scipy";
+    Feature Kept "feature_hellinger", "Hellinger distance of a feature from the reference.", "as score_hellinger over the same cells", "the same cells", "null chi2(B - 1)", "as feature_psi", "", "numpy";
+    Feature Exposed "feature_ks", "Kolmogorov-Smirnov distance of a numeric feature from the reference.", "sup |F - G| over finite values", "spectrum of the values; bracketed when coarse", "null: asymptotic Kolmogorov distribution", "a category: unordered", "", "scipy, NannyML";
+    Feature Kept "feature_wasserstein", "Mean distance that a numeric feature has moved, in standard deviations of the reference.", "integral |F - G| / sd_ref", "spectrum of the values; approximate when coarse", NONE, "a category: unordered; a constant reference: no-weight", "", "scipy";
+    Feature Kept "feature_chi2", "Chi-square statistic of a feature against the reference.", "sum (O - E)^2 / E over two rows of cells", "the same cells", "null chi2(B - 1)", "as feature_psi", "Pearson 1900", "scipy, NannyML";
+    Feature Kept "feature_cramer_v", "Cramer's V of the same table, without its bias.", "as dimension_cramer_v", "the same cells", NONE, "as feature_psi", "Bergsma 2013", "numpy";
+    Feature Kept "feature_l_infinity", "The largest change of a cell's share.", "max |p - q|", "the same cells", NONE, "as feature_psi", "", "NannyML";
+    Feature Exposed "feature_missing", "Share of predictions without a value for the feature.", "missing / predictions", "special counts", "Wilson", "no-predictions", "Wilson 1927", "";
+    Feature Exposed "feature_unseen", "Share of predictions whose value the reference never had: a new category, or out of its range.", "(below + above + new categories) / predictions", "spectrum and categories", "Wilson", "no-reference, other-shape", "Wilson 1927", "";
+    Model Exposed "macro_auroc", "Mean AUROC of the outputs.", "mean over outputs", "the outputs' summaries", "standard error of full correlation (an upper bound), normal", "an output without a value: output-undefined", "", SKLEARN;
+    Model Exposed "macro_average_precision", "Mean average precision of the outputs.", "mean over outputs", "the outputs' summaries", NONE, "as macro_auroc", "", SKLEARN;
+    Model Kept "macro_brier", "Mean Brier score of the outputs.", "mean over outputs", "the outputs' summaries", "as macro_auroc", "as macro_auroc", "", SKLEARN;
+    Model Kept "macro_log_loss", "Mean logarithmic loss of the outputs.", "mean over outputs", "the outputs' summaries", "as macro_auroc", "as macro_auroc", "", SKLEARN;
+    Model Kept "macro_ece", "Mean expected calibration error of the outputs.", "mean over outputs", "the outputs' summaries", NONE, "as macro_auroc", "", "numpy";
+    Readers Exposed "read_twice", "Cases that more than one reader has read.", "count", "readings", "", "", "", "";
+    Readers Exposed "reader_agreement", "Mean share of a case's pairs of readers that agree.", "mean of agreeing pairs / pairs", "pairs of opinions by number of readers", NONE, "no-second-reader", "", "numpy";
+    Readers Exposed "krippendorff_alpha", "Krippendorff's alpha, nominal.", "1 - D_o / D_e from coincidences", "pairs of opinions by number of readers", NONE, "all opinions the same: no-variation", "Krippendorff 2011", "krippendorff";
+    Readers Kept "fleiss_kappa", "Fleiss's kappa.", "(P - sum p_j^2) / (1 - sum p_j^2)", "pairs of opinions by number of readers", NONE, "no-variation", "Fleiss 1971", "statsmodels";
+    Readers Exposed "gwet_ac1", "Gwet's first coefficient: it does not collapse at low prevalence.", "chance = sum pi_k (1 - pi_k) / (K - 1)", "pairs of opinions by number of readers", NONE, "no-second-reader", "Gwet 2008", "numpy";
+    Readers Kept "cohen_kappa", "Cohen's kappa of two readers.", "(p_o - p_e) / (1 - p_e)", "table of the couple", "normal, with the error of Fleiss, Cohen and Everitt", "more than two readers: many-readers", "Cohen 1960; Fleiss, Cohen and Everitt 1969", "scikit-learn, statsmodels";
     Reference Exposed "reference_auroc", "Area under the ROC curve on the approved reference.", "as auroc", "the reference", "as auroc", "as auroc", "", "";
     Reference Exposed "reference_average_precision", "Average precision on the approved reference.", "as average_precision", "the reference", "as average_precision", "as average_precision", "", "";
     Reference Exposed "reference_brier", "Brier score on the approved reference.", "as brier", "the reference", "as brier", "as brier", "", "";

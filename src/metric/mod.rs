@@ -4,6 +4,7 @@
 //! why there is none. Parameters (thresholds, references, dimensions) arrive with the question.
 //! Must never: look at rows, a clock or the store.
 
+pub mod agreement;
 pub mod bootstrap;
 pub mod calibration;
 pub mod catalogue;
@@ -11,6 +12,8 @@ pub mod comparison;
 pub mod curve;
 pub mod discrimination;
 pub mod drift;
+pub mod feature;
+pub mod macro_mean;
 pub mod operating_point;
 pub mod volume;
 

@@ -8,6 +8,7 @@ use super::rows::{LabelledRow, labelled_rows};
 use super::{Error, Question, Row, ask, prepare};
 use crate::domain::{MetricKey, Outcome, Slice};
 use crate::job::Context;
+use crate::job::answer::Asked;
 use crate::metric::comparison::{Pair, paired_accuracy, paired_auroc, paired_brier, unpaired};
 use crate::metric::{Depth, evaluate};
 
@@ -58,25 +59,17 @@ pub async fn compare(context: &Context, question: &Question, against: &Against) 
     if !pairs.is_empty() {
         paired.push((MetricKey::plain("auroc"), paired_auroc(&pairs)));
         paired.push((MetricKey::plain("brier"), paired_brier(&pairs)));
-        for threshold in &first.model.outputs[0].thresholds {
+        for threshold in &first.output()?.thresholds {
             paired.push((MetricKey::at("accuracy", *threshold), paired_accuracy(&pairs, *threshold)));
         }
     }
     let apart = if pairs.is_empty() {
         let answers = |prepared: &super::Prepared| {
-            let output = &prepared.model.outputs[0];
-            let summary = prepared.summary();
-            let question = crate::metric::Question {
-                thresholds: &output.thresholds,
-                minimum_n: 0,
-                reference: Err(crate::domain::Undefined::NoReference),
-                costs: output.costs.as_ref(),
-                depth: Depth::Published,
-                mixes: &[],
-            };
-            evaluate(&question, &summary)
+            let asked = Asked { reference: None, depth: Depth::Published, ..prepared.asked()? };
+            let question = crate::metric::Question { minimum_n: 0, ..asked.question(prepared.output()?, &[]) };
+            Ok::<_, Error>(evaluate(&question, &prepared.summary()))
         };
-        let (mine, theirs) = (answers(&first), answers(&second));
+        let (mine, theirs) = (answers(&first)?, answers(&second)?);
         let theirs: BTreeMap<MetricKey, Outcome> = theirs.into_iter().collect();
         let differences = mine.into_iter().filter_map(|(key, outcome)| {
             let other = theirs.get(&key)?;
@@ -144,24 +137,14 @@ pub async fn ask_with_bootstrap(
 ) -> Result<super::Answer, Error> {
     let prepared = prepare(context, question).await?;
     let mut answer = ask(context, question).await?;
-    let buckets = prepared.buckets();
-    let (output, reference, slice) =
-        (prepared.model.outputs[0].clone(), prepared.reference.clone(), question.slice.clone());
-    let (model, output_id) = (prepared.model.clone(), prepared.output_id);
+    prepared.output()?;
     let intervals = tokio::task::spawn_blocking(move || {
-        let baseline = crate::job::evaluate::comparable(&model, &output, reference.as_deref(), &slice.dimensions());
-        let question = crate::metric::Question {
-            thresholds: &output.thresholds,
-            minimum_n: model.minimum_n,
-            reference: baseline
-                .and_then(|parts| parts.get(&(output_id, slice.clone())).ok_or(crate::domain::Undefined::NoReference)),
-            costs: output.costs.as_ref(),
-            depth: Depth::Published,
-            mixes: &[],
-        };
-        crate::metric::bootstrap::intervals(&question, &buckets, resamples, seed)
+        let asked = Asked { depth: Depth::Published, ..prepared.asked()? };
+        let question = asked.question(prepared.output()?, &[]);
+        crate::metric::bootstrap::intervals(&question, &prepared.buckets(), resamples, seed)
+            .map_err(|why| Error::Unknown(why.to_string()))
     });
-    let intervals = intervals.await.map_err(crate::job::Error::from)?.map_err(|why| Error::Unknown(why.to_string()))?;
+    let intervals = intervals.await.map_err(crate::job::Error::from)??;
     for (key, interval) in intervals {
         let name = key.to_string();
         if let Some(estimate) =

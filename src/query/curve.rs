@@ -33,6 +33,7 @@ pub struct CurveAnswer {
 /// When the question names something unknown, or the store fails.
 pub async fn draw(context: &Context, question: &Question, curve: Curve) -> Result<CurveAnswer, Error> {
     let prepared = prepare(context, question).await?;
+    prepared.output()?;
     let summary = prepared.summary();
     let (points, undefined) = match read(curve, &summary) {
         Ok(points) => (points, None),

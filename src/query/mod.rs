@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod curve;
+pub mod drift;
 mod rows;
 
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::config::{Model, Output};
+use crate::config::{Model, Output, Quantity};
 use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined, Window};
-use crate::job::evaluate::answer;
+use crate::job::answer::Asked;
 use crate::job::fold::fold_rows;
 use crate::job::{Context, shape_of};
 use crate::metric::{CALCULATOR_VERSION, Depth};
@@ -22,6 +23,7 @@ use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::reference::Baseline;
 use crate::store::rows::Knowledge;
 use crate::summary::Summary;
+use crate::summary::body::{Body, Kind};
 use crate::summary::fold::{Cell, over_buckets};
 
 /// Why there is no answer.
@@ -125,9 +127,10 @@ impl Row {
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     version: Version,
-    /// The model as if it had only the question's output.
+    /// The model as if it had only the question's quantity.
     model: Model,
     numbers: ModelNumbers,
+    name: String,
     output_id: i32,
     slice: Slice,
     reference: Option<Arc<Baseline>>,
@@ -135,25 +138,48 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The window's summary of the question's slice.
+    /// The output that the question is about.
+    fn output(&self) -> Result<&Output, Error> {
+        let output = self.model.output(&self.name);
+        output.ok_or_else(|| {
+            Error::Unknown(format!("{} is no output: this question is about scores and truth", self.name))
+        })
+    }
+
+    /// The window's summary of the question's output and slice.
     fn summary(&self) -> Summary {
         Summary::merge_all(self.buckets())
     }
 
-    /// The buckets of the question's slice.
+    /// The buckets of the question's output and slice.
     fn buckets(&self) -> Vec<Summary> {
         let own = self.known.cells.iter();
         let own = own.filter(|(cell, _)| cell.output_id == self.output_id && cell.slice == self.slice);
-        own.map(|(_, summary)| summary.clone()).collect()
+        own.filter_map(|(_, body)| body.output().cloned()).collect()
+    }
+
+    fn asked(&self) -> Result<Asked<'_>, Error> {
+        let quantity = self.model.quantities().into_iter().find(|quantity| quantity.name() == self.name);
+        Ok(Asked {
+            model: &self.model,
+            numbers: &self.numbers,
+            // unwrap safety: `prepare` found it, and the narrowed model still has it.
+            quantity: quantity.ok_or_else(|| Error::Unknown(format!("{} is not known", self.name)))?,
+            output_id: self.output_id,
+            slice: &self.slice,
+            reference: self.reference.as_deref(),
+            depth: Depth::All,
+        })
     }
 }
 
 /// Find what a question names, and read what it is asked of.
 async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Error> {
     let Place { version, model, numbers } = find(context, &question.model, question.version.as_deref()).await?;
-    let output = model.output(&question.output).ok_or_else(|| {
-        let known: Vec<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
-        Error::Unknown(format!("model {} has no output {:?}; it has {}", model.name, question.output, known.join(", ")))
+    let names: Vec<String> = model.quantities().iter().map(Quantity::name).collect();
+    let output_id = numbers.quantities.get(&question.output).copied();
+    let output_id = output_id.filter(|_| names.contains(&question.output)).ok_or_else(|| {
+        Error::Unknown(format!("model {} has no output {:?}; it has {}", model.name, question.output, names.join(", ")))
     })?;
     if let Some(threshold) = question.thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
         return Err(Error::Unknown(format!("the threshold {threshold} is no probability from 0 to 1")));
@@ -161,8 +187,7 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
     if question.window.from >= question.window.to {
         return Err(Error::Unknown(format!("the window {} is empty: from must be before to", question.window)));
     }
-    let model = narrowed(&model, output, question);
-    let output_id = numbers.outputs.get(&question.output).copied().unwrap_or_default();
+    let model = narrowed(&model, question);
     let reference_id = match question.reference_id {
         Some(reference_id) => Some(reference_id),
         None => context.store.find_reference(version.version_id).await?,
@@ -171,8 +196,9 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
         Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
         None => None,
     };
-    let known = read(context, &version, &model, &numbers, question).await?;
-    Ok(Prepared { version, model, numbers, output_id, slice: question.slice.clone(), reference, known })
+    let known = read(context, &version, &model, &numbers, question, output_id).await?;
+    let (name, slice) = (question.output.clone(), question.slice.clone());
+    Ok(Prepared { version, model, numbers, name, output_id, slice, reference, known })
 }
 
 /// Answer a question.
@@ -181,17 +207,23 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
 /// When it names something unknown, or the store fails.
 pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error> {
     let prepared = prepare(context, question).await?;
-    let Prepared { model, output_id, known, .. } = &prepared;
-    let output = &model.outputs[0];
+    let (asked, known) = (prepared.asked()?, &prepared.known);
     let reference_id = prepared.reference.as_ref().map(|baseline| baseline.reference_id);
     let mut parts = over_buckets(known.cells.clone());
-    parts.entry((*output_id, question.slice.clone())).or_default();
-    let reference = prepared.reference.as_deref();
-    let metrics = answer(model, output, *output_id, &question.slice, &parts, reference, Depth::All).unwrap_or_default();
+    let kind = match asked.quantity {
+        Quantity::Output(_) => Some(Kind::Output),
+        Quantity::Feature(_) => Some(Kind::Feature),
+        Quantity::Readers(_) => Some(Kind::Readers),
+        Quantity::Whole => None,
+    };
+    if let Some(kind) = kind {
+        parts.entry((prepared.output_id, question.slice.clone())).or_insert_with(|| Body::empty(kind));
+    }
+    let metrics = asked.answer(&parts).unwrap_or_default();
     Ok(Answer {
-        model: model.name.clone(),
+        model: question.model.clone(),
         version: prepared.version.name.clone(),
-        output: output.name.clone(),
+        output: question.output.clone(),
         slice: question.slice.to_string(),
         from: question.window.from,
         to: question.window.to,
@@ -250,12 +282,18 @@ pub async fn find(context: &Context, model: &str, version: Option<&str>) -> Resu
     }
 }
 
-/// The model as if it had only this output, and the slice among its slices.
-fn narrowed(model: &Model, output: &Output, question: &Question) -> Model {
-    let mut output = output.clone();
-    output.thresholds.extend(&question.thresholds);
-    output.thresholds.sort_by(f64::total_cmp);
-    output.thresholds.dedup();
+/// The model with the question's thresholds and slice. About one output it has only that one, and about a slice only its
+/// dimensions: nothing else is folded.
+fn narrowed(model: &Model, question: &Question) -> Model {
+    let mut outputs = model.outputs.clone();
+    if model.output(&question.output).is_some() {
+        outputs.retain(|output| output.name == question.output);
+        for output in &mut outputs {
+            output.thresholds.extend(&question.thresholds);
+            output.thresholds.sort_by(f64::total_cmp);
+            output.thresholds.dedup();
+        }
+    }
     let mut dimensions = model.dimensions.clone();
     let named = question.slice.dimensions();
     if !question.slice.is_all() {
@@ -267,14 +305,14 @@ fn narrowed(model: &Model, output: &Output, question: &Question) -> Model {
         }
     }
     let crossings = if named.len() > 1 { vec![named] } else { Vec::new() };
-    Model { outputs: vec![output], dimensions, crossings, ..model.clone() }
+    Model { outputs, dimensions, crossings, ..model.clone() }
 }
 
 /// What is known of a window.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// Summaries by output, slice and bucket.
-    pub cells: Vec<(Cell, Summary)>,
+    pub cells: Vec<(Cell, Body)>,
     /// Truth observed up to then is in them.
     pub known_at: DateTime<Utc>,
     /// Batches up to this one are in them.
@@ -289,6 +327,7 @@ async fn read(
     model: &Model,
     numbers: &ModelNumbers,
     question: &Question,
+    output_id: i32,
 ) -> Result<Known, Error> {
     let plan = context.plan.model(&model.name);
     let declared = plan.is_some_and(|plan| {
@@ -323,10 +362,12 @@ async fn read(
             )));
         }
     }
-    from_rows(context, version, model, numbers, question.window, question.knowledge).await
+    // The whole model is made of all its outputs; anything else stands alone.
+    let only = Some(output_id).filter(|_| question.output != Quantity::Whole.name());
+    from_rows(context, version, model, numbers, question.window, question.knowledge, only).await
 }
 
-/// Fold a window from its rows as they were known.
+/// Fold a window from its rows as they were known; all quantities, or `only` one.
 ///
 /// # Errors
 /// When the store or the fold fails.
@@ -337,10 +378,13 @@ pub async fn from_rows(
     numbers: &ModelNumbers,
     window: Window,
     knowledge: Knowledge,
+    only: Option<i32>,
 ) -> Result<Known, Error> {
-    let shape = shape_of(model, numbers);
-    let outputs: Vec<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
-    let findings: Vec<i32> = shape.outputs.iter().map(|output| output.truth_id).collect();
+    let mut shape = shape_of(model, numbers);
+    if let Some(output_id) = only {
+        shape.keep_only(output_id);
+    }
+    let (outputs, findings) = (shape.output_ids(), shape.truth_ids());
     let rows = context.store.load_rows(version.version_id, window, None, knowledge, (&outputs, &findings)).await?;
     let recorded = rows.batch_id;
     let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();

@@ -23,7 +23,7 @@ pub(super) async fn labelled_rows(
     question: &Question,
 ) -> Result<Vec<LabelledRow>, Error> {
     let model = &prepared.model;
-    let truth_id = prepared.numbers.findings.get(&model.outputs[0].truth).copied().unwrap_or_default();
+    let truth_id = prepared.numbers.findings.get(&prepared.output()?.truth).copied().unwrap_or_default();
     let what = (&[prepared.output_id][..], &[truth_id][..]);
     let version_id = prepared.version.version_id;
     let rows = context.store.load_rows(version_id, question.window, None, question.knowledge, what).await?;

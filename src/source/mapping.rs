@@ -31,9 +31,10 @@ impl<'a> Mapping<'a> {
         });
         let mut attributes: Vec<(String, String)> =
             source.attributes.iter().map(|(name, column)| (name.clone(), column.clone())).collect();
-        for dimension in &model.dimensions {
-            if !source.attributes.contains_key(&dimension.name) {
-                attributes.push((dimension.name.clone(), dimension.name.clone()));
+        let dimensions = model.dimensions.iter().map(|dimension| &dimension.name);
+        for name in dimensions.chain(model.features.iter().map(|feature| &feature.name)) {
+            if !attributes.iter().any(|(known, _)| known == name) {
+                attributes.push((name.clone(), name.clone()));
             }
         }
         let names = model.outputs.iter().flat_map(|output| [output.name.clone(), output.truth.clone()]).collect();

@@ -4,7 +4,7 @@
 //! least that kept a stored bucket under its cap. The result depends on the multiset of rows alone: any split, any order,
 //! any site gives the same bytes.
 
-use super::channel;
+use super::channel::Scale;
 
 /// A stored bucket holds at most this many distinct channels.
 pub const CAP: usize = 4096;
@@ -69,15 +69,22 @@ impl Channel {
 /// Counts by channel and class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spectrum {
+    scale: Scale,
     level: u8,
     channels: Vec<Channel>,
     totals: [u64; CLASSES],
 }
 
 impl Spectrum {
+    /// A spectrum without rows.
+    #[must_use]
+    pub fn empty(scale: Scale) -> Self {
+        Self { scale, ..Self::default() }
+    }
+
     /// Build an exact spectrum (level 0) from unordered `(unshifted key, class, count)` cells; cells may repeat.
     #[must_use]
-    pub fn from_cells(mut cells: Vec<(u64, Class, u64)>) -> Self {
+    pub fn from_cells(scale: Scale, mut cells: Vec<(u64, Class, u64)>) -> Self {
         cells.sort_unstable();
         let mut channels: Vec<Channel> = Vec::with_capacity(cells.len());
         for (key, class, count) in cells {
@@ -91,27 +98,27 @@ impl Spectrum {
             }
         }
         channels.retain(|channel| channel.total() > 0);
-        Self { level: 0, totals: add_up(&channels), channels }
+        Self { scale, level: 0, totals: add_up(&channels), channels }
     }
 
     /// Rebuild a stored spectrum.
     ///
     /// # Errors
     /// When an invariant does not hold: keys out of order or out of range, or an empty channel.
-    pub fn from_channels(level: u8, channels: Vec<Channel>) -> Result<Self, &'static str> {
+    pub fn from_channels(scale: Scale, level: u8, channels: Vec<Channel>) -> Result<Self, &'static str> {
         if level >= 63 {
             return Err("spectrum level out of range");
         }
         if channels.windows(2).any(|pair| pair[0].key >= pair[1].key) {
             return Err("spectrum channels out of order");
         }
-        if channels.last().is_some_and(|last| last.key > channel::MAX_KEY >> level) {
+        if channels.last().is_some_and(|last| last.key > scale.max_key() >> level) {
             return Err("spectrum channel out of range");
         }
         if channels.iter().any(|channel| channel.total() == 0) {
             return Err("empty spectrum channel");
         }
-        Ok(Self { level, totals: add_up(&channels), channels })
+        Ok(Self { scale, level, totals: add_up(&channels), channels })
     }
 
     /// How many low bits the keys have lost; 0 means that every score is known exactly.
@@ -132,10 +139,10 @@ impl Spectrum {
         &self.channels
     }
 
-    /// The closed range of probabilities of a channel; both ends agree when the spectrum is exact.
+    /// The closed range of values of a channel; both ends agree when the spectrum is exact.
     #[must_use]
     pub fn range(&self, channel: &Channel) -> (f64, f64) {
-        channel::range(channel.key, self.level)
+        self.scale.range(channel.key, self.level)
     }
 
     /// Rows by class.
@@ -198,6 +205,14 @@ impl Spectrum {
         add(&mut self.totals, other.totals);
     }
 
+    /// The channels whose range passes a test.
+    #[must_use]
+    pub fn filtered(&self, test: impl Fn((f64, f64)) -> bool) -> Self {
+        let own = self.channels.iter().filter(|channel| test(self.range(channel)));
+        let channels: Vec<Channel> = own.copied().collect();
+        Self { totals: add_up(&channels), channels, ..*self }
+    }
+
     /// Count every row so many times; at least once.
     pub fn scale(&mut self, times: u64) {
         self.channels.iter_mut().flat_map(|channel| &mut channel.counts).for_each(|count| *count *= times);
@@ -246,11 +261,12 @@ fn push_or_add(channels: &mut Vec<Channel>, next: Channel) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::channel;
 
     #[test]
     fn a_capped_spectrum_has_the_least_level_that_fits() {
         let cells = (0..100_u32).map(|i| (channel::key(f64::from(i) / 128.0), Class::Negative, 1)).collect();
-        let mut spectrum = Spectrum::from_cells(cells);
+        let mut spectrum = Spectrum::from_cells(Scale::Probability, cells);
         spectrum.cap(10);
         assert!(spectrum.channels().len() <= 10);
         let mut finer = spectrum.clone();
@@ -262,7 +278,7 @@ mod tests {
     #[test]
     fn a_threshold_inside_a_coarse_channel_is_bracketed() {
         let cells = vec![(channel::key(0.30), Class::Positive, 4), (channel::key(0.31), Class::Negative, 3)];
-        let mut spectrum = Spectrum::from_cells(cells);
+        let mut spectrum = Spectrum::from_cells(Scale::Probability, cells);
         assert_eq!(spectrum.at_least(0.305), ([0, 3, 0], [0, 3, 0]));
         spectrum.cap(1);
         assert_eq!(spectrum.at_least(0.305), ([0, 0, 0], [0, 3, 4]));

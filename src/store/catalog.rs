@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::{Named, Result, Store};
-use crate::config::{Model, Plan};
+use crate::config::{Model, Plan, Quantity};
 
 /// The numbers that the store gave to the names of a plan.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct ModelNumbers {
     pub model_id: i32,
     /// Outputs by name.
     pub outputs: HashMap<String, i32>,
+    /// Everything that is estimated, by name: outputs, features, readers, the whole model.
+    pub quantities: HashMap<String, i32>,
     /// Findings by name.
     pub findings: HashMap<String, i32>,
 }
@@ -111,9 +113,13 @@ impl Store {
         .await
         .named("find_outputs")?;
         for row in outputs.into_iter().filter(|row| plan.model(&row.model).is_some()) {
-            let numbers = catalog.models.entry(row.model).or_default();
+            let numbers = catalog.models.entry(row.model.clone()).or_default();
             numbers.model_id = row.model_id;
-            numbers.outputs.insert(row.output, row.output_id);
+            let is_output = plan.model(&row.model).is_some_and(|model| model.output(&row.output).is_some());
+            if is_output {
+                numbers.outputs.insert(row.output.clone(), row.output_id);
+            }
+            numbers.quantities.insert(row.output, row.output_id);
         }
         let findings =
             sqlx::query!("select truth_id, name from finding").fetch_all(&self.pool).await.named("find_findings")?;
@@ -205,17 +211,23 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
         refold(transaction, model_id).await?;
     }
     let mut numbers = ModelNumbers { model_id, ..ModelNumbers::default() };
-    for output in &model.outputs {
+    for quantity in model.quantities() {
+        let name = quantity.name();
         let output_id = sqlx::query_scalar!(
             "insert into output (model_id, name) values ($1, $2)
             on conflict (model_id, name) do update set name = excluded.name returning output_id",
             model_id,
-            output.name
+            name
         )
         .fetch_one(&mut **transaction)
         .await
         .named("insert_output")?;
-        numbers.outputs.insert(output.name.clone(), output_id);
+        if let Quantity::Output(output) = quantity {
+            numbers.outputs.insert(output.name.clone(), output_id);
+        }
+        numbers.quantities.insert(name, output_id);
+    }
+    for output in &model.outputs {
         let truth_id = sqlx::query_scalar!(
             "insert into finding (name) values ($1)
             on conflict (name) do update set name = excluded.name returning truth_id",

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use super::lease::Lease;
 use super::{Error, Named, Result, Store};
 use crate::domain::{Slice, Window};
+use crate::summary::body::Body;
+use crate::summary::codec;
 use crate::summary::fold::Cell;
-use crate::summary::{Summary, codec};
 
 /// A bucket that has to be folded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct StoredSummary {
     /// Where it belongs.
     pub cell: Cell,
     /// The summary.
-    pub summary: Summary,
+    pub summary: Body,
     /// The latest `observed_at` of the assertions about its cases.
     pub known_at: Option<DateTime<Utc>>,
 }
@@ -131,7 +132,7 @@ impl Store {
         &self,
         lease: &Lease,
         folded: &Folded<'_>,
-        summaries: &BTreeMap<Cell, Summary>,
+        summaries: &BTreeMap<Cell, Body>,
     ) -> Result<()> {
         let Folded { version_id, buckets, fold_digest, batch_id, known_at } = *folded;
         let mut transaction = self.begin().await?;

@@ -1,18 +1,25 @@
 //! The stored form of a summary: a version byte, LEB128 variable-length integers, and a checksum.
 //!
-//! Version 1: level, channels (key differences and three counts), moments (zigzag), delays, and, beside a coarse spectrum,
-//! thresholds and reliability tables. The last four bytes are the first four of the SHA-256 of everything before them.
-//! A change of layout takes a new version byte; an old version always decodes.
+//! Layout 1, an output: level, channels (key differences and three counts), moments (zigzag), delays, and, beside a coarse
+//! spectrum, thresholds and reliability tables. Layout 2, a feature: level and channels of numbers (key differences and
+//! counts), categories, special counts. Layout 3, readers: tables by number of readers, tables by couple. The last four bytes
+//! are the first four of the SHA-256 of everything before them. A change takes a new byte; an old layout always decodes.
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::agreement::{Agreement, Readings};
+use super::body::Body;
+use super::feature::{FeatureSummary, Special};
 use super::{BIN_COUNTS, Beside, Bin, Summary};
+use crate::stats::channel::Scale;
 use crate::stats::moments::Moments;
 use crate::stats::spectrum::{Channel, Spectrum};
 
-const VERSION: u8 = 1;
+const OUTPUT: u8 = 1;
+const FEATURE: u8 = 2;
+const READERS: u8 = 3;
 const CHECKSUM: usize = 4;
 
 /// Why stored bytes are no summary.
@@ -31,16 +38,20 @@ pub enum DecodeError {
 
 /// The canonical bytes of a summary: equal summaries have equal bytes.
 #[must_use]
-pub fn encode(summary: &Summary) -> Vec<u8> {
-    let mut out = Writer(vec![VERSION]);
-    out.unsigned(summary.spectrum.level().into());
-    out.unsigned(summary.spectrum.channels().len() as u128);
-    let mut previous = 0;
-    for channel in summary.spectrum.channels() {
-        out.unsigned((channel.key - previous).into());
-        previous = channel.key;
-        channel.counts.iter().for_each(|count| out.unsigned((*count).into()));
-    }
+pub fn encode(body: &Body) -> Vec<u8> {
+    let mut out = match body {
+        Body::Output(summary) => encode_output(summary),
+        Body::Feature(summary) => encode_feature(summary),
+        Body::Readers(summary) => encode_readers(summary),
+    };
+    let digest = Sha256::digest(&out.0);
+    out.0.extend_from_slice(&digest[..CHECKSUM]);
+    out.0
+}
+
+fn encode_output(summary: &Summary) -> Writer {
+    let mut out = Writer(vec![OUTPUT]);
+    out.spectrum(&summary.spectrum);
     summary.moments.values().for_each(|sum| out.signed(*sum));
     out.unsigned(summary.delays.len() as u128);
     for (hours, count) in &summary.delays {
@@ -50,44 +61,96 @@ pub fn encode(summary: &Summary) -> Vec<u8> {
     out.unsigned(summary.beside.thresholds.len() as u128);
     for (bits, counts) in &summary.beside.thresholds {
         out.unsigned((*bits).into());
-        counts.iter().for_each(|count| out.unsigned((*count).into()));
+        out.counts(counts);
     }
     for bin in summary.beside.tables.iter().flatten() {
         out.unsigned(bin.negatives.into());
         out.unsigned(bin.positives.into());
         out.signed(bin.score_sum);
     }
-    let digest = Sha256::digest(&out.0);
-    out.0.extend_from_slice(&digest[..CHECKSUM]);
-    out.0
+    out
+}
+
+fn encode_feature(summary: &FeatureSummary) -> Writer {
+    let mut out = Writer(vec![FEATURE]);
+    out.spectrum(&summary.numbers);
+    out.unsigned(summary.categories.len() as u128);
+    for (category, count) in &summary.categories {
+        out.text(category);
+        out.unsigned((*count).into());
+    }
+    out.counts(&summary.special.counts());
+    out
+}
+
+fn encode_readers(summary: &Agreement) -> Writer {
+    let mut out = Writer(vec![READERS]);
+    out.unsigned(summary.by_readers.len() as u128);
+    for (readers, table) in &summary.by_readers {
+        out.unsigned((*readers).into());
+        out.unsigned(table.cases.into());
+        out.counts(&table.opinions);
+        table.pairs.iter().for_each(|row| out.counts(row));
+    }
+    out.unsigned(summary.couples.len() as u128);
+    for ((first, second), table) in &summary.couples {
+        out.text(first);
+        out.text(second);
+        table.iter().for_each(|row| out.counts(row));
+    }
+    out
 }
 
 /// Read a summary back.
 ///
 /// # Errors
 /// When the bytes are damaged, malformed or of a later layout.
-pub fn decode(bytes: &[u8]) -> Result<Summary, DecodeError> {
+pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let split = bytes.len().checked_sub(CHECKSUM).ok_or(DecodeError::Malformed("too short"))?;
     let (body, checksum) = bytes.split_at(split);
     if Sha256::digest(body)[..CHECKSUM] != *checksum {
         return Err(DecodeError::Checksum);
     }
-    match body.split_first() {
-        Some((&VERSION, rest)) => decode_1(&mut Reader(rest)).map_err(DecodeError::Malformed),
-        Some((version, _)) => Err(DecodeError::UnknownVersion(*version)),
-        None => Err(DecodeError::Malformed("empty")),
+    let (layout, rest) = body.split_first().ok_or(DecodeError::Malformed("empty"))?;
+    let mut input = Reader(rest);
+    let decoded = match *layout {
+        OUTPUT => decode_output(&mut input).map(Body::Output),
+        FEATURE => decode_feature(&mut input).map(Body::Feature),
+        READERS => decode_readers(&mut input).map(Body::Readers),
+        other => return Err(DecodeError::UnknownVersion(other)),
+    };
+    match decoded {
+        Ok(_) if !input.0.is_empty() => Err(DecodeError::Malformed("bytes left over")),
+        decoded => decoded.map_err(DecodeError::Malformed),
     }
 }
 
-fn decode_1(input: &mut Reader<'_>) -> Result<Summary, &'static str> {
-    let level = input.small()?;
-    let mut key = 0_u64;
-    let mut channels = Vec::new();
+fn decode_feature(input: &mut Reader<'_>) -> Result<FeatureSummary, &'static str> {
+    let numbers = input.spectrum(Scale::Real)?;
+    let mut categories = BTreeMap::new();
     for _ in 0..input.count()? {
-        key = key.checked_add(input.count()?).ok_or("key out of range")?;
-        channels.push(Channel { key, counts: input.counts()? });
+        categories.insert(input.text()?, input.count()?);
     }
-    let spectrum = Spectrum::from_channels(level, channels)?;
+    Ok(FeatureSummary { numbers, categories, special: Special::from_counts(input.counts()?) })
+}
+
+fn decode_readers(input: &mut Reader<'_>) -> Result<Agreement, &'static str> {
+    let mut agreement = Agreement::default();
+    for _ in 0..input.count()? {
+        let readers = u32::try_from(input.count()?).map_err(|_| "readers out of range")?;
+        let (cases, opinions) = (input.count()?, input.counts()?);
+        let pairs = [input.counts()?, input.counts()?, input.counts()?];
+        agreement.by_readers.insert(readers, Readings { cases, opinions, pairs });
+    }
+    for _ in 0..input.count()? {
+        let couple = (input.text()?, input.text()?);
+        agreement.couples.insert(couple, [input.counts()?, input.counts()?, input.counts()?]);
+    }
+    Ok(agreement)
+}
+
+fn decode_output(input: &mut Reader<'_>) -> Result<Summary, &'static str> {
+    let spectrum = input.spectrum(Scale::Probability)?;
     let mut moments = Moments::default();
     for sum in moments.values_mut() {
         *sum = input.signed()?;
@@ -109,9 +172,6 @@ fn decode_1(input: &mut Reader<'_>) -> Result<Summary, &'static str> {
             beside.tables.push(table.collect::<Result<_, &'static str>>()?);
         }
     }
-    if !input.0.is_empty() {
-        return Err("bytes left over");
-    }
     Summary::from_parts(spectrum, moments, delays, beside)
 }
 
@@ -128,6 +188,26 @@ impl Writer {
                 return;
             }
             self.0.push(low | 0x80);
+        }
+    }
+
+    fn counts(&mut self, counts: &[u64]) {
+        counts.iter().for_each(|count| self.unsigned((*count).into()));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.unsigned(text.len() as u128);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn spectrum(&mut self, spectrum: &Spectrum) {
+        self.unsigned(spectrum.level().into());
+        self.unsigned(spectrum.channels().len() as u128);
+        let mut previous = 0;
+        for channel in spectrum.channels() {
+            self.unsigned((channel.key - previous).into());
+            previous = channel.key;
+            self.counts(&channel.counts);
         }
     }
 
@@ -166,8 +246,30 @@ impl Reader<'_> {
         u64::try_from(self.unsigned()?).map_err(|_| "count out of range")
     }
 
-    fn counts(&mut self) -> Result<[u64; 3], &'static str> {
-        Ok([self.count()?, self.count()?, self.count()?])
+    fn counts<const N: usize>(&mut self) -> Result<[u64; N], &'static str> {
+        let mut counts = [0; N];
+        for count in &mut counts {
+            *count = self.count()?;
+        }
+        Ok(counts)
+    }
+
+    fn text(&mut self) -> Result<String, &'static str> {
+        let length = usize::try_from(self.count()?).map_err(|_| "text too long")?;
+        let (text, rest) = self.0.split_at_checked(length).ok_or("ends early")?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).map_err(|_| "text is not UTF-8")
+    }
+
+    fn spectrum(&mut self, scale: Scale) -> Result<Spectrum, &'static str> {
+        let level = self.small()?;
+        let mut key = 0_u64;
+        let mut channels = Vec::new();
+        for _ in 0..self.count()? {
+            key = key.checked_add(self.count()?).ok_or("key out of range")?;
+            channels.push(Channel { key, counts: self.counts()? });
+        }
+        Spectrum::from_channels(scale, level, channels)
     }
 
     fn small(&mut self) -> Result<u8, &'static str> {

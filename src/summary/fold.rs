@@ -4,16 +4,19 @@
 //! polars. Polars only joins and counts integers: floating-point sums there would depend on the order of rows, so powers
 //! and losses are computed once per distinct channel, in [`Summary::new`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::Summary;
+use super::agreement::Agreement;
+use super::body::Body;
+use super::feature::FeatureSummary;
 use crate::domain::slice::TOO_MANY;
 use crate::domain::truth::Truth;
-use crate::domain::{Dimension, Granularity, Prediction, Slice};
+use crate::domain::{Dimension, Granularity, Opinion, Prediction, Slice};
 use crate::stats::channel;
 use crate::stats::spectrum::Class;
 
@@ -26,8 +29,32 @@ pub struct Shape {
     pub dimensions: Vec<Dimension>,
     /// Crossings: each is a list of indices into `dimensions`.
     pub crossings: Vec<Vec<usize>>,
+    /// Features of the input.
+    pub features: Vec<FeatureShape>,
+    /// Findings whose readers are compared.
+    pub readers: Vec<ReadersShape>,
     /// Length of a bucket.
     pub granularity: Granularity,
+}
+
+/// One feature of the input.
+#[derive(Clone, Debug)]
+pub struct FeatureShape {
+    /// The feature's number in the store.
+    pub output_id: i32,
+    /// The attribute that holds it.
+    pub name: String,
+    /// Whether it is a number; else a category.
+    pub numeric: bool,
+}
+
+/// One finding whose readers are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadersShape {
+    /// The quantity's number in the store.
+    pub output_id: i32,
+    /// The finding.
+    pub truth_id: i32,
 }
 
 /// One output of a model.
@@ -44,6 +71,40 @@ pub struct OutputShape {
 /// Truth by case and finding, as a policy decided it.
 pub type Truths = HashMap<(String, i32), Truth>;
 
+/// What is known of the truth of cases.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Truth as the policy decides it.
+    pub truths: Truths,
+    /// What each reader says of a case and finding, in alphabetical order of reader.
+    pub readings: Readings,
+}
+
+/// The opinion of each reader, by case and finding.
+pub type Readings = HashMap<(String, i32), Vec<(String, Opinion)>>;
+
+impl Shape {
+    /// The outputs' numbers.
+    #[must_use]
+    pub fn output_ids(&self) -> Vec<i32> {
+        self.outputs.iter().map(|output| output.output_id).collect()
+    }
+
+    /// The findings that truth is needed of.
+    #[must_use]
+    pub fn truth_ids(&self) -> Vec<i32> {
+        let readers = self.readers.iter().map(|finding| finding.truth_id);
+        self.outputs.iter().map(|output| output.truth_id).chain(readers).collect()
+    }
+
+    /// Leave out everything but one quantity.
+    pub fn keep_only(&mut self, output_id: i32) {
+        self.outputs.retain(|output| output.output_id == output_id);
+        self.features.retain(|feature| feature.output_id == output_id);
+        self.readers.retain(|finding| finding.output_id == output_id);
+    }
+}
+
 /// Where a summary belongs within its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
@@ -56,28 +117,28 @@ pub struct Cell {
 }
 
 /// Summaries of a window by output and slice.
-pub type Parts = BTreeMap<(i32, Slice), Summary>;
+pub type Parts = BTreeMap<(i32, Slice), Body>;
 
 /// Merge the summaries of buckets into those of the window that the buckets make up.
 #[must_use]
-pub fn over_buckets(summaries: impl IntoIterator<Item = (Cell, Summary)>) -> Parts {
-    let mut buckets: BTreeMap<(i32, Slice), Vec<Summary>> = BTreeMap::new();
+pub fn over_buckets(summaries: impl IntoIterator<Item = (Cell, Body)>) -> Parts {
+    let mut buckets: BTreeMap<(i32, Slice), Vec<Body>> = BTreeMap::new();
     for (Cell { output_id, slice, .. }, summary) in summaries {
         buckets.entry((output_id, slice)).or_default().push(summary);
     }
-    buckets.into_par_iter().map(|(key, buckets)| (key, Summary::merge_all(buckets))).collect()
+    buckets.into_par_iter().filter_map(|(key, buckets)| Some((key, Body::merge_all(buckets)?))).collect()
 }
 
 /// Fold the predictions of one version. The order of the rows does not matter.
 ///
 /// # Errors
 /// When polars refuses a frame, which its documentation allows for lack of memory only.
-pub fn fold(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsResult<BTreeMap<Cell, Summary>> {
+pub fn fold(shape: &Shape, predictions: &[Prediction], known: &Known) -> PolarsResult<BTreeMap<Cell, Body>> {
     if predictions.is_empty() {
         return Ok(BTreeMap::new());
     }
     let codes = Codes::new(shape, predictions);
-    let joined = join(shape, predictions, truths, &codes)?;
+    let joined = join(shape, predictions, &known.truths, &codes)?;
     let mut summaries = BTreeMap::new();
     for index in 0..codes.crossings.len() {
         let mut delays = count_by(&joined, index, "delay")?;
@@ -86,10 +147,58 @@ pub fn fold(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> Polar
             let output = shape.outputs.iter().find(|output| output.output_id == output_id);
             let thresholds = output.map_or(&[][..], |output| &output.thresholds);
             let hours = hours_of(delays.remove(&place).unwrap_or_default());
-            summaries.insert(codes.cell(shape, index, place), Summary::new(cells, hours, thresholds));
+            let summary = Summary::new(cells, hours, thresholds);
+            summaries.insert(codes.cell(shape, index, place), Body::Output(summary));
         }
     }
+    let buckets = by_bucket(shape, predictions);
+    summaries.extend(features(shape, &buckets));
+    summaries.extend(readers(shape, &buckets, known));
     Ok(summaries)
+}
+
+type Buckets<'p> = BTreeMap<DateTime<Utc>, Vec<&'p Prediction>>;
+
+fn by_bucket<'p>(shape: &Shape, predictions: &'p [Prediction]) -> Buckets<'p> {
+    let mut buckets = Buckets::new();
+    for prediction in predictions {
+        buckets.entry(shape.granularity.start_of(prediction.occurred_at)).or_default().push(prediction);
+    }
+    buckets
+}
+
+/// Features are summarised over all cases.
+fn features<'s>(shape: &'s Shape, buckets: &'s Buckets<'_>) -> impl Iterator<Item = (Cell, Body)> + 's {
+    buckets.iter().flat_map(|(bucket, rows)| {
+        shape.features.iter().map(|feature| {
+            let values = rows.iter().map(|row| row.attributes.get(&feature.name).map(String::as_str));
+            let summary =
+                if feature.numeric { FeatureSummary::numeric(values) } else { FeatureSummary::categorical(values) };
+            (Cell { output_id: feature.output_id, slice: Slice::all(), bucket: *bucket }, Body::Feature(summary))
+        })
+    })
+}
+
+/// Readers are compared on each case of a bucket once, however many predictions it has.
+fn readers<'s>(
+    shape: &'s Shape,
+    buckets: &'s Buckets<'_>,
+    known: &'s Known,
+) -> impl Iterator<Item = (Cell, Body)> + 's {
+    buckets.iter().flat_map(move |(bucket, rows)| {
+        let cases: BTreeSet<&String> = rows.iter().map(|row| &row.case_id).collect();
+        shape.readers.iter().filter_map(move |finding| {
+            let mut agreement = Agreement::default();
+            for case in &cases {
+                if let Some(opinions) = known.readings.get(&((*case).clone(), finding.truth_id)) {
+                    agreement.add(opinions);
+                }
+            }
+            agreement.cap();
+            let cell = Cell { output_id: finding.output_id, slice: Slice::all(), bucket: *bucket };
+            (agreement.cases() > 0).then_some((cell, Body::Readers(agreement)))
+        })
+    })
 }
 
 /// Where a row counts within one crossing: the output, and bucket and slice as one number.
@@ -279,6 +388,11 @@ mod tests {
             ],
             dimensions: vec![Dimension::any("view"), Dimension::any("sex")],
             crossings: vec![vec![0, 1]],
+            features: vec![
+                FeatureShape { output_id: 20, name: "sex".into(), numeric: false },
+                FeatureShape { output_id: 21, name: "view".into(), numeric: true },
+            ],
+            readers: vec![ReadersShape { output_id: 30, truth_id: 70 }],
             granularity: Granularity::Day,
         }
     }
@@ -288,7 +402,8 @@ mod tests {
     }
 
     /// The obvious way: for every cell that any row belongs to, walk all rows.
-    fn plain(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> BTreeMap<Cell, Summary> {
+    fn plain(shape: &Shape, predictions: &[Prediction], known: &Known) -> BTreeMap<Cell, Body> {
+        let truths = &known.truths;
         let mut rows: BTreeMap<Cell, (Vec<(u64, Class, u64)>, BTreeMap<u32, u64>)> = BTreeMap::new();
         for prediction in predictions {
             let value = |name: &str| {
@@ -318,12 +433,40 @@ mod tests {
             }
         }
         let thresholds = |cell: &Cell| if cell.output_id == 7 { vec![0.5] } else { vec![] };
-        rows.into_iter()
+        let mut bodies: BTreeMap<Cell, Body> = rows
+            .into_iter()
             .map(|(cell, (cells, delays))| {
                 let summary = Summary::new(cells, delays, &thresholds(&cell));
-                (cell, summary)
+                (cell, Body::Output(summary))
             })
-            .collect()
+            .collect();
+        for start in predictions.iter().map(|p| Granularity::Day.start_of(p.occurred_at)).collect::<BTreeSet<_>>() {
+            let own: Vec<&Prediction> =
+                predictions.iter().filter(|p| Granularity::Day.start_of(p.occurred_at) == start).collect();
+            let cell = |output_id| Cell { output_id, slice: Slice::all(), bucket: start };
+            let (mut sex, mut view) = (FeatureSummary::default(), FeatureSummary::default());
+            for prediction in &own {
+                *sex.categories.entry(prediction.attributes["sex"].clone()).or_default() += 1;
+                if prediction.attributes["view"].is_empty() {
+                    view.special.missing += 1;
+                } else {
+                    view.special.not_a_number += 1;
+                }
+            }
+            bodies.insert(cell(20), Body::Feature(sex));
+            bodies.insert(cell(21), Body::Feature(view));
+            let mut agreement = Agreement::default();
+            let cases: BTreeSet<&str> = own.iter().map(|p| p.case_id.as_str()).collect();
+            for case in cases {
+                if let Some(opinions) = known.readings.get(&(case.to_owned(), 70)) {
+                    agreement.add(opinions);
+                }
+            }
+            if agreement.cases() > 0 {
+                bodies.insert(cell(30), Body::Readers(agreement));
+            }
+        }
+        bodies
     }
 
     fn predictions() -> impl Strategy<Value = Vec<Prediction>> {
@@ -355,8 +498,16 @@ mod tests {
                 let truth = Truth { positive, known_at: day(on) };
                 ((format!("case {case}"), if second { 80 } else { 70 }), truth)
             }).collect();
-            let folded = fold(&shape(), &rows, &truths).expect("a fold");
-            prop_assert_eq!(folded, plain(&shape(), &rows, &truths));
+            let readings = truths
+                .iter()
+                .map(|(key, truth)| {
+                    let (mine, theirs) = (Opinion::Positive, if truth.positive { Opinion::Positive } else { Opinion::Negative });
+                    (key.clone(), vec![("a".to_owned(), mine), ("b".to_owned(), theirs)])
+                })
+                .collect();
+            let known = Known { truths, readings };
+            let folded = fold(&shape(), &rows, &known).expect("a fold");
+            prop_assert_eq!(folded, plain(&shape(), &rows, &known));
         }
     }
 }

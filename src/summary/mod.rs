@@ -5,11 +5,15 @@
 //! belong to the question. Slices overlap: merge over time and sites, never over slices.
 //! Look next at `metric`, which reads summaries, and at [`fold`], which makes them from rows.
 
+pub mod agreement;
+pub mod body;
 pub mod codec;
+pub mod feature;
 pub mod fold;
 
 use std::collections::BTreeMap;
 
+use crate::stats::channel::Scale;
 use crate::stats::fixed;
 use crate::stats::moments::Moments;
 use crate::stats::spectrum::{CAP, CLASSES, Class, Spectrum};
@@ -52,7 +56,7 @@ impl Summary {
     /// A bucket past the cap keeps its counts at `thresholds` and its reliability tables exactly.
     #[must_use]
     pub fn new(cells: Vec<(u64, Class, u64)>, delays: BTreeMap<u32, u64>, thresholds: &[f64]) -> Self {
-        let spectrum = Spectrum::from_cells(cells);
+        let spectrum = Spectrum::from_cells(Scale::Probability, cells);
         let mut moments = Moments::default();
         for channel in spectrum.channels() {
             let (p, _) = spectrum.range(channel);

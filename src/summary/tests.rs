@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::Summary;
+use super::agreement::Agreement;
+use super::body::Body;
+use super::feature::FeatureSummary;
+use crate::domain::Opinion;
 use crate::stats::channel;
 use crate::stats::spectrum::Class;
 
@@ -91,8 +95,8 @@ proptest! {
     #[test]
     fn what_is_encoded_decodes_to_the_same(rows in prop::collection::vec(row(), 0..40), large in any::<bool>()) {
         let summary = summarise(&if large { many(&rows) } else { rows });
-        let bytes = super::codec::encode(&summary);
-        prop_assert_eq!(super::codec::decode(&bytes), Ok(summary));
+        let bytes = super::codec::encode(&Body::Output(summary.clone()));
+        prop_assert_eq!(super::codec::decode(&bytes), Ok(Body::Output(summary)));
     }
 
     #[test]
@@ -101,7 +105,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         flip in 1..=255_u8,
     ) {
-        let mut bytes = super::codec::encode(&summarise(&rows));
+        let mut bytes = super::codec::encode(&Body::Output(summarise(&rows)));
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
         prop_assert!(super::codec::decode(&bytes).is_err());
@@ -119,5 +123,64 @@ proptest! {
             }
             prop_assert_eq!(summary.at_least(threshold), (expected, expected));
         }
+    }
+}
+
+/// Values of a feature, of every kind that there is.
+fn value() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(" ".to_owned())),
+        prop::sample::select(vec!["AP", "PA", "NaN", "inf", "-inf", "x"]).prop_map(|text| Some(text.to_owned())),
+        any::<f64>().prop_map(|number| Some(number.to_string())),
+        (0..20_u32).prop_map(|number| Some(number.to_string())),
+    ]
+}
+
+/// A case with the opinions of up to four readers.
+fn case() -> impl Strategy<Value = Vec<(String, Opinion)>> {
+    let opinion = prop::sample::select(vec![Opinion::Negative, Opinion::Uncertain, Opinion::Positive]);
+    prop::collection::btree_map("[a-d]", opinion, 0..5).prop_map(|readers| readers.into_iter().collect())
+}
+
+fn body(values: &[Option<String>], numeric: bool) -> Body {
+    let values = values.iter().map(Option::as_deref);
+    Body::Feature(if numeric { FeatureSummary::numeric(values) } else { FeatureSummary::categorical(values) })
+}
+
+fn readings(cases: &[Vec<(String, Opinion)>]) -> Body {
+    let mut agreement = Agreement::default();
+    cases.iter().for_each(|case| agreement.add(case));
+    Body::Readers(agreement)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn features_and_readers_keep_the_laws_too(
+        values in prop::collection::vec(value(), 0..60),
+        numeric in any::<bool>(),
+        cases in prop::collection::vec(case(), 0..30),
+        cut in 0.0..1.0_f64,
+    ) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+        let at = |length: usize| (length as f64 * cut) as usize;
+        let (left, right) = values.split_at(at(values.len()));
+        let (first, second) = cases.split_at(at(cases.len()));
+        for (whole, parts) in [
+            (body(&values, numeric), [body(left, numeric), body(right, numeric)]),
+            (readings(&cases), [readings(first), readings(second)]),
+        ] {
+            let [a, b] = parts;
+            let (mut ab, mut ba) = (a.clone(), b.clone());
+            ab.merge(&b);
+            ba.merge(&a);
+            prop_assert_eq!(&ab, &whole);
+            prop_assert_eq!(&ba, &whole);
+            let bytes = super::codec::encode(&whole);
+            prop_assert_eq!(super::codec::decode(&bytes), Ok(whole));
+        }
+        prop_assert_eq!(body(&values, numeric).feature().map(FeatureSummary::rows), Some(values.len() as u64));
     }
 }

@@ -1,0 +1,135 @@
+//! From merged summaries to metrics: one quantity in one slice of one window.
+//!
+//! The evaluation and every question come here, so they cannot differ.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Model, Output, Quantity};
+use crate::domain::{Dimension, Slice, Undefined};
+use crate::metric::{Depth, Mix, Question, agreement, evaluate, feature, macro_mean};
+use crate::store::catalog::ModelNumbers;
+use crate::store::estimate::Metrics;
+use crate::store::reference::Baseline;
+use crate::summary::Summary;
+use crate::summary::body::Body;
+use crate::summary::fold::Parts;
+
+/// What is asked of a window.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its numbers.
+    pub numbers: &'a ModelNumbers,
+    /// What is asked about.
+    pub quantity: Quantity<'a>,
+    /// Its number.
+    pub output_id: i32,
+    /// Where.
+    pub slice: &'a Slice,
+    /// What to compare with.
+    pub reference: Option<&'a Baseline>,
+    /// How many metrics.
+    pub depth: Depth,
+}
+
+impl Asked<'_> {
+    /// All metrics; `None` when there is no such summary.
+    #[must_use]
+    pub fn answer(&self, parts: &Parts) -> Option<Metrics> {
+        let own = parts.get(&(self.output_id, self.slice.clone()));
+        match self.quantity {
+            Quantity::Output(output) => Some(self.output(output, own?.output()?, parts)),
+            Quantity::Feature(of) => {
+                let reference = self.baseline().and_then(|baseline| {
+                    baseline.shape.compare_feature(&self.model.shape(), &of.name)?;
+                    let known = baseline.parts.get(&(self.output_id, Slice::all())).and_then(Body::feature);
+                    known.ok_or(Undefined::NoReference)
+                });
+                Some(feature::evaluate(reference.as_ref().copied(), own?.feature()?))
+            }
+            Quantity::Readers(_) => Some(agreement::evaluate(own?.readers()?)),
+            Quantity::Whole => {
+                let summary = |output: &Output| {
+                    let number = *self.numbers.outputs.get(&output.name)?;
+                    parts.get(&(number, self.slice.clone())).and_then(Body::output)
+                };
+                let outputs: Option<Vec<(&str, &Summary)>> =
+                    self.model.outputs.iter().map(|output| Some((output.name.as_str(), summary(output)?))).collect();
+                Some(macro_mean::evaluate(&outputs?))
+            }
+        }
+    }
+
+    fn baseline(&self) -> Result<&Baseline, Undefined> {
+        self.reference.ok_or(Undefined::NoReference)
+    }
+
+    fn output(&self, output: &Output, summary: &Summary, parts: &Parts) -> Metrics {
+        let mixes: Vec<Mix> = if self.slice.is_all() {
+            let mix_of = |dimension: &Dimension| {
+                let reference = comparable(self.model, output, self.reference, std::slice::from_ref(&dimension.name));
+                mix(dimension, self.output_id, parts, reference)
+            };
+            self.model.dimensions.iter().map(mix_of).collect()
+        } else {
+            Vec::new()
+        };
+        evaluate(&self.question(output, &mixes), summary)
+    }
+
+    /// The question that an output's summary is asked.
+    #[must_use]
+    pub fn question<'q>(&'q self, output: &'q Output, mixes: &'q [Mix]) -> Question<'q> {
+        let key = (self.output_id, self.slice.clone());
+        let reference = comparable(self.model, output, self.reference, &self.slice.dimensions())
+            .and_then(|parts| parts.get(&key).and_then(Body::output).ok_or(Undefined::NoReference));
+        Question {
+            thresholds: &output.thresholds,
+            minimum_n: self.model.minimum_n,
+            reference,
+            costs: output.costs.as_ref(),
+            depth: self.depth,
+            mixes,
+        }
+    }
+}
+
+/// The parts of a reference that an output's slices of some dimensions can be compared with.
+///
+/// # Errors
+/// Why there is nothing to compare with.
+fn comparable<'r>(
+    model: &Model,
+    output: &Output,
+    reference: Option<&'r Baseline>,
+    dimensions: &[String],
+) -> Result<&'r Parts, Undefined> {
+    let baseline = reference.ok_or(Undefined::NoReference)?;
+    baseline.shape.compare(&model.shape(), &output.name, dimensions).map(|()| &baseline.parts)
+}
+
+/// Predictions by value of a dimension, in the reference and in the window.
+fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Result<&Parts, Undefined>) -> Mix {
+    let count = |parts: &Parts| -> BTreeMap<String, u64> {
+        let own = parts.iter().filter(|((output, _), _)| *output == output_id);
+        own.filter_map(|((_, slice), body)| Some((slice.value_of(&dimension.name)?.to_owned(), total(body)))).collect()
+    };
+    let (before, unlike) = match reference {
+        Ok(reference) => (count(reference), None),
+        Err(reason) => (BTreeMap::new(), Some(reason)),
+    };
+    let after = count(parts);
+    let mut values: Vec<&String> = before.keys().chain(after.keys()).collect();
+    let order = dimension.ordered_values();
+    let rank = |value: &String| order.iter().position(|known| known == value).unwrap_or(usize::MAX);
+    values.sort_by_key(|value| (rank(value), (*value).clone()));
+    values.dedup();
+    let of = |counts: &BTreeMap<String, u64>, value: &String| counts.get(value).copied().unwrap_or(0);
+    let cells = values.into_iter().map(|value| (value.clone(), of(&before, value), of(&after, value)));
+    Mix { dimension: dimension.clone(), cells: cells.collect(), unlike }
+}
+
+fn total(body: &Body) -> u64 {
+    body.output().map_or(0, |summary| summary.totals().iter().sum())
+}

@@ -1,0 +1,119 @@
+//! What has moved, the surest first: scores, features and the case mix in one list.
+
+use serde::Serialize;
+
+use super::{Error, Question, find, narrowed, read};
+use crate::config::Quantity;
+use crate::domain::{Estimate, MetricKey, Outcome, Slice};
+use crate::job::Context;
+use crate::job::answer::Asked;
+use crate::metric::Depth;
+use crate::summary::fold::over_buckets;
+
+/// One thing that may have moved.
+#[derive(Clone, Debug, Serialize)]
+pub struct Moved {
+    /// score, feature or dimension.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Population stability index, with its null and p-value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Estimate>,
+    /// Kolmogorov-Smirnov distance, of what has an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ks: Option<Estimate>,
+    /// Share of values that the reference never had, of a feature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Estimate>,
+    /// Share of missing values, of a feature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Estimate>,
+    /// Why there is no distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Rank everything by the evidence that it has moved away from the reference: by p-value, then by distance in units of what
+/// chance exceeds once in twenty.
+///
+/// # Errors
+/// When the question names something unknown, or the store fails.
+pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, Error> {
+    let question = Question { output: Quantity::Whole.name(), slice: Slice::all(), ..question.clone() };
+    let place = find(context, &question.model, question.version.as_deref()).await?;
+    let model = narrowed(&place.model, &question);
+    let reference_id = match question.reference_id {
+        Some(reference_id) => Some(reference_id),
+        None => context.store.find_reference(place.version.version_id).await?,
+    };
+    let reference = match reference_id {
+        Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
+        None => None,
+    };
+    let known = read(context, &place.version, &model, &place.numbers, &question, 0).await?;
+    let parts = over_buckets(known.cells);
+    let mut moved: Vec<Moved> = Vec::new();
+    for quantity in model.quantities() {
+        let Some(output_id) = place.numbers.quantities.get(&quantity.name()).copied() else { continue };
+        let asked = Asked {
+            model: &model,
+            numbers: &place.numbers,
+            quantity,
+            output_id,
+            slice: &question.slice,
+            reference: reference.as_deref(),
+            depth: Depth::Published,
+        };
+        let Some(metrics) = asked.answer(&parts) else { continue };
+        match quantity {
+            Quantity::Output(output) => {
+                moved.push(read_one("score", &output.name, &metrics, &|name| {
+                    MetricKey::plain(&format!("score_{name}"))
+                }));
+                // The mix is that of the cases, whatever the output: it is told once.
+                if model.outputs.first().is_some_and(|first| first.name == output.name) {
+                    for dimension in &model.dimensions {
+                        let key = |name: &str| MetricKey::of(&format!("dimension_{name}"), &dimension.name);
+                        moved.push(read_one("dimension", &dimension.name, &metrics, &key));
+                    }
+                }
+            }
+            Quantity::Feature(feature) => {
+                let key = |name: &str| MetricKey::plain(&format!("feature_{name}"));
+                moved.push(read_one("feature", &feature.name, &metrics, &key));
+            }
+            Quantity::Readers(_) | Quantity::Whole => {}
+        }
+    }
+    let rank = |moved: &Moved| {
+        let psi = moved.psi.as_ref();
+        let p_value = psi.and_then(|estimate| estimate.p_value).unwrap_or(f64::INFINITY);
+        let excess = psi.and_then(|estimate| Some(estimate.value / estimate.null_95?)).unwrap_or(0.0);
+        (p_value, -excess)
+    };
+    moved.sort_by(|a, b| {
+        let (a, b) = (rank(a), rank(b));
+        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
+    Ok(moved)
+}
+
+fn read_one(
+    kind: &'static str,
+    name: &str,
+    metrics: &[(MetricKey, Outcome)],
+    key: &dyn Fn(&str) -> MetricKey,
+) -> Moved {
+    let find = |metric: &str| metrics.iter().find(|(known, _)| *known == key(metric)).map(|(_, outcome)| outcome);
+    let value = |metric: &str| find(metric)?.clone().ok();
+    Moved {
+        kind,
+        name: name.to_owned(),
+        psi: value("psi"),
+        ks: value("ks"),
+        unseen: value("unseen"),
+        missing: value("missing"),
+        reason: find("psi").and_then(|outcome| outcome.as_ref().err()).map(ToString::to_string),
+    }
+}
