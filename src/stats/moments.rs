@@ -20,24 +20,52 @@ pub struct Moments {
     pub log_loss_squared: [i128; 2],
 }
 
+/// What one row adds to the sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    powers: [i128; 4],
+    log_loss: i128,
+    log_loss_squared: i128,
+}
+
+impl Terms {
+    /// The terms of a row of score `p` and truth `class`.
+    #[must_use]
+    pub fn of(p: f64, class: Class) -> Self {
+        let mut terms = Self::default();
+        let mut power = 1.0;
+        for term in &mut terms.powers {
+            power *= p;
+            *term = fixed::from_f64(power);
+        }
+        if class != Class::Unlabelled {
+            let stated = if class == Class::Positive { p } else { 1.0 - p };
+            let loss = -libm::log(stated.clamp(EPSILON, 1.0 - EPSILON));
+            terms.log_loss = fixed::from_f64(loss);
+            terms.log_loss_squared = fixed::from_f64(loss * loss);
+        }
+        terms
+    }
+}
+
 impl Moments {
     /// Add `count` rows of score `p` and truth `class`.
     pub fn add(&mut self, p: f64, class: Class, count: u64) {
+        self.add_terms(&Terms::of(p, class), class, count);
+    }
+
+    /// Add `count` rows of one score and truth by their terms.
+    pub fn add_terms(&mut self, terms: &Terms, class: Class, count: u64) {
         let count = i128::from(count);
-        let mut power = 1.0;
-        for sum in &mut self.powers[class.index()] {
-            power *= p;
-            *sum += count * fixed::from_f64(power);
-        }
+        let powers = self.powers[class.index()].iter_mut().zip(terms.powers);
+        powers.for_each(|(sum, term)| *sum += count * term);
         let label = match class {
             Class::Unlabelled => return,
             Class::Negative => 0,
             Class::Positive => 1,
         };
-        let stated = if label == 1 { p } else { 1.0 - p };
-        let loss = -libm::log(stated.clamp(EPSILON, 1.0 - EPSILON));
-        self.log_loss[label] += count * fixed::from_f64(loss);
-        self.log_loss_squared[label] += count * fixed::from_f64(loss * loss);
+        self.log_loss[label] += count * terms.log_loss;
+        self.log_loss_squared[label] += count * terms.log_loss_squared;
     }
 
     /// Add another multiset's sums.

@@ -8,36 +8,58 @@ pub fn normal(rng: &mut impl Rng) -> f64 {
     libm::sqrt(-2.0 * libm::log(1.0 - u)) * libm::cos(2.0 * core::f64::consts::PI * v)
 }
 
-/// A binomial number. With more than 30 expected on the rarer side it is drawn from the normal approximation.
+/// A binomial distribution to draw from often. With more than 30 expected on the rarer side draws come from the normal
+/// approximation, otherwise from the table of its cumulative probabilities.
+#[derive(Clone, Debug)]
+pub struct Binomial {
+    n: u64,
+    /// Probability of the rarer side.
+    p: f64,
+    is_flipped: bool,
+    /// Cumulative probabilities of 0, 1, ...; empty for the normal approximation.
+    cumulative: Vec<f64>,
+}
+
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "counts, clamped"
 )]
-pub fn binomial(rng: &mut impl Rng, n: u64, p: f64) -> u64 {
-    if p > 0.5 {
-        return n - binomial(rng, n, 1.0 - p);
+impl Binomial {
+    /// The number of successes among `n` with probability `p` each.
+    #[must_use]
+    pub fn new(n: u64, p: f64) -> Self {
+        let (is_flipped, p) = (p > 0.5, p.min(1.0 - p));
+        let mut cumulative = Vec::new();
+        if n as f64 * p <= 30.0 {
+            let odds = p / (1.0 - p);
+            let mut probability = libm::pow(1.0 - p, n as f64);
+            let mut sum = 0.0;
+            for k in 0..=n {
+                sum += probability;
+                cumulative.push(sum);
+                if sum > 1.0 - 1e-12 {
+                    break;
+                }
+                probability *= odds * (n - k) as f64 / (k + 1) as f64;
+            }
+        }
+        Self { n, p, is_flipped, cumulative }
     }
-    let expected = n as f64 * p;
-    if expected <= 0.0 {
-        return 0;
+
+    /// Draw a number.
+    pub fn draw(&self, rng: &mut impl Rng) -> u64 {
+        let drawn = if self.cumulative.is_empty() {
+            let expected = self.n as f64 * self.p;
+            let drawn = expected + libm::sqrt(expected * (1.0 - self.p)) * normal(rng);
+            drawn.round().clamp(0.0, self.n as f64) as u64
+        } else {
+            let uniform: f64 = rng.random();
+            (self.cumulative.partition_point(|sum| *sum < uniform) as u64).min(self.n)
+        };
+        if self.is_flipped { self.n - drawn } else { drawn }
     }
-    if expected > 30.0 {
-        let drawn = expected + libm::sqrt(expected * (1.0 - p)) * normal(rng);
-        return drawn.round().clamp(0.0, n as f64) as u64;
-    }
-    // Inversion: walk up the probabilities.
-    let odds = p / (1.0 - p);
-    let mut probability = libm::pow(1.0 - p, n as f64);
-    let mut rest: f64 = rng.random();
-    let mut k = 0;
-    while rest > probability && k < n {
-        rest -= probability;
-        k += 1;
-        probability *= odds * ((n - k + 1) as f64) / k as f64;
-    }
-    k
 }
 
 /// How often each of `n` things is drawn in `n` draws with replacement.
@@ -68,7 +90,7 @@ mod tests {
     fn draws_have_the_moments_they_should() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
         for (n, p) in [(10, 0.3), (4000, 0.002), (4000, 0.4), (50, 0.95)] {
-            let draws: Vec<f64> = (0..20_000).map(|_| binomial(&mut rng, n, p) as f64).collect();
+            let draws: Vec<f64> = (0..20_000).map(|_| Binomial::new(n, p).draw(&mut rng) as f64).collect();
             let mean = draws.iter().sum::<f64>() / 20_000.0;
             let variance = draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / 20_000.0;
             let expected = n as f64 * p;

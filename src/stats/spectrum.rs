@@ -44,6 +44,12 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// A channel without rows yet.
+    #[must_use]
+    pub fn empty(key: u64) -> Self {
+        Self { key, counts: [0; CLASSES] }
+    }
+
     /// Rows without truth.
     #[must_use]
     pub fn unlabelled(&self) -> u64 {
@@ -98,6 +104,13 @@ impl Spectrum {
             }
         }
         channels.retain(|channel| channel.total() > 0);
+        Self { scale, level: 0, totals: add_up(&channels), channels }
+    }
+
+    /// Build an exact spectrum (level 0) from channels whose unshifted keys ascend strictly and of which none is empty.
+    #[must_use]
+    pub fn from_ascending(scale: Scale, channels: Vec<Channel>) -> Self {
+        debug_assert!(channels.windows(2).all(|pair| pair[0].key < pair[1].key), "keys ascend");
         Self { scale, level: 0, totals: add_up(&channels), channels }
     }
 

@@ -1,8 +1,8 @@
 //! The fold: rows become summaries.
 //!
-//! Predictions are joined with truth, exploded over outputs, and counted by slice, bucket, score channel and class in
-//! polars. Polars only joins and counts integers: floating-point sums there would depend on the order of rows, so powers
-//! and losses are computed once per distinct channel, in [`Summary::new`].
+//! Predictions are joined with truth, exploded over outputs and sorted by score in polars; then one pass per crossing counts
+//! them by slice, bucket, score channel and class. Polars only joins and sorts: floating-point sums there would depend on the
+//! order of rows, so powers and losses are fixed-point terms, computed once per row and added as integers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,8 +17,9 @@ use super::feature::FeatureSummary;
 use crate::domain::slice::TOO_MANY;
 use crate::domain::truth::Truth;
 use crate::domain::{Dimension, Granularity, Opinion, Prediction, Slice};
-use crate::stats::channel;
-use crate::stats::spectrum::Class;
+use crate::stats::channel::{self, Scale};
+use crate::stats::moments::{Moments, Terms};
+use crate::stats::spectrum::{Channel, Class, Spectrum};
 
 /// What the rows of one version are folded into.
 #[derive(Clone, Debug)]
@@ -138,19 +139,8 @@ pub fn fold(shape: &Shape, predictions: &[Prediction], known: &Known) -> PolarsR
         return Ok(BTreeMap::new());
     }
     let codes = Codes::new(shape, predictions);
-    let joined = join(shape, predictions, &known.truths, &codes)?;
-    let mut summaries = BTreeMap::new();
-    for index in 0..codes.crossings.len() {
-        let mut delays = count_by(&joined, index, "delay")?;
-        for (place, cells) in count_by(&joined, index, "key")? {
-            let (output_id, _) = place;
-            let output = shape.outputs.iter().find(|output| output.output_id == output_id);
-            let thresholds = output.map_or(&[][..], |output| &output.thresholds);
-            let hours = hours_of(delays.remove(&place).unwrap_or_default());
-            let summary = Summary::new(cells, hours, thresholds);
-            summaries.insert(codes.cell(shape, index, place), Body::Output(summary));
-        }
-    }
+    let sorted = join(shape, predictions, &known.truths)?;
+    let mut summaries = count(shape, &codes, &Rows::of(&sorted)?);
     let buckets = by_bucket(shape, predictions);
     summaries.extend(features(shape, &buckets));
     summaries.extend(readers(shape, &buckets, known));
@@ -201,18 +191,22 @@ fn readers<'s>(
     })
 }
 
-/// Where a row counts within one crossing: the output, and bucket and slice as one number.
-type Place = (i32, u64);
-
-/// Buckets and slice values as small numbers.
+/// Where rows count: buckets and slice values as small numbers.
 struct Codes {
     /// `values[dimension][code]`.
     values: Vec<Vec<String>>,
     /// The crossings of dimensions: of none (everything), of each one, and the declared ones.
-    crossings: Vec<Vec<usize>>,
-    /// `places[crossing][prediction]`: the bucket and the value of each dimension as the digits of one number.
-    places: Vec<Vec<u64>>,
+    crossings: Vec<Crossing>,
     buckets: Vec<DateTime<Utc>>,
+}
+
+/// One crossing of dimensions.
+struct Crossing {
+    dimensions: Vec<usize>,
+    /// The distinct places: the bucket and the value of each dimension as the digits of one number.
+    places: Vec<u64>,
+    /// The position in `places` of each prediction.
+    place_of: Vec<u32>,
 }
 
 impl Codes {
@@ -228,17 +222,21 @@ impl Codes {
         let singles = (0..values.len()).map(|index| vec![index]);
         let crossings: Vec<Vec<usize>> =
             std::iter::once(Vec::new()).chain(singles).chain(shape.crossings.iter().cloned()).collect();
-        let place = |crossing: &Vec<usize>, row: usize| {
-            crossing.iter().fold(bucket_of[row], |place, at| place * values[*at].len() as u64 + codes[*at][row])
+        let crossing = |dimensions: Vec<usize>| {
+            let place = |row: usize| {
+                dimensions.iter().fold(bucket_of[row], |place, at| place * values[*at].len() as u64 + codes[*at][row])
+            };
+            let (places, place_of) = numbered((0..predictions.len()).map(place));
+            let place_of = place_of.into_iter().map(|place| u32::try_from(place).unwrap_or(u32::MAX)).collect();
+            Crossing { dimensions, places, place_of }
         };
-        let places = crossings.iter().map(|crossing| (0..predictions.len()).map(|row| place(crossing, row)).collect());
-        Self { places: places.collect(), values, crossings, buckets }
+        Self { crossings: crossings.into_iter().map(crossing).collect(), values, buckets }
     }
 
-    fn cell(&self, shape: &Shape, crossing: usize, (output_id, place): Place) -> Cell {
+    fn cell(&self, shape: &Shape, crossing: &Crossing, output_id: i32, place: u64) -> Cell {
         let mut rest = place;
         let mut pairs = Vec::new();
-        for index in self.crossings[crossing].iter().rev() {
+        for index in crossing.dimensions.iter().rev() {
             let values = &self.values[*index];
             let digit = usize::try_from(rest % values.len() as u64).unwrap_or_default();
             rest /= values.len() as u64;
@@ -278,8 +276,9 @@ fn numbered<T: Clone + Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> 
     (values, numbers)
 }
 
-/// One row per prediction and output: output, key, class, delay in hours, and a place per crossing.
-fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths, codes: &Codes) -> PolarsResult<DataFrame> {
+/// One row per prediction and output: its prediction, output, key, class, and delay in hours where there is truth; by output
+/// and key in ascending order.
+fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsResult<DataFrame> {
     let mut cases: HashMap<&str, u32> = HashMap::with_capacity(predictions.len());
     let mut case_of = Vec::with_capacity(predictions.len());
     for prediction in predictions {
@@ -307,15 +306,11 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths, codes: &Code
     let scores = df!("row" => row, "output" => output, "truth" => truth, "key" => key)?;
 
     let occurred = predictions.iter().map(|p| p.occurred_at.timestamp_micros());
-    let mut rows = df!(
+    let rows = df!(
         "row" => (0..predictions.len()).map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect::<Vec<_>>(),
         "case" => case_of,
         "occurred" => occurred.collect::<Vec<_>>(),
     )?;
-    for (index, places) in codes.places.iter().enumerate() {
-        rows.with_column(Column::new(place_column(index).into(), places))?;
-    }
-
     let known =
         truths.iter().filter_map(|((case, truth), settled)| Some((*cases.get(case.as_str())?, *truth, settled)));
     let (mut case, mut truth, mut class, mut known_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -335,44 +330,123 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths, codes: &Code
         .lazy()
         .join(rows.lazy(), [col("row")], [col("row")], JoinArgs::new(JoinType::Inner))
         .join(truth.lazy(), [col("case"), col("truth")], [col("case"), col("truth")], JoinArgs::new(JoinType::Left))
-        .with_columns([col("class").fill_null(lit(0_u32)), delay.cast(DataType::UInt64).alias("delay")])
+        .with_columns([col("class").fill_null(lit(0_u32)), delay.cast(DataType::UInt32).alias("delay")])
+        .select([col("row"), col("output"), col("key"), col("class"), col("delay").fill_null(lit(u32::MAX))])
+        .sort(["output", "key"], SortMultipleOptions::default())
         .collect()
 }
 
-/// Count rows by place, `value` and class; rows without a `value` are left out.
-fn count_by(joined: &DataFrame, crossing: usize, value: &str) -> PolarsResult<HashMap<Place, Vec<(u64, Class, u64)>>> {
-    let place = place_column(crossing);
-    let counted = joined
-        .select([place.as_str(), "output", value, "class"])?
-        .lazy()
-        .filter(col(value).is_not_null())
-        .group_by([col(place.as_str()), col("output"), col(value), col("class")])
-        .agg([len().cast(DataType::UInt64).alias("rows")])
-        .collect()?;
-    let (place, output) = (counted.column(&place)?.u64()?, counted.column("output")?.i32()?);
-    let (value, class) = (counted.column(value)?.u64()?, counted.column("class")?.u32()?);
-    let rows = counted.column("rows")?.u64()?;
-    let mut counts: HashMap<Place, Vec<(u64, Class, u64)>> = HashMap::new();
-    // None of these columns has a null: `value` is filtered, the others never have one.
-    let places = output.into_no_null_iter().zip(place.into_no_null_iter());
-    let cells = value.into_no_null_iter().zip(class.into_no_null_iter()).zip(rows.into_no_null_iter());
-    for (place, ((value, class), rows)) in places.zip(cells) {
-        let class = Class::ALL[usize::try_from(class).unwrap_or_default()];
-        counts.entry(place).or_default().push((value, class, rows));
-    }
-    Ok(counts)
+/// The columns of the joined frame.
+struct Rows {
+    row: Vec<u32>,
+    output: Vec<i32>,
+    key: Vec<u64>,
+    class: Vec<Class>,
+    /// `u32::MAX` without truth.
+    delay: Vec<u32>,
 }
 
-fn hours_of(delays: Vec<(u64, Class, u64)>) -> BTreeMap<u32, u64> {
-    let mut hours = BTreeMap::new();
-    for (delay, _, count) in delays {
-        *hours.entry(u32::try_from(delay).unwrap_or(u32::MAX)).or_default() += count;
+impl Rows {
+    fn of(joined: &DataFrame) -> PolarsResult<Self> {
+        // None of these columns has a null: the joins are inner, or filled.
+        Ok(Self {
+            row: joined.column("row")?.u32()?.into_no_null_iter().collect(),
+            output: joined.column("output")?.i32()?.into_no_null_iter().collect(),
+            key: joined.column("key")?.u64()?.into_no_null_iter().collect(),
+            class: joined
+                .column("class")?
+                .u32()?
+                .into_no_null_iter()
+                .map(|class| Class::ALL[class as usize % 3])
+                .collect(),
+            delay: joined.column("delay")?.u32()?.into_no_null_iter().collect(),
+        })
     }
-    hours
 }
 
-fn place_column(crossing: usize) -> String {
-    format!("place {crossing}")
+/// Count the rows of every output in every crossing. They ascend by score, so the channels of every place come out in order
+/// and nothing has to be looked up; what a row adds to the sums is computed once for all crossings.
+fn count(shape: &Shape, codes: &Codes, rows: &Rows) -> BTreeMap<Cell, Body> {
+    let outputs: Vec<std::ops::Range<usize>> = rows
+        .output
+        .chunk_by(|a, b| a == b)
+        .scan(0, |start, chunk| {
+            let range = *start..*start + chunk.len();
+            *start = range.end;
+            Some(range)
+        })
+        .collect();
+    let counted = outputs.into_par_iter().flat_map_iter(|range| {
+        let output_id = rows.output[range.start];
+        let output = shape.outputs.iter().find(|output| output.output_id == output_id);
+        let thresholds = output.map_or(&[][..], |output| &output.thresholds);
+        let terms: Vec<Terms> =
+            range.clone().map(|at| Terms::of(Scale::Probability.value(rows.key[at]), rows.class[at])).collect();
+        codes
+            .crossings
+            .iter()
+            .flat_map(move |crossing| {
+                let mut places: Vec<Counting> = Vec::new();
+                places.resize_with(crossing.places.len(), Counting::default);
+                for (at, terms) in range.clone().zip(&terms) {
+                    let place = crossing.place_of[rows.row[at] as usize] as usize;
+                    places[place].add(rows.key[at], rows.class[at], rows.delay[at], terms);
+                }
+                let counted = places.into_iter().zip(&crossing.places).filter(|(place, _)| !place.channels.is_empty());
+                let summaries = counted.map(|(counting, place)| {
+                    (codes.cell(shape, crossing, output_id, *place), Body::Output(counting.finish(thresholds)))
+                });
+                summaries.collect::<Vec<_>>()
+            })
+            .collect::<Vec<_>>()
+    });
+    counted.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// What has been counted of one place.
+#[derive(Default)]
+struct Counting {
+    channels: Vec<Channel>,
+    moments: Moments,
+    /// Labelled rows by hours, as long as these are few; then by hours in a map.
+    hours: Vec<u64>,
+    far: BTreeMap<u32, u64>,
+}
+
+/// Delays below this many hours are counted in a list.
+const NEAR: usize = 1 << 13;
+
+impl Counting {
+    fn add(&mut self, key: u64, class: Class, delay: u32, terms: &Terms) {
+        match self.channels.last_mut() {
+            Some(last) if last.key == key => last.counts[class.index()] += 1,
+            _ => {
+                let mut channel = Channel::empty(key);
+                channel.counts[class.index()] = 1;
+                self.channels.push(channel);
+            }
+        }
+        self.moments.add_terms(terms, class, 1);
+        if class == Class::Unlabelled {
+            return;
+        }
+        let hours = delay as usize;
+        if hours >= NEAR {
+            *self.far.entry(delay).or_default() += 1;
+            return;
+        }
+        if self.hours.len() <= hours {
+            self.hours.resize(hours + 1, 0);
+        }
+        self.hours[hours] += 1;
+    }
+
+    fn finish(self, thresholds: &[f64]) -> Summary {
+        let near = (0_u32..).zip(self.hours).filter(|(_, count)| *count > 0);
+        let delays = near.chain(self.far).collect();
+        let spectrum = Spectrum::from_ascending(Scale::Probability, self.channels);
+        Summary::of_exact(spectrum, self.moments, delays, thresholds)
+    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,12 @@ impl Summary {
                 }
             }
         }
+        Self::of_exact(spectrum, moments, delays, thresholds)
+    }
+
+    /// Put an exact spectrum and its sums together, as [`Summary::new`] would have made them.
+    #[must_use]
+    pub fn of_exact(spectrum: Spectrum, moments: Moments, delays: BTreeMap<u32, u64>, thresholds: &[f64]) -> Self {
         let mut summary = Self { spectrum, moments, delays, beside: Beside::default() };
         summary.cap(thresholds);
         summary

@@ -10,7 +10,7 @@ use super::recalibration::{CLIP, exactness, intercept, log_odds};
 use crate::domain::{Estimate, Outcome, Undefined};
 use crate::metric::{Labelled, real};
 use crate::stats::fixed;
-use crate::stats::resample::{binomial, quantile};
+use crate::stats::resample::{Binomial, quantile};
 use crate::stats::special::sigmoid;
 use crate::summary::{Bin, Summary, bin_of};
 
@@ -177,10 +177,14 @@ fn points(summary: &Summary, map: impl Fn(f64) -> f64) -> impl Iterator<Item = B
 fn with_null(estimate: Estimate, bins: &[Mean], of: &dyn Fn(&[Mean]) -> f64) -> Estimate {
     let seed = bins.iter().fold(estimate.n, |seed, bin| seed.wrapping_mul(1_000_003).wrapping_add(bin.n));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let truths: Vec<Binomial> = bins.iter().map(|bin| Binomial::new(bin.n, bin.score)).collect();
+    let mut redrawn = bins.to_vec();
     let mut drawn: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let draw = |bin: &Mean| Mean { truth: real(binomial(&mut rng, bin.n, bin.score)) / real(bin.n), ..*bin };
-            of(&bins.iter().map(draw).collect::<Vec<_>>())
+            for (bin, truth) in redrawn.iter_mut().zip(&truths) {
+                bin.truth = real(truth.draw(&mut rng)) / real(bin.n);
+            }
+            of(&redrawn)
         })
         .collect();
     drawn.sort_unstable_by(f64::total_cmp);
