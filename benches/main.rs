@@ -27,7 +27,116 @@ use sqlx::postgres::PgPoolCopyExt;
 const OUTPUTS: i32 = 5;
 const DAYS: i64 = 30;
 
+/// `cargo bench -- large`: the data of a big network. scripts/bench/ has what other programs take for the same.
+fn large(cases: u32) {
+    const LARGE_OUTPUTS: i32 = 14;
+    const LARGE_DAYS: i64 = 90;
+    let dimensions = [("site", 4_u32), ("sex", 2), ("view", 2), ("age", 3)];
+    let shape = Shape {
+        outputs: (1..=LARGE_OUTPUTS)
+            .map(|id| OutputShape { output_id: id, truth_id: id, thresholds: vec![0.5] })
+            .collect(),
+        dimensions: dimensions.iter().map(|(name, _)| Dimension::any(name)).collect(),
+        ..shape()
+    };
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(2);
+    let mut days: Vec<Vec<(dosimeter::summary::fold::Cell, Body)>> = Vec::new();
+    let (mut folding, mut counting) = (Duration::ZERO, Duration::ZERO);
+    for day in 0..LARGE_DAYS {
+        let mut known = Known::default();
+        let midnight = start() + TimeDelta::days(day);
+        let predictions: Vec<Prediction> = (0..cases / 90)
+            .map(|case| {
+                let case_id = format!("{day:08x}{case:024x}");
+                let occurred_at = midnight + TimeDelta::seconds(rng.random_range(0..86_400));
+                let scores = (1..=LARGE_OUTPUTS).map(|output| {
+                    let score: f64 = rng.random::<f64>().powi(3);
+                    if rng.random_bool(0.9) {
+                        let truth = Truth {
+                            positive: rng.random_bool(score),
+                            known_at: occurred_at + TimeDelta::hours(rng.random_range(1..200)),
+                        };
+                        known.truths.insert((case_id.clone(), output), truth);
+                    }
+                    (output, score)
+                });
+                let scores = scores.collect();
+                let value = |(name, n): &(&str, u32)| ((*name).to_owned(), rng.random_range(0..*n).to_string());
+                let attributes = dimensions.iter().map(value).collect();
+                Prediction { case_id, subject_id: None, occurred_at, scores, attributes }
+            })
+            .collect();
+        let began = Instant::now();
+        let folded = fold(&shape, &predictions, &known).expect("a fold");
+        folding += began.elapsed();
+        days.push(folded.into_iter().collect());
+        let began = Instant::now();
+        black_box(counted(&predictions, &known));
+        counting += began.elapsed();
+    }
+    let began = Instant::now();
+    let mut groups = 0;
+    let windows = [0..90, 0..30, 30..60, 60..90];
+    for window in windows.clone() {
+        groups += closed_form(days[window].iter().flatten().cloned());
+    }
+    let evaluating = began.elapsed();
+    println!(
+        "large: {cases} cases x {LARGE_OUTPUTS} outputs x 12 slices, {LARGE_DAYS} days, {} windows: fold {folding:.1?} ({:.2} of a \
+         counting loop), {groups} groups in {evaluating:.1?}, together {:.1} s, peak memory {} MB",
+        windows.len(),
+        folding.as_secs_f64() / counting.as_secs_f64(),
+        (folding + evaluating).as_secs_f64(),
+        peak_megabytes()
+    );
+}
+
+/// The metrics with closed forms, of every group; returns how many groups there are.
+fn closed_form(cells: impl Iterator<Item = (dosimeter::summary::fold::Cell, Body)>) -> usize {
+    use dosimeter::metric::{calibration, discrimination, operating_point};
+    use rayon::prelude::*;
+    let parts = over_buckets(cells);
+    parts.par_iter().filter_map(|(_, body)| body.output()).for_each(|summary| {
+        black_box(discrimination::auroc(summary).is_ok());
+        black_box(discrimination::average_precision(summary).is_ok());
+        black_box(calibration::brier(summary).is_ok());
+        black_box(calibration::log_loss(summary).is_ok());
+        black_box(calibration::observed_expected(summary).is_ok());
+        black_box(dosimeter::metric::curve::read(dosimeter::metric::curve::Curve::Reliability, summary).is_ok());
+        black_box(operating_point::evaluate(summary, 0.5, None, None).len());
+    });
+    parts.len()
+}
+
+/// A hand-written single-threaded loop that counts by output, slice value and score.
+fn counted(predictions: &[Prediction], known: &Known) -> usize {
+    let mut counts: HashMap<(i32, u8, &str, u64, u8), u64> = HashMap::new();
+    for prediction in predictions {
+        for (output, score) in &prediction.scores {
+            let truth = known.truths.get(&(prediction.case_id.clone(), *output));
+            let class = truth.map_or(0, |truth| 1 + u8::from(truth.positive));
+            let key = channel::key(*score);
+            *counts.entry((*output, 0, "", key, class)).or_default() += 1;
+            for (at, value) in (1_u8..).zip(prediction.attributes.values()) {
+                *counts.entry((*output, at, value, key, class)).or_default() += 1;
+            }
+        }
+    }
+    counts.len()
+}
+
+/// The process's peak memory, as Linux tells it; 0 elsewhere.
+fn peak_megabytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
 fn main() {
+    if let Some(at) = std::env::args().position(|argument| argument == "large") {
+        let cases = std::env::args().nth(at + 1).and_then(|text| text.parse().ok());
+        return large(cases.unwrap_or(1_000_000));
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for cases in [6_000, 60_000] {
         let (predictions, known) = cases_of(cases);

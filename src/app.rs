@@ -55,21 +55,40 @@ impl App {
             (None, url.clone())
         } else {
             let (data_dir, bin_dir) = (plan.service.data_dir.clone(), plan.database.bin_dir.clone());
+            anyhow::ensure!(
+                adopts || Server::exists(&data_dir),
+                "there is no database below {}: start `dosimeter serve` or run `dosimeter import` first, or, if they run \
+                 elsewhere or as another user, name their place as service.data_dir or database.url",
+                data_dir.display()
+            );
             let start = move || Server::start(&data_dir, bin_dir.as_deref());
             let server = tokio::task::spawn_blocking(start).await??;
             let url = server.url();
             (Some(Arc::new(server)), url)
         };
+        match Self::connect(plan, clock, adopts, &url).await {
+            Ok(context) => Ok(Self { context: watch::Sender::new(context), server }),
+            Err(error) => {
+                if let Some(server) = server {
+                    tokio::task::spawn_blocking(move || server.leave()).await??;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(plan: Plan, clock: Clock, adopts: bool, url: &Secret) -> anyhow::Result<Context> {
         let store = Store::connect(url.expose(), plan.database.max_connections).await?;
         store.migrate().await?;
-        let pseudonyms = pseudonyms(&plan)?;
+        let is_bound = store.identity_fingerprint().await?.is_some();
+        let pseudonyms = pseudonyms(&plan, adopts && !is_bound)?;
         store.bind_identity(&pseudonyms.fingerprint()).await?;
         let catalog = if adopts {
             store.adopt_plan(&plan, clock.now(), "dosimeter").await?
         } else {
             store.find_catalog(&plan).await?
         };
-        let context = Context {
+        Ok(Context {
             pseudonyms,
             sender: Sender::new(&plan.notify)?,
             exporter: Exporter::new()?,
@@ -80,8 +99,7 @@ impl App {
             plan: Arc::new(plan),
             store,
             clock,
-        };
-        Ok(Self { context: watch::Sender::new(context), server })
+        })
     }
 
     /// The present context.
@@ -178,7 +196,7 @@ pub async fn take_up(context: &watch::Sender<Context>, plan: Plan) -> anyhow::Re
         "service.listen, service.data_dir and [database] change with a restart only"
     );
     let sender = Sender::new(&plan.notify)?;
-    let pseudonyms = pseudonyms(&plan)?;
+    let pseudonyms = pseudonyms(&plan, false)?;
     present.store.bind_identity(&pseudonyms.fingerprint()).await?;
     let catalog = present.store.adopt_plan(&plan, present.clock.now(), "dosimeter").await?;
     let (plan, catalog) = (Arc::new(plan), Arc::new(catalog));
@@ -225,21 +243,27 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn pseudonyms(plan: &Plan) -> anyhow::Result<Pseudonyms> {
+/// The key of the pseudonyms; one may be made only for a database that has never seen another.
+fn pseudonyms(plan: &Plan, may_make: bool) -> anyhow::Result<Pseudonyms> {
     let key = match (&plan.identity.key, plan.identity.case_ids) {
         (Some(key), _) => key.clone(),
         (None, CaseIds::Pseudonym) => Secret::new(""),
-        (None, CaseIds::Hash) => generated_key(&plan.service.data_dir)?,
+        (None, CaseIds::Hash) => generated_key(&plan.service.data_dir, may_make)?,
     };
     Ok(Pseudonyms::new(plan.identity.case_ids, key))
 }
 
 /// The key in the data directory, made once. Without it the same case has another pseudonym: back it up.
-fn generated_key(data_dir: &Path) -> anyhow::Result<Secret> {
+fn generated_key(data_dir: &Path, may_make: bool) -> anyhow::Result<Secret> {
     let path = data_dir.join("identity.key");
     match std::fs::read_to_string(&path) {
         Ok(key) if key.trim().len() >= 32 => Ok(Secret::new(key.trim())),
         Ok(_) => anyhow::bail!("{} is no identity key; restore it from a backup", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !may_make => anyhow::bail!(
+            "{} is missing, and the database's cases were pseudonymised with a key: restore it from a backup, or set \
+             DOSIMETER_IDENTITY_KEY or identity.key_file",
+            path.display()
+        ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
             write_private(&path, &random_text())?;

@@ -64,3 +64,28 @@ async fn an_import_that_finds_nothing_to_read_says_so_and_fails() {
     assert!(told.contains("nothing to read"), "{told}");
     assert!(told.contains("predictions") && told.contains("reports"), "it names the sources: {told}");
 }
+
+#[test]
+fn a_plan_is_the_same_however_its_file_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("small.toml"), SMALL).expect("a file");
+    let absolute = folder.path().join("small.toml").to_string_lossy().into_owned();
+    let plans = ["small.toml", "./small.toml", absolute.as_str()].map(|name| {
+        let output = binary().current_dir(folder.path()).args(["check", "--config", name]).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().next().expect("a line").to_owned()
+    });
+    assert!(plans[0].contains("Plan") && plans[0] == plans[1] && plans[1] == plans[2], "{plans:?}");
+}
+
+#[test]
+fn a_question_makes_no_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    crate::support::give_away(&[folder.path()]);
+    let path = folder.path().join("small.toml");
+    std::fs::write(&path, format!("[service]\ndata_dir = \"data\"\n{SMALL}")).expect("a file");
+    let output = binary().args(["alert", "list", "--config"]).arg(&path).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("there is no database"), "{told}");
+    assert!(!folder.path().join("data/postgres").exists());
+}

@@ -349,3 +349,32 @@ async fn another_key_of_the_pseudonyms_is_refused() {
     let refused = dosimeter::app::App::start(plan, clock).await.err().expect("refused").to_string();
     assert!(refused.contains("identity.key"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_refused_for_its_name_is_read_under_another() {
+    let installation = Installation::new(SMALL, "2025-02-03").await;
+    installation.write("predictions/1.csv.bak", "study,at,effusion,nodule\na,2025-02-01,0.5,0.1\n");
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (0, 1));
+    std::fs::rename(installation.path("predictions/1.csv.bak"), installation.path("predictions/1.csv"))
+        .expect("renamed");
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("rejection").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decimal_commas_are_read_where_the_plan_says_so() {
+    let plan = SMALL.replacen(
+        "settle = \"0s\"",
+        "settle = \"0s\"\ndelimiter = \";\"\ndecimal = \",\"\ntime_format = \"%d.%m.%Y %H:%M\"",
+        1,
+    );
+    let installation = Installation::new(&plan, "2025-02-03").await;
+    installation
+        .write("predictions/1.csv", "study;at;effusion;nodule;site;sex\na;01.02.2025 08:15;0,25;0,5;Nord, Haus 1;F\n");
+    installation.pass().await;
+    let asked = installation
+        .ask("effusion", "site=Nord, Haus 1", window("2025-02-01", "2025-02-02"), Knowledge::default())
+        .await;
+    assert_eq!(value(&asked, "mean_score"), 0.25);
+}

@@ -86,6 +86,14 @@ async fn curves_comparisons_and_resampled_intervals_are_answered() {
     let refused = compare(&context, &question("1", "all"), &Against { version: None, slice: None }).await;
     assert!(refused.expect_err("both sides are the same").to_string().contains("another version"));
 
+    let overlapping = Against { version: None, slice: Some("all".parse().expect("a slice")) };
+    let refused = compare(&context, &question("1", "site=south"), &overlapping).await.expect_err("they overlap");
+    assert!(refused.to_string().contains("share 300 cases"), "{refused}");
+    for (slice, hint) in [("foo=bar", "known are"), ("sex=F & scanner=x", "scanner")] {
+        let refused = ask(&context, &question("1", slice)).await.expect_err("no such slice").to_string();
+        assert!(refused.contains(hint), "{refused}");
+    }
+
     // The area under the drawn ROC curve is the AUROC; reliability holds every case.
     let roc = draw(&context, &question("1", "all"), Curve::Roc).await.expect("a curve");
     let area: f64 = roc.points.windows(2).map(|p| (p[1].x - p[0].x) * 0.5 * (p[0].y + p[1].y)).sum();

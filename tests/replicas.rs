@@ -108,4 +108,11 @@ async fn what_a_person_resolved_stays_resolved() {
     assert_eq!(store.apply_alert_change(&lease, &change, at("2025-02-03")).await.expect("answers"), None);
     let alerts = store.list_alerts(false, 10).await.expect("alerts");
     assert_eq!((alerts.len(), alerts[0].state.as_str()), (1, "resolved"));
+    // It was resolved while it held: it is remembered until it has ceased, so that it does not fire again at once.
+    let quiet = store.list_open_alerts().await.expect("alerts");
+    assert_eq!(quiet.iter().map(|alert| alert.standing.state).collect::<Vec<_>>(), [State::Resolved]);
+    change.from = Some(State::Resolved);
+    change.standing = Standing { state: State::Resolved, breached: false, since: at("2025-02-03") };
+    store.apply_alert_change(&lease, &change, at("2025-02-04")).await.expect("answers").expect("the alert");
+    assert!(store.list_open_alerts().await.expect("alerts").is_empty());
 }

@@ -65,7 +65,7 @@ fn it_is_started_taken_over_after_a_kill_and_stopped() {
     let mut second = serve(folder.path());
     ready(folder.path(), port);
     assert_eq!(postmaster(folder.path()), Some(server), "the same server");
-    assert!(log(folder.path()).contains("took over"));
+    assert!(log(folder.path()).contains("using the private Postgres"));
     // Not only loopback's port: a socket in the data directory too, and both ask for the password.
     let options = std::fs::read_to_string(folder.path().join("data/postgres/data/postmaster.pid")).expect("a file");
     assert!(

@@ -130,6 +130,8 @@ pub fn step(open: Option<Standing>, verdict: &Verdict, hold: Duration, now: Date
             true => None,
         },
         Some(open) if undecided || open.breached == breached => None,
+        // A person closed it knowing that it held: only when it has ceased can it begin anew.
+        Some(open) if open.state == State::Resolved && breached => None,
         Some(open) if breached => Some(Step {
             transition: Transition::Recurred,
             standing: Standing { breached, since: now, ..open },
@@ -188,6 +190,13 @@ mod tests {
         }
         // It must hold all the time: weeks without a number are not weeks of holding.
         assert_eq!(transition(standing(State::Pending, true), &undecided, 60), Some(Transition::Cleared));
+    }
+
+    #[test]
+    fn what_a_person_resolved_stays_quiet_until_it_has_ceased() {
+        assert_eq!(transition(standing(State::Resolved, true), &Verdict::Breached, 9), None);
+        let ceased = step(standing(State::Resolved, true), &Verdict::Kept, HOLD, at(9)).expect("a step");
+        assert_eq!((ceased.standing.state, ceased.standing.breached, ceased.notifies), (State::Resolved, false, false));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn parse_day(text: &str) -> Result<DateTime<Utc>, String> {
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
     let uid = nix::unistd::Uid::effective();
     let dir = args.dir.unwrap_or_else(|| std::env::temp_dir().join(format!("dosimeter-demo-{uid}")));
-    drop_root(&dir, None)?;
+    drop_root(&dir, None, None)?;
     let options = Options {
         dir,
         once: args.once,

@@ -67,6 +67,26 @@ async fn import_all(context: &Context) -> anyhow::Result<()> {
     for tally in status.tallies.iter().filter(|tally| tally.family == "rejection") {
         println!("  rejected so far from {}: {} {}", tally.place, tally.total, tally.kind);
     }
+    let waiting = context.store.count_waiting_cases().await?;
+    if waiting > 0 {
+        println!(
+            "  truth of {waiting} case(s) waits for a prediction; if that is most of it, do the files name cases alike?"
+        );
+    }
+    for version in context.store.list_versions().await? {
+        let span = context.store.summary_span(version.version_id).await?;
+        let windows = context.plan.model(&version.model).map(|model| &model.windows);
+        let now = context.clock.now();
+        let is_past = |last| windows.is_some_and(|windows| windows.iter().all(|window| window.at(now).from > last));
+        if let Some((_, last)) = span.filter(|(_, last)| is_past(*last)) {
+            println!(
+                "  the latest case of {} {} is of {}, and published windows end now: they are empty; ask with dosimeter query",
+                version.model,
+                version.name,
+                last.date_naive()
+            );
+        }
+    }
     Ok(())
 }
 

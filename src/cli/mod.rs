@@ -14,11 +14,12 @@ mod show;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{App, environment, watch_hangup};
 use crate::clock::Clock;
-use crate::config::Plan;
+use crate::config::{Plan, Transport};
 use crate::runtime::privileges::drop_root;
 use crate::runtime::supervisor::Supervisor;
 
@@ -31,11 +32,11 @@ use crate::runtime::supervisor::Supervisor;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What to log: error, warn, info, debug, or a filter such as dosimeter=debug.
-    #[arg(long, global = true, env = "DOSIMETER_LOG", default_value = "info")]
-    log: String,
+    /// What to log: error, warn, info, debug, or a filter such as dosimeter=debug; default: info for serve and import, else warn.
+    #[arg(long, global = true, env = "DOSIMETER_LOG", help_heading = "Log")]
+    log: Option<String>,
     /// Log as text for people or as JSON for machines.
-    #[arg(long, global = true, env = "DOSIMETER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, env = "DOSIMETER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, help_heading = "Log")]
     log_format: LogFormat,
 }
 
@@ -119,10 +120,10 @@ impl VersionArgs {
 #[derive(Debug, Args)]
 struct PersonArgs {
     /// Who does it; kept in the audit trail.
-    #[arg(long, env = "USER")]
+    #[arg(long, env = "USER", value_parser = NonEmptyStringValueParser::new())]
     by: String,
     /// Why; kept in the audit trail.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     reason: String,
 }
 
@@ -130,7 +131,9 @@ struct PersonArgs {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(&cli.log, cli.log_format, matches!(cli.command, Command::Demo(_)));
+    // The demo tells its story itself, and whoever asks a question wants the answer alone.
+    let usual = if matches!(cli.command, Command::Serve(_) | Command::Import(_)) { "info" } else { "warn" };
+    start_log(cli.log.as_deref().unwrap_or(usual), cli.log_format);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -140,9 +143,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start_log(filter: &str, format: LogFormat, is_demo: bool) {
-    // The demo tells its story itself; the log would be the same story told twice.
-    let filter = if is_demo && filter == "info" { "warn" } else { filter };
+fn start_log(filter: &str, format: LogFormat) {
     let filter = format!("{filter},sqlx::postgres::notice=warn");
     let builder = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
@@ -180,7 +181,11 @@ fn run(command: Command) -> anyhow::Result<()> {
 /// Load the plan; if the process is root, become an ordinary user.
 fn load_unprivileged(config: &std::path::Path) -> anyhow::Result<Plan> {
     let plan = crate::config::load(config, &environment)?;
-    if let Some(user) = drop_root(&plan.service.data_dir, plan.database.run_as.as_deref())? {
+    let notices = match &plan.notify.transport {
+        Transport::Directory(directory) => Some(directory.as_path()),
+        Transport::None | Transport::Smtp(_) => None,
+    };
+    if let Some(user) = drop_root(&plan.service.data_dir, notices, plan.database.run_as.as_deref())? {
         tracing::info!(user, "started as root, going on as an ordinary user");
         show::warn_unreadable(&plan, &user);
     }

@@ -86,11 +86,13 @@ pub(super) struct QueryArgs {
     /// One metric by name (auroc, sensitivity, sensitivity@0.5, ...) or all; docs/metrics.md explains them.
     #[arg(long, default_value = "all")]
     metric: String,
-    /// Intervals by drawing whole buckets with replacement so many times, for every metric; takes seconds.
-    #[arg(long, value_name = "RESAMPLES", num_args = 0..=1, default_missing_value = "1000")]
+    /// Intervals by drawing whole buckets with replacement so many times (1000 if no number is given), for every metric of
+    /// published windows; takes seconds, and a window of at least 20 buckets.
+    #[arg(long, value_name = "RESAMPLES", num_args = 0..=1, default_missing_value = "1000",
+        value_parser = clap::value_parser!(u32).range(100..=100_000))]
     bootstrap: Option<u32>,
     /// Seed of the draws: the same seed gives the same intervals.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, requires = "bootstrap")]
     seed: u64,
     /// Also the AUROC whose variance lets the studies of one subject depend on each other; read from rows.
     #[arg(long)]
@@ -124,9 +126,22 @@ async fn query(app: &App, args: QueryArgs) -> anyhow::Result<()> {
     }
     if args.metric != "all" {
         let known: Vec<String> = answer.metrics.iter().map(|row| row.metric.clone()).collect();
-        let wanted = |metric: &str| metric == args.metric || metric.split(['@', '[']).next() == Some(&args.metric);
+        let plain = |metric: &str| metric.split(['@', '[']).next().unwrap_or_default().to_owned();
+        let wanted = |metric: &str| {
+            metric == args.metric || plain(metric) == args.metric || (args.by_subject && metric == "auroc_by_subject")
+        };
         answer.metrics.retain(|row| wanted(&row.metric));
-        anyhow::ensure!(!answer.metrics.is_empty(), "no metric {:?}; known are {}", args.metric, known.join(", "));
+        let base = plain(&args.metric);
+        let near: Vec<&String> =
+            known.iter().filter(|name| name.contains(&base) || base.contains(&plain(name))).collect();
+        let hint = if args.metric.contains('@') && known.iter().any(|name| plain(name) == base) {
+            "that threshold is not in the plan; ask with --threshold".to_owned()
+        } else if near.is_empty() {
+            "docs/metrics.md lists them, and --metric all shows those of this question".to_owned()
+        } else {
+            format!("did you mean {}?", near.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "))
+        };
+        anyhow::ensure!(!answer.metrics.is_empty(), "there is no metric {:?} here; {hint}", args.metric);
     }
     match args.format {
         Format::Table => print!("{}", show::table(&answer)),

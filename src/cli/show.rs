@@ -8,7 +8,7 @@ use crate::domain::{Estimate, Exactness};
 use crate::query::compare::Comparison;
 use crate::query::curve::CurveAnswer;
 use crate::query::drift::Moved;
-use crate::query::{Answer, Row};
+use crate::query::{Answer, Bootstrap, Row};
 use crate::store::alert::AlertRow;
 use crate::store::reference::Reference;
 use crate::store::rejection::Rejection;
@@ -113,6 +113,9 @@ pub(super) fn table(answer: &Answer) -> String {
         answer.recorded,
         answer.read_from
     );
+    if let Some(Bootstrap { resamples, seed }) = answer.bootstrap {
+        let _ = writeln!(out, "intervals by {resamples} draws of buckets, seed {seed}\n");
+    }
     out.push_str(&rows(&answer.metrics));
     out
 }
@@ -217,7 +220,7 @@ fn note(estimate: &Estimate) -> String {
     match estimate.exactness {
         Exactness::Exact => {}
         Exactness::Bracket { lower, upper } => notes.push(format!("within {lower:.6} to {upper:.6}")),
-        Exactness::Approximate => notes.push("approximate: scores were coarsened".to_owned()),
+        Exactness::Approximate => notes.push("approximate".to_owned()),
     }
     match (estimate.null_95, estimate.p_value) {
         (Some(null), Some(p)) => notes.push(format!("chance exceeds {null:.4} once in 20; p = {p:.2e}")),

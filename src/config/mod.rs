@@ -104,8 +104,10 @@ fn list(problems: &[Problem]) -> String {
 /// When it cannot be read, or with every problem it has.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&text, folder, environment)
+    // Absolute and without detours: however the file was named, the plan is the same.
+    let folder = std::fs::canonicalize(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+    let folder = folder.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
+    parse(&text, &folder, environment)
         .map(|(plan, _)| plan)
         .map_err(|problems| Error::Invalid { path: path.to_owned(), problems })
 }

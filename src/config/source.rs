@@ -28,6 +28,8 @@ pub struct Source {
     pub layout: Layout,
     /// Field separator of CSV.
     pub delimiter: char,
+    /// What stands before the decimals of a number: a point or a comma.
+    pub decimal: char,
     /// Which column holds what, by field.
     pub columns: BTreeMap<String, String>,
     /// Fields that no column holds.
@@ -186,6 +188,7 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
             [one] if one.is_ascii() => Ok(one),
             _ => Err(format!("{text:?} is not one ASCII character; write \",\" or \";\" or \"\\t\"")),
         }),
+        decimal: section.choice("decimal", '.', &[(".", '.'), (",", ',')]),
         columns,
         constants,
         outputs,

@@ -73,7 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let supervisor = Supervisor::default();
     let passes = app.spawn(&supervisor).await?;
     let stop = supervisor.stop_token();
-    let run = Days { app: &app, hand: &hand, passes, dir: &options.dir, seed: options.seed };
+    let run = Days { app: &app, hand: &hand, passes, dir: &options.dir, seed: options.seed, once: options.once };
     let outcome = tokio::select! {
         outcome = run.all() => outcome,
         () = stop.cancelled() => Err(anyhow::anyhow!("the daemon stopped; see the log above")),
@@ -143,6 +143,7 @@ struct Days<'a> {
     passes: [watch::Receiver<u64>; 2],
     dir: &'a Path,
     seed: u64,
+    once: bool,
 }
 
 impl Days<'_> {
@@ -241,12 +242,16 @@ impl Days<'_> {
         self.show_email()?;
         let plan = &context.plan;
         let url = &plan.service.public_url;
-        println!("\nLook at\n  {url}/metrics\n  {url}/readyz\n  {url}/api/v1/alerts?open=true");
+        if !self.once {
+            println!("\nLook at\n  {url}/metrics\n  {url}/readyz\n  {url}/api/v1/alerts?open=true");
+        }
+        let program =
+            std::env::current_exe().map_or_else(|_| "dosimeter".to_owned(), |path| path.display().to_string());
         let config = self.dir.join("config.toml");
         println!("Ask for the effusion at {} as it was known a week after the replacement:", REPLACEMENT.site);
         let day = |day: u32| show_instant(start() + TimeDelta::days(i64::from(day)));
         println!(
-            "  dosimeter query --config {} --model chest-xray --output {} --slice site={} --from {} --to {} --known-at {}",
+            "  {program} query --config {} --metric auroc --model chest-xray --output {} --slice site={} --from {} --to {} --known-at {}",
             config.display(),
             REPLACEMENT.finding,
             REPLACEMENT.site,

@@ -205,7 +205,9 @@ pub enum Undefined {
         reason: String,
     },
     /// The window has too few buckets to see how they vary.
-    #[error("only {buckets} buckets; an interval by drawing buckets needs {minimum}")]
+    #[error(
+        "the window has {buckets} bucket(s) with cases; an interval by drawing buckets needs {minimum}: ask for a longer window"
+    )]
     TooFewBuckets {
         /// Buckets at hand.
         buckets: u64,

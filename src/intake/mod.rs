@@ -201,7 +201,7 @@ impl Door {
 
 fn score(column: &str, text: &str) -> Result<f64, Problem> {
     let number: f64 = text.parse().map_err(|_| {
-        Problem::new(column, Reason::BadScore, format!("{text:?} is no number; scores are probabilities such as 0.25"))
+        Problem::new(column, Reason::BadScore, format!("{text:?} is no number; scores are probabilities such as 0.25 (with a decimal comma, set the source's decimal)"))
     })?;
     if (0.0..=1.0).contains(&number) {
         // Adding zero turns -0 into 0.

@@ -132,7 +132,8 @@ impl FileIntake<'_> {
             Ok(inspection) => inspection,
             Err(error) => {
                 // Gone again, or not ours to read: the next tick looks again.
-                tracing::warn!(source = self.source.name, %error, "a file cannot be opened");
+                let file = self.candidate.path.display();
+                tracing::warn!(source = self.source.name, %file, %error, "a file cannot be opened");
                 return Ok(None);
             }
         };
@@ -188,7 +189,11 @@ impl FileIntake<'_> {
             if part.is_last {
                 if !self.candidate.is_unchanged() {
                     // Written to while it was read: what has been taken in stands, the new content is read anew.
-                    tracing::warn!(source = self.source.name, "a file changed while it was read; it is read again");
+                    tracing::warn!(
+                        source = self.source.name,
+                        file = cursor.path,
+                        "a file changed while it was read; it is read again"
+                    );
                     return Ok(());
                 }
                 cursor.state = "done";
@@ -213,7 +218,15 @@ impl FileIntake<'_> {
         let (source, model, path) = (self.source.clone(), self.model.clone(), self.candidate.path.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let mapping = Mapping::new(&source, &model);
-            let check = |columns: &HashMap<String, usize>| mapping.check_columns(columns);
+            let check = |columns: &HashMap<String, usize>| {
+                mapping.check_columns(columns)?;
+                let absent = mapping.absent(columns);
+                if !absent.is_empty() {
+                    let (file, absent) = (path.display(), absent.join(", "));
+                    tracing::warn!(source = source.name, %file, absent, "a file lacks columns that the plan names");
+                }
+                Ok(())
+            };
             file::open(&Reading::of(&source, &mapping), &path, skip, &check).map_err(|error| error.to_string())
         });
         Ok(opened.await.unwrap_or_else(|panic| Err(format!("its reader failed: {panic}"))))
@@ -221,7 +234,7 @@ impl FileIntake<'_> {
 
     /// Keep a file that cannot be read as a whole as one rejection.
     async fn refuse(&self, cursor: FileProgress, message: String, tally: &mut Tally) -> std::result::Result<(), Error> {
-        tracing::warn!(source = self.source.name, message, "a file is unreadable");
+        tracing::warn!(source = self.source.name, file = cursor.path, message, "a file is unreadable");
         let mut collector = Collector::default();
         let problem = Problem::new("", Reason::UnreadableFile, message);
         collector.reject(problem, Position { line: 0, item: 0 }, serde_json::json!({}));

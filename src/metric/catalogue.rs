@@ -176,7 +176,7 @@ const SPECTRUM: &str = "spectrum; bracketed when coarse";
 const COUNTS: &str = "counts at the threshold: exact when the plan has it, bracketed otherwise";
 const TABLE: &str = "reliability table of ten equal-width bins, closed on the right: exact";
 const SKLEARN: &str = "scikit-learn";
-const NONE: &str = "none in closed form: `query --bootstrap`";
+const NONE: &str = "none in closed form; `query --bootstrap` where it is computed for every window";
 
 use Chapter::{Calibration, Discrimination, Drift, Feature, Model, OperatingPoint, Readers, Reference, Volume};
 use Tier::{Asked, Exposed, Kept, Rows};

@@ -24,8 +24,14 @@ pub enum Error {
     #[error("the SMTP server did not take it: {0}")]
     Smtp(#[from] lettre::transport::smtp::Error),
     /// The directory did not take it: try again later.
-    #[error("the directory of notices cannot be written")]
-    File(#[from] std::io::Error),
+    #[error("the directory of notices {path} cannot be written; may the user that runs dosimeter?")]
+    File {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// A rendered notice.
@@ -124,11 +130,12 @@ impl Sender {
             }
             Way::Directory(directory) => {
                 let message = self.message(envelope, rendered)?;
-                std::fs::create_dir_all(directory)?;
                 let path = directory.join(format!("{:06}.eml", envelope.outbox_id));
                 let part = path.with_extension("part");
-                std::fs::write(&part, message.formatted())?;
-                Ok(std::fs::rename(part, path)?)
+                std::fs::create_dir_all(directory)
+                    .and_then(|()| std::fs::write(&part, message.formatted()))
+                    .and_then(|()| std::fs::rename(part, &path))
+                    .map_err(|source| Error::File { path, source })
             }
             Way::Smtp(transport) => {
                 transport.send(self.message(envelope, rendered)?).await?;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::rows::{LabelledRow, labelled_rows};
-use super::{Error, Question, Row, ask, prepare};
+use super::{Bootstrap, Error, Question, Row, ask, prepare};
 use crate::domain::{MetricKey, Outcome, Slice};
 use crate::job::Context;
 use crate::job::answer::Asked;
+use crate::metric::catalogue::{self, Chapter};
 use crate::metric::comparison::{Pair, paired_accuracy, paired_auroc, paired_brier, unpaired};
 use crate::metric::{Depth, evaluate};
 
@@ -54,6 +55,14 @@ pub async fn compare(context: &Context, question: &Question, against: &Against) 
         return Err(Error::Unknown("both sides are the same: name another version or another slice".to_owned()));
     }
     let pairs = pair(labelled_rows(context, &first, question).await?, labelled_rows(context, &second, &other).await?);
+    if first.version.version_id == second.version.version_id && !pairs.is_empty() {
+        return Err(Error::Unknown(format!(
+            "the slices {} and {} share {} cases: compare slices that exclude each other, such as two values of one dimension",
+            question.slice,
+            other.slice,
+            pairs.len()
+        )));
+    }
     let named = |(key, outcome): (MetricKey, Outcome)| Row::new(&key, outcome);
     let mut paired: Vec<(MetricKey, Outcome)> = Vec::new();
     if !pairs.is_empty() {
@@ -73,6 +82,11 @@ pub async fn compare(context: &Context, question: &Question, against: &Against) 
         let theirs: BTreeMap<MetricKey, Outcome> = theirs.into_iter().collect();
         let differences = mine.into_iter().filter_map(|(key, outcome)| {
             let other = theirs.get(&key)?;
+            // What is itself a comparison with the reference is no property of a group.
+            let of_group = catalogue::find(&key.name).is_some_and(|entry| entry.chapter != Chapter::Drift);
+            if !of_group {
+                return None;
+            }
             let comparable = outcome.as_ref().ok().is_none_or(|estimate| estimate.interval.is_some());
             comparable.then(|| (key, unpaired(&outcome, other)))
         });
@@ -145,12 +159,15 @@ pub async fn ask_with_bootstrap(
             .map_err(|why| Error::Unknown(why.to_string()))
     });
     let intervals = intervals.await.map_err(crate::job::Error::from)??;
-    for (key, interval) in intervals {
+    answer.bootstrap = Some(Bootstrap { resamples, seed });
+    // What was measured on the reference does not depend on the window's buckets.
+    for (key, interval) in intervals.into_iter().filter(|(key, _)| !key.name.starts_with("reference_")) {
         let name = key.to_string();
         if let Some(estimate) =
             answer.metrics.iter_mut().find(|row| row.metric == name).and_then(|row| row.estimate.as_mut())
         {
             estimate.interval = Some(interval);
+            estimate.standard_error = None;
         }
     }
     Ok(answer)

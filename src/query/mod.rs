@@ -8,6 +8,7 @@ pub mod curve;
 pub mod drift;
 mod rows;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -93,8 +94,20 @@ pub struct Answer {
     pub plan: String,
     /// Version of the formulas.
     pub calculator: i32,
+    /// How intervals were resampled, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
     /// The metrics.
     pub metrics: Vec<Row>,
+}
+
+/// How intervals were resampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bootstrap {
+    /// How often the buckets were drawn.
+    pub resamples: u32,
+    /// The seed of the draws.
+    pub seed: u64,
 }
 
 /// One metric of an answer: an estimate or the reason why there is none.
@@ -184,6 +197,7 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
     if let Some(threshold) = question.thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
         return Err(Error::Unknown(format!("the threshold {threshold} is no probability from 0 to 1")));
     }
+    check_slice(context, &model, &question.slice)?;
     if question.window.from >= question.window.to {
         return Err(Error::Unknown(format!("the window {} is empty: from must be before to", question.window)));
     }
@@ -199,6 +213,32 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
     let known = read(context, &version, &model, &numbers, question, output_id).await?;
     let (name, slice) = (question.output.clone(), question.slice.clone());
     Ok(Prepared { version, model, numbers, name, output_id, slice, reference, known })
+}
+
+/// Whether a case could be in a slice: its dimensions are attributes that some source keeps, its values possible ones.
+fn check_slice(context: &Context, model: &Model, slice: &Slice) -> Result<(), Error> {
+    let own = context.plan.sources.iter().filter(|source| source.model == model.name);
+    let kept: BTreeSet<&str> = own
+        .flat_map(|source| source.attributes.keys().map(String::as_str))
+        .chain(model.dimensions.iter().map(|dimension| dimension.name.as_str()))
+        .chain(model.features.iter().map(|feature| feature.name.as_str()))
+        .collect();
+    for (name, value) in slice.cells() {
+        if !kept.contains(name) {
+            let known: Vec<&str> = kept.iter().copied().collect();
+            let known = known.join(", ");
+            return Err(Error::Unknown(format!("no case has an attribute {name:?}; known are {known}")));
+        }
+        let dimension = model.dimensions.iter().find(|dimension| dimension.name == name);
+        if let Some(dimension) = dimension.filter(|dimension| !dimension.can_be(value)) {
+            let values = if dimension.is_ordered() { dimension.ordered_values() } else { dimension.values.clone() };
+            return Err(Error::Unknown(format!(
+                "{name} is never {value:?}; by the plan it is one of {}, (missing), (other)",
+                values.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Answer a question.
@@ -233,6 +273,7 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
         reference_id,
         plan: context.plan.digest(),
         calculator: CALCULATOR_VERSION,
+        bootstrap: None,
         metrics: metrics.into_iter().map(|(key, outcome)| Row::new(&key, outcome)).collect(),
     })
 }
@@ -278,7 +319,10 @@ pub async fn find(context: &Context, model: &str, version: Option<&str>) -> Resu
     match <[Version; 1]>::try_from(versions) {
         Ok([version]) => Ok(Place { version, model: model.clone(), numbers: numbers.clone() }),
         Err(_) if names.is_empty() => Err(Error::Unknown(format!("model {} has no predictions yet", model.name))),
-        Err(_) => Err(Error::Unknown(format!("name one version of model {}: {}", model.name, names.join(", ")))),
+        Err(_) => Err(Error::Unknown(match version {
+            Some(version) => format!("model {} has no version {version:?}; it has {}", model.name, names.join(", ")),
+            None => format!("name one version of model {}: {}", model.name, names.join(", ")),
+        })),
     }
 }
 

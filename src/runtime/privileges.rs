@@ -6,18 +6,21 @@ use std::path::Path;
 
 use nix::unistd::{Uid, User, chown, setgid, setgroups, setuid};
 
-/// If the process runs as root, make the data directory and become the ordinary user who owns it.
+/// If the process runs as root, make the data directory (and whatever else it `writes` to) and become the ordinary user who
+/// owns it.
 ///
 /// Call this before any thread is started. Returns the user's name, or `None` when the process was an ordinary one.
 ///
 /// # Errors
 /// When there is no ordinary user to become, or the system refuses.
-pub fn drop_root(data_dir: &Path, run_as: Option<&str>) -> anyhow::Result<Option<String>> {
+pub fn drop_root(data_dir: &Path, writes: Option<&Path>, run_as: Option<&str>) -> anyhow::Result<Option<String>> {
     if !Uid::effective().is_root() {
         return Ok(None);
     }
     let user = ordinary_user(data_dir, run_as)?;
-    hand_over(data_dir, &user)?;
+    for dir in std::iter::once(data_dir).chain(writes) {
+        hand_over(dir, &user)?;
+    }
     setgroups(&[user.gid])?;
     setgid(user.gid)?;
     setuid(user.uid)?;

@@ -124,7 +124,7 @@ fn kind_of(path: &Path, configured: Option<Format>) -> Result<Kind, UnreadableFi
     };
     let format = configured.or(by_name).ok_or_else(|| {
         UnreadableFile::Format(
-            "the name says no format (.csv, .ndjson, .parquet, with .gz or .zst); set the source's format".into(),
+            "the name says no format (.csv, .ndjson, .parquet, with .gz or .zst); rename it, or set the source's format".into(),
         )
     })?;
     Ok(Kind { format, packing })
@@ -169,7 +169,11 @@ pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
     let digest = hex(&hasher.finalize());
     let kind = match kind_of(path, source.format) {
         Ok(kind) => kind,
-        Err(error) => return Ok(Inspection { digest, is_terminated: true, damage: Some(error.to_string()) }),
+        Err(error) => {
+            // What is wrong is the name, not the content: under another name it is another matter.
+            let digest = hex(&Sha256::digest(format!("{} {digest}", path.display())));
+            return Ok(Inspection { digest, is_terminated: true, damage: Some(error.to_string()) });
+        }
     };
     let mut is_terminated = match (kind.format, kind.packing) {
         (Format::Parquet, Packing::None) => parquet::is_complete(&mut file)?,

@@ -80,6 +80,15 @@ impl<'a> Mapping<'a> {
                 .is_some_and(|name| self.source.ignore.contains(&name) || (all && !self.names.contains(&name)))
     }
 
+    /// Columns that the plan names and the file does not have: what they would say is taken for not said.
+    #[must_use]
+    pub fn absent(&self, columns: &HashMap<String, usize>) -> Vec<&str> {
+        let optional = self.source.columns.values().chain(self.source.attributes.values()).map(String::as_str);
+        let wide = self.source.layout == Layout::Wide;
+        let outputs = self.outputs.iter().filter(|_| wide).map(|(_, column)| column.as_str());
+        optional.chain(outputs).filter(|column| !columns.contains_key(*column)).collect()
+    }
+
     /// The records of a row, or what keeps the row from being one.
     #[must_use]
     pub fn drafts(&self, row: &Row) -> Vec<Result<Draft, Problem>> {
@@ -141,13 +150,22 @@ impl<'a> Mapping<'a> {
 
     fn prediction(&self, row: &Row) -> Result<PredictionDraft, Problem> {
         let is_part = self.source.layout == Layout::Long;
+        let number = |text: String| if self.source.decimal == ',' { text.replace(',', ".") } else { text };
         let scores = if is_part {
-            vec![(self.required(row, "output")?, self.column("score").to_owned(), self.required(row, "score")?)]
+            let score = number(self.required(row, "score")?);
+            vec![(self.required(row, "output")?, self.column("score").to_owned(), score)]
         } else {
             let cells = self.outputs.iter();
             cells
-                .filter_map(|(output, column)| Some((output.clone(), column.clone(), row.get(column)?.to_owned())))
+                .filter_map(|(output, column)| {
+                    Some((output.clone(), column.clone(), number(row.get(column)?.to_owned())))
+                })
                 .collect()
+        };
+        // Of attributes only what is a number is written as one.
+        let attribute = |text: &str| {
+            let plain = text.replace(',', ".");
+            if self.source.decimal == ',' && plain.parse::<f64>().is_ok() { plain } else { text.to_owned() }
         };
         let attributes = self.attributes.iter();
         Ok(PredictionDraft {
@@ -158,7 +176,7 @@ impl<'a> Mapping<'a> {
             version: self.required(row, "version")?,
             scores,
             attributes: attributes
-                .filter_map(|(name, column)| Some((name.clone(), row.get(column)?.to_owned())))
+                .filter_map(|(name, column)| Some((name.clone(), attribute(row.get(column)?))))
                 .collect(),
             is_part,
         })

@@ -124,14 +124,15 @@ pub enum HumanStep {
 }
 
 impl Store {
-    /// Every alert that is open.
+    /// Every alert that is open, and those that a person has resolved while their condition held: they stay quiet until it
+    /// has ceased.
     ///
     /// # Errors
     /// When Postgres fails or a row cannot be read.
     pub async fn list_open_alerts(&self) -> Result<Vec<OpenAlert>> {
         let rows = sqlx::query!(
             "select alert_id, rule, version_id, output_id, slice, state, breached, since
-            from alert where closed_at is null"
+            from alert where closed_at is null or (state = 'resolved' and breached)"
         )
         .fetch_all(&self.pool)
         .await
@@ -196,9 +197,9 @@ impl Store {
         let alert_id = match change.alert_id {
             Some(alert_id) => {
                 let changed = sqlx::query!(
-                    "update alert set state = $2, breached = $3, fired_at = coalesce(fired_at, $4), closed_at = $5,
+                    "update alert set state = $2, breached = $3, fired_at = coalesce(fired_at, $4), closed_at = coalesce(closed_at, $5),
                         since = $7
-                    where alert_id = $1 and closed_at is null and state = $6",
+                    where alert_id = $1 and state = $6",
                     alert_id,
                     standing.state.as_str(),
                     standing.breached,

@@ -129,6 +129,17 @@ impl Store {
         Ok(catalog)
     }
 
+    /// The key of the pseudonyms that this database is bound to, if it is.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn identity_fingerprint(&self) -> Result<Option<String>> {
+        sqlx::query_scalar!("select identity_fingerprint from installation")
+            .fetch_one(&self.pool)
+            .await
+            .named("identity_fingerprint")
+    }
+
     /// Bind this database to the key of the pseudonyms, or see that it is bound to this one.
     ///
     /// # Errors

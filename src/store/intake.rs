@@ -418,7 +418,7 @@ async fn insert_rejections(
         "insert into rejection
             (source, origin, line, item, field, reason, message, payload, batch_id, rejected_at, content_digest)
         select $1, $2, line, item, field, reason, message, payload::jsonb, $3, $4,
-            sha256(convert_to(concat_ws(chr(31), field, reason, message, payload), 'UTF8'))
+            sha256(convert_to(concat_ws(chr(31), field, reason, message), 'UTF8'))
         from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[])
             as t (line, item, field, reason, message, payload)
         on conflict (source, origin, line, item, content_digest) do nothing returning reason",

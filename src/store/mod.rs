@@ -21,12 +21,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 
 /// What goes wrong between us and Postgres, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server cannot be reached or broke off: try again later.
-    #[error("Postgres cannot be reached")]
+    #[error("Postgres cannot be reached; is it running, and is its address right (database.url, DATABASE_URL)?")]
     Unreachable(#[source] sqlx::Error),
     /// A statement failed: a defect, or somebody changed the schema.
     #[error("the statement {statement} failed")]
@@ -102,6 +103,10 @@ impl Store {
         // Statements here are short: compiling them takes longer than running them.
         let settings = [("timezone", "UTC"), ("synchronous_commit", "on"), ("jit", "off")];
         let options = options.application_name("dosimeter").options(settings);
+        // A pool only says that it timed out; a single connection says why.
+        let attempt = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
+        let attempt = attempt.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)).map_err(Error::Unreachable)?;
+        attempt.close().await.map_err(Error::Unreachable)?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(10))
@@ -177,7 +182,6 @@ impl Store {
 /// # Errors
 /// When the address is malformed or the user may not make databases.
 pub async fn fresh_database(url: &str, name: &str) -> Result<String> {
-    use sqlx::{ConnectOptions, Connection};
     let options: PgConnectOptions = url.parse().map_err(Error::Unreachable)?;
     let mut connection = options.connect().await.map_err(Error::Unreachable)?;
     // The name is ours, not a user's.

@@ -98,12 +98,18 @@ impl Server {
         }
         let port = match running_port(&bin, &data) {
             Some(port) => {
-                tracing::info!(port, "took over the private Postgres that was running");
+                tracing::info!(port, "using the private Postgres that is running");
                 port
             }
             None => launch(&bin, &home, &data, None)?,
         };
         Ok(Self { bin, data, home, port, password, in_use: Mutex::new(Some(in_use)) })
+    }
+
+    /// Whether a data directory has a server's data.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        data_dir.join("postgres/data/PG_VERSION").exists()
     }
 
     /// Its address, with the password: do not log it.

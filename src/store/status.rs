@@ -99,6 +99,20 @@ impl Store {
         })
     }
 
+    /// Cases about which something has been stated and that no prediction is about. It reads every case: not for every tick.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn count_waiting_cases(&self) -> Result<i64> {
+        sqlx::query_scalar!(
+            r#"select count(distinct case_id) as "count!" from assertion a
+            where not exists (select from record_key k where k.case_id = a.case_id and k.kind = 1)"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("count_waiting_cases")
+    }
+
     /// Remove rejections and sent notices that are older than the plan keeps them. Returns how many of each.
     ///
     /// # Errors
