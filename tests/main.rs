@@ -16,6 +16,7 @@ mod daemon;
 mod docs;
 mod history;
 mod intake;
+mod nannyml;
 mod nih;
 mod questions;
 mod reference;

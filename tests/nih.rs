@@ -13,7 +13,7 @@ use crate::support::{Installation, at, metric, window};
 /// The configuration that a user would write for these files.
 const CONFIG: &str = include_str!("../config/nih.toml");
 
-fn data() -> Option<PathBuf> {
+pub fn data() -> Option<PathBuf> {
     let given = std::env::var_os("DOSIMETER_SHARED_DATA").map(PathBuf::from);
     let folder = given.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
     let found = folder.join("nih/expected.json").is_file();
