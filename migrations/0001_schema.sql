@@ -189,7 +189,7 @@ comment on column rejection.message is 'What is wrong and what to do about it.';
 comment on column rejection.payload is 'The mapped columns of the record without its identifiers.';
 comment on column rejection.batch_id is 'The batch that refused it.';
 comment on column rejection.rejected_at is 'When it was refused.';
-comment on column rejection.content_digest is 'SHA-256 of field, reason and message: a file that is read again, grown or under another mapping, does not repeat its rejections.';
+comment on column rejection.content_digest is 'SHA-256 of field, reason, message and the record as it stood: a file that is read again, grown or under another mapping, does not repeat its rejections.';
 
 create table source_file (
     source text not null,

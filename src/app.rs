@@ -79,10 +79,19 @@ impl App {
 
     async fn connect(plan: Plan, clock: Clock, adopts: bool, url: &Secret) -> anyhow::Result<Context> {
         let store = Store::connect(url.expose(), plan.database.max_connections).await?;
-        store.migrate().await?;
-        let is_bound = store.identity_fingerprint().await?.is_some();
-        let pseudonyms = pseudonyms(&plan, adopts && !is_bound)?;
-        store.bind_identity(&pseudonyms.fingerprint()).await?;
+        if adopts {
+            store.migrate().await?;
+        } else {
+            anyhow::ensure!(
+                store.schema_is_current().await.unwrap_or(false),
+                "the database has not been set up by this release: run `dosimeter serve` or `dosimeter import` of it first"
+            );
+        }
+        let bound = store.identity_fingerprint().await?;
+        let pseudonyms = pseudonyms(&plan, adopts && bound.is_none())?;
+        if adopts || bound.is_some() {
+            store.bind_identity(&pseudonyms.fingerprint()).await?;
+        }
         let catalog = if adopts {
             store.adopt_plan(&plan, clock.now(), "dosimeter").await?
         } else {
@@ -128,6 +137,15 @@ impl App {
         }
         supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), stop));
         Ok(passes)
+    }
+
+    /// Let go of the database after work. What went wrong in the work is told before what goes wrong in letting go.
+    ///
+    /// # Errors
+    /// That of the work, or that of letting go.
+    pub async fn close_after(self, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        let closed = self.close().await;
+        result.and(closed)
     }
 
     /// Let go of the database; the private server is stopped if nobody else uses it.

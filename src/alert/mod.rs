@@ -129,9 +129,12 @@ pub fn step(open: Option<Standing>, verdict: &Verdict, hold: Duration, now: Date
             true if lasted(open.since) >= hold => Some(fired(open.since)),
             true => None,
         },
+        // A person closed it knowing that it held: it is quiet as long as it is seen to hold, and can begin anew after that.
+        Some(open) if open.state == State::Resolved => {
+            let standing = Standing { breached: false, since: now, ..open };
+            (open.breached && !breached).then(|| silent(Transition::Ceased, standing))
+        }
         Some(open) if undecided || open.breached == breached => None,
-        // A person closed it knowing that it held: only when it has ceased can it begin anew.
-        Some(open) if open.state == State::Resolved && breached => None,
         Some(open) if breached => Some(Step {
             transition: Transition::Recurred,
             standing: Standing { breached, since: now, ..open },

@@ -16,8 +16,7 @@ pub(super) fn run(args: &ConfigArg) -> anyhow::Result<()> {
     block_on(async {
         let app = App::start(plan, Clock::system()).await?;
         let result = import_all(&app.context()).await;
-        app.close().await?;
-        result
+        app.close_after(result).await
     })
 }
 

@@ -202,8 +202,7 @@ fn with_app(args: &ConfigArg, work: impl AsyncFnOnce(&App) -> anyhow::Result<()>
     block_on(async {
         let app = App::attach(plan, Clock::system()).await?;
         let result = work(&app).await;
-        app.close().await?;
-        result
+        app.close_after(result).await
     })
 }
 
@@ -218,6 +217,5 @@ async fn serve(plan: Plan, config: PathBuf) -> anyhow::Result<()> {
         Ok(_) => supervisor.run_to_end().await,
         Err(error) => Err(error),
     };
-    app.close().await?;
-    result
+    app.close_after(result).await
 }

@@ -54,13 +54,17 @@ impl Source {
     /// SHA-256 of all that decides what is made of a file's columns, as hexadecimal text.
     #[must_use]
     pub fn mapping_digest(&self, model: &Model, intake: &Intake) -> String {
+        // Assertions carry no attributes, and how many rows a transaction takes changes nothing.
+        let is_prediction = self.record == RecordKind::Predictions;
         let source = Self { paths: Vec::new(), settle: Duration::ZERO, ..self.clone() };
         let outputs: Vec<(&str, &str)> =
             model.outputs.iter().map(|output| (output.name.as_str(), output.truth.as_str())).collect();
-        let dimensions: Vec<&str> = model.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        let features: Vec<&str> = model.features.iter().map(|feature| feature.name.as_str()).collect();
+        let dimensions = model.dimensions.iter().map(|dimension| dimension.name.as_str());
+        let features = model.features.iter().map(|feature| feature.name.as_str());
+        let attributes: Vec<&str> = dimensions.chain(features).filter(|_| is_prediction).collect();
+        let limits = (intake.earliest, intake.future_tolerance, intake.most_versions);
         // unwrap safety: texts, numbers and maps with text keys always serialise.
-        let what = serde_json::to_string(&(source, outputs, dimensions, features, intake)).unwrap_or_default();
+        let what = serde_json::to_string(&(source, outputs, attributes, limits)).unwrap_or_default();
         hex(&Sha256::digest(what))
     }
 }

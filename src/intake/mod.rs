@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 pub use identity::Pseudonyms;
+use sha2::{Digest, Sha256};
 
 use crate::config::{Intake, Model};
 use crate::domain::window::show_instant;
@@ -241,6 +242,23 @@ fn derived(parts: &[&str]) -> String {
     parts.join("\u{1f}").trim_end_matches('\u{1f}').to_owned()
 }
 
+/// What is kept of a refused record.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The mapped columns without the identifiers.
+    pub payload: serde_json::Value,
+    /// SHA-256 of the record as it stood.
+    pub fingerprint: [u8; 32],
+}
+
+impl Kept {
+    /// Of something that is no record: its text.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self { payload: serde_json::json!({}), fingerprint: Sha256::digest(text).into() }
+    }
+}
+
 /// Collects what is admitted and refused into a batch whose identities are distinct.
 #[derive(Debug, Default)]
 pub struct Collector {
@@ -295,12 +313,13 @@ impl Collector {
                 most + 1
             );
             let problem = Problem::new("version", Reason::TooManyVersions, message);
-            self.reject(problem, record.position, serde_json::json!({ "version": record.version }));
+            let kept = Kept { payload: serde_json::json!({ "version": record.version }), fingerprint: record.digest };
+            self.reject(problem, record.position, kept);
         }
     }
 
     /// Take a record in. One that is in this batch already is a duplicate, says more, or is a conflict that is rejected.
-    pub fn admit(&mut self, admitted: Admitted, payload: impl FnOnce() -> serde_json::Value) {
+    pub fn admit(&mut self, admitted: Admitted, kept: impl FnOnce() -> Kept) {
         let (position, meeting) = match admitted {
             Admitted::Prediction(new) => {
                 let key = (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
@@ -328,17 +347,19 @@ impl Collector {
         if meeting == Meeting::Conflict {
             let message =
                 "a record with this identity stands earlier in the same file with other content; the first one stands";
-            return self.reject(Problem::new("id", Reason::Conflict, message), position, payload());
+            return self.reject(Problem::new("id", Reason::Conflict, message), position, kept());
         }
         self.duplicates += 1;
     }
 
     /// Refuse a record.
-    pub fn reject(&mut self, problem: Problem, position: Position, payload: serde_json::Value) {
+    pub fn reject(&mut self, problem: Problem, position: Position, kept: Kept) {
         let Problem { field, reason, message } = problem;
         // What goes into the database is text without NUL.
         let clean = |text: String| text.replace('\0', "\u{FFFD}");
-        self.rejections.push(NewRejection { position, field: clean(field), reason, message: clean(message), payload });
+        let Kept { payload, fingerprint } = kept;
+        let (field, message) = (clean(field), clean(message));
+        self.rejections.push(NewRejection { position, field, reason, message, payload, fingerprint });
     }
 
     /// The batch, with the numbers of the versions filled in.

@@ -88,7 +88,7 @@ fn a_batch_holds_each_identity_once() {
     let mut collector = Collector::default();
     let other = PredictionDraft { scores: vec![("effusion".into(), "p".into(), "0.75".into())], ..draft() };
     for draft in [draft(), draft(), other] {
-        collector.admit(admit(Draft::Prediction(draft)).expect("admitted"), || serde_json::json!({}));
+        collector.admit(admit(Draft::Prediction(draft)).expect("admitted"), || Kept::of_text("a row"));
     }
     assert_eq!((collector.predictions.len(), collector.duplicates), (1, 1));
     assert_eq!(collector.rejections[0].reason, Reason::Conflict);
@@ -99,7 +99,7 @@ fn versions_beyond_the_limit_are_refused_with_the_remedy() {
     let mut collector = Collector::default();
     for version in ["1", "2", "3", "1"] {
         let draft = PredictionDraft { version: version.into(), case: format!("{version} case"), ..draft() };
-        collector.admit(admit(Draft::Prediction(draft)).expect("admitted"), || serde_json::json!({}));
+        collector.admit(admit(Draft::Prediction(draft)).expect("admitted"), || Kept::of_text("a row"));
     }
     collector.limit_versions(["0".to_owned(), "3".to_owned()], 3);
     assert_eq!(collector.versions().into_iter().collect::<Vec<_>>(), ["1", "3"]);

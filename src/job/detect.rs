@@ -41,6 +41,9 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
             for estimate in own.iter().filter(|estimate| watches(rule, estimate, &names)) {
                 let Some(output) = names.get(&estimate.output_id) else { continue };
                 let subject = Subject { context, version, model, rule, output, estimate, all: &own };
+                if find(estimate, &rule.metric).is_none() {
+                    continue;
+                }
                 judged.insert(subject.key());
                 if subject.judge(lease, &open, now).await? {
                     outcome = Outcome::Done;

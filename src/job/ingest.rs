@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::{Context, Error, Result};
 use crate::config::{Model, Source};
 use crate::domain::Reason;
-use crate::intake::{Collector, Door};
+use crate::intake::{Collector, Door, Kept};
 use crate::runtime::Outcome;
 use crate::source::file::{Candidate, Inspection, Reading, Rows};
 use crate::source::mapping::Mapping;
@@ -181,7 +181,17 @@ impl FileIntake<'_> {
             let part = match read.await {
                 Ok((rest, part)) => {
                     rows = rest;
-                    part.map_err(|source| Error::File { path: cursor.path.clone(), source })?
+                    match part {
+                        Ok(part) => part,
+                        Err(error) if error.raw_os_error().is_none() => {
+                            return self.refuse(cursor, format!("it cannot be read to its end: {error}"), tally).await;
+                        }
+                        Err(error) => {
+                            // The system's fault and not the file's: the others go on, and the next tick tries again.
+                            tracing::error!(source = self.source.name, file = cursor.path, %error, "a file cannot be read");
+                            return Ok(());
+                        }
+                    }
                 }
                 Err(panic) => return self.refuse(cursor, format!("its reader failed: {panic}"), tally).await,
             };
@@ -237,7 +247,7 @@ impl FileIntake<'_> {
         tracing::warn!(source = self.source.name, file = cursor.path, message, "a file is unreadable");
         let mut collector = Collector::default();
         let problem = Problem::new("", Reason::UnreadableFile, message);
-        collector.reject(problem, Position { line: 0, item: 0 }, serde_json::json!({}));
+        collector.reject(problem, Position { line: 0, item: 0 }, Kept::of_text(&cursor.digest));
         self.commit(collector, FileProgress { state: "unreadable", ..cursor }, tally).await
     }
 
@@ -307,18 +317,20 @@ fn admit_row(door: &Door, mapping: &Mapping<'_>, row: RowResult, now: DateTime<U
     let row: Row = match row {
         Ok(row) => row,
         Err(BrokenRow { line, message }) => {
+            let kept = Kept::of_text(&message);
             let problem = Problem::new("", Reason::MalformedRow, message);
-            return collector.reject(problem, Position { line, item: 0 }, serde_json::json!({}));
+            return collector.reject(problem, Position { line, item: 0 }, kept);
         }
     };
     if mapping.ignores(&row) {
         return collector.ignore();
     }
+    let kept = || Kept { payload: mapping.payload(&row), fingerprint: row.fingerprint() };
     for (item, draft) in (0_i32..).zip(mapping.drafts(&row)) {
         let position = Position { line: row.line, item };
         match draft.and_then(|draft| door.admit(draft, position.clone(), now)) {
-            Ok(admitted) => collector.admit(admitted, || mapping.payload(&row)),
-            Err(problem) => collector.reject(problem, position, mapping.payload(&row)),
+            Ok(admitted) => collector.admit(admitted, kept),
+            Err(problem) => collector.reject(problem, position, kept()),
         }
     }
 }

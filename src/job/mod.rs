@@ -66,15 +66,6 @@ pub enum Error {
     /// A thread of work broke off.
     #[error("a worker thread broke off")]
     Worker(#[from] tokio::task::JoinError),
-    /// A file could not be read to its end.
-    #[error("the file {path} cannot be read")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// A notice could not be written.
     #[error(transparent)]
     Notice(#[from] crate::notify::Error),
@@ -171,10 +162,10 @@ impl Context {
             result = work(&lease) => result,
             error = self.keep(&lease) => Err(error),
         };
-        let released = self.store.release_lease(&lease).await;
-        let done = result?;
-        released?;
-        Ok(Some(done))
+        if let Err(error) = self.store.release_lease(&lease).await {
+            tracing::warn!(job = job.name(), error = format!("{error:#}"), "the lease runs out by itself");
+        }
+        result.map(Some)
     }
 
     /// Prolong a lease until that fails.

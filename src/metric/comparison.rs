@@ -139,7 +139,9 @@ pub fn unpaired(first: &Outcome, second: &Outcome) -> Outcome {
     let (first, second) = (first.as_ref().map_err(Clone::clone)?, second.as_ref().map_err(Clone::clone)?);
     let positives = first.positives.unwrap_or_default() + second.positives.unwrap_or_default();
     let (value, n) = (first.value - second.value, first.n + second.n);
-    let estimate = if let Some((mine, theirs)) = first.standard_error.zip(second.standard_error) {
+    // An error of zero is one that could not be estimated, as at a perfect separation: no certainty.
+    let errors = first.standard_error.zip(second.standard_error).filter(|(mine, theirs)| *mine > 0.0 && *theirs > 0.0);
+    let estimate = if let Some((mine, theirs)) = errors {
         difference_estimate(value, libm::sqrt(mine * mine + theirs * theirs), n, positives, "unpaired")
     } else {
         let (mine, theirs) = first.interval.as_ref().zip(second.interval.as_ref()).ok_or(Undefined::NoStandardError)?;

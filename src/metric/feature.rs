@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::drift::{binned, quantile_edges};
 use super::{bracket, interval, real};
 use crate::domain::{Estimate, Exactness, MetricKey, Outcome, Undefined};
+use crate::stats::channel::Scale;
 use crate::stats::divergence::{Aligned, Distance, chi_square, cramer_v, hellinger, jensen_shannon, l_infinity, psi};
 use crate::stats::interval::wilson;
 use crate::stats::special::Z_95;
@@ -108,7 +109,9 @@ fn cells(reference: &FeatureSummary, current: &FeatureSummary) -> (Vec<u64>, Vec
 fn within(reference: &Spectrum, current: &Spectrum) -> (Spectrum, u64, u64) {
     let ends = reference.channels().first().zip(reference.channels().last());
     let Some((least, most)) = ends.map(|(first, last)| (reference.range(first).0, reference.range(last).1)) else {
-        return (current.clone(), 0, 0);
+        // The reference never had a number: whatever is one now lies outside of what it had.
+        let all = current.totals().iter().sum();
+        return (Spectrum::empty(Scale::Real), 0, all);
     };
     let rows = |spectrum: &Spectrum| spectrum.totals().iter().sum::<u64>();
     let below = rows(&current.filtered(|(_, high)| high < least));

@@ -4,7 +4,7 @@
 //! fall inside a channel; then the counts, and whatever is made of them, are bracketed.
 
 use super::{Costs, Labelled, bracket, interval, real};
-use crate::domain::{Estimate, MetricKey, Outcome, Undefined};
+use crate::domain::{Estimate, Exactness, MetricKey, Outcome, Undefined};
 use crate::stats::interval::{Bounds, fisher_normal, log_normal, logit_normal, square_and_add, wald, wilson};
 use crate::stats::special::{Z_95, logit, sigmoid};
 use crate::summary::Summary;
@@ -104,7 +104,11 @@ impl Point {
     /// bracket is reached at the ends of the counts' ranges.
     fn monotone(&self, value: f64, of: impl Fn(Cells) -> Option<f64>) -> Estimate {
         let ends = [(self.tp.least, self.fp.most), (self.tp.most, self.fp.least)];
-        let ends = ends.map(|(tp, fp)| of(self.cells_at(tp, fp)).unwrap_or(value));
+        let ends = ends.map(|(tp, fp)| of(self.cells_at(tp, fp)));
+        let [Some(least), Some(most)] = ends else {
+            return Estimate { exactness: Exactness::Approximate, ..self.labelled.estimate(value) };
+        };
+        let ends = [least, most];
         let (lower, upper) = (ends[0].min(ends[1]).min(value), ends[0].max(ends[1]).max(value));
         Estimate { exactness: bracket(lower, upper), ..self.labelled.estimate(value) }
     }

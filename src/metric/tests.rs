@@ -216,6 +216,31 @@ fn without_truth_there_is_a_reason_and_no_number() {
 }
 
 #[test]
+fn gross_miscalibration_has_an_intercept() {
+    // Every score 0.05, half of the cases positive: the shift is -logit(0.05).
+    let rows: Vec<(f64, bool)> = (0..200).map(|i| (0.05, i % 2 == 0)).collect();
+    let shift = calibration::intercept(&summarise(&rows)).expect("defined").value;
+    close(shift, crate::stats::special::logit(0.95), 1e-9);
+}
+
+#[test]
+fn tables_of_as_many_cells_as_rows_have_no_cramer_v() {
+    use crate::stats::divergence::cramer_v;
+    assert_eq!(cramer_v(&[1, 0], &[0, 1]), None);
+    assert_eq!(cramer_v(&[1, 1, 1, 1, 1, 0], &[0, 0, 0, 0, 0, 1]), None);
+    assert!(cramer_v(&[10, 0], &[0, 10]).is_some_and(f64::is_finite));
+}
+
+#[test]
+fn a_perfect_group_is_not_compared_as_if_it_were_certain() {
+    let perfect = summarise(&[(0.1, false), (0.2, false), (0.3, false), (0.8, true), (0.9, true), (0.7, true)]);
+    let auroc = discrimination::auroc(&perfect);
+    let difference = comparison::unpaired(&auroc, &auroc).expect("defined");
+    let interval = difference.interval.expect("an interval");
+    assert!(interval.lower < -0.1 && interval.upper > 0.1, "{interval:?}");
+}
+
+#[test]
 fn a_perfect_separation_has_no_slope() {
     let rows = [(0.1, false), (0.2, false), (0.8, true), (0.9, true)];
     assert_eq!(calibration::slope(&summarise(&rows)), Err(Undefined::Separation));

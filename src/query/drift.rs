@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Error, Question, find, narrowed, read};
+use super::{Error, Question, check_window, find, narrowed, read};
 use crate::config::Quantity;
 use crate::domain::{Estimate, MetricKey, Outcome, Slice};
 use crate::job::Context;
@@ -41,6 +41,7 @@ pub struct Moved {
 /// When the question names something unknown, or the store fails.
 pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, Error> {
     let question = Question { output: Quantity::Whole.name(), slice: Slice::all(), ..question.clone() };
+    check_window(question.window)?;
     let place = find(context, &question.model, question.version.as_deref()).await?;
     let model = narrowed(&place.model, &question);
     let reference_id = match question.reference_id {

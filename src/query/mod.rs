@@ -198,9 +198,7 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
         return Err(Error::Unknown(format!("the threshold {threshold} is no probability from 0 to 1")));
     }
     check_slice(context, &model, &question.slice)?;
-    if question.window.from >= question.window.to {
-        return Err(Error::Unknown(format!("the window {} is empty: from must be before to", question.window)));
-    }
+    check_window(question.window)?;
     let model = narrowed(&model, question);
     let reference_id = match question.reference_id {
         Some(reference_id) => Some(reference_id),
@@ -213,6 +211,13 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
     let known = read(context, &version, &model, &numbers, question, output_id).await?;
     let (name, slice) = (question.output.clone(), question.slice.clone());
     Ok(Prepared { version, model, numbers, name, output_id, slice, reference, known })
+}
+
+fn check_window(window: Window) -> Result<(), Error> {
+    if window.from < window.to {
+        return Ok(());
+    }
+    Err(Error::Unknown(format!("the window {window} is empty: from must be before to")))
 }
 
 /// Whether a case could be in a slice: its dimensions are attributes that some source keeps, its values possible ones.
@@ -397,8 +402,16 @@ async fn read(
             });
         }
     }
+    check_size(context, version.version_id, question).await?;
+    // The whole model is made of all its outputs; anything else stands alone.
+    let only = Some(output_id).filter(|_| question.output != Quantity::Whole.name());
+    from_rows(context, version, model, numbers, question.window, question.knowledge, only).await
+}
+
+/// Refuse what would take more rows than the question allows.
+async fn check_size(context: &Context, version_id: i32, question: &Question) -> Result<(), Error> {
     if let Some(most) = question.most_rows {
-        let rows = context.store.count_predictions(version.version_id, question.window).await?;
+        let rows = context.store.count_predictions(version_id, question.window).await?;
         if rows > most {
             return Err(Error::Unknown(format!(
                 "the answer has to be read from {rows} predictions, more than the {most} that are read here; ask for a \
@@ -406,9 +419,7 @@ async fn read(
             )));
         }
     }
-    // The whole model is made of all its outputs; anything else stands alone.
-    let only = Some(output_id).filter(|_| question.output != Quantity::Whole.name());
-    from_rows(context, version, model, numbers, question.window, question.knowledge, only).await
+    Ok(())
 }
 
 /// Fold a window from its rows as they were known; all quantities, or `only` one.

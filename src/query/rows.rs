@@ -26,6 +26,7 @@ pub(super) async fn labelled_rows(
     let truth_id = prepared.numbers.findings.get(&prepared.output()?.truth).copied().unwrap_or_default();
     let what = (&[prepared.output_id][..], &[truth_id][..]);
     let version_id = prepared.version.version_id;
+    super::check_size(context, version_id, question).await?;
     let rows = context.store.load_rows(version_id, question.window, None, question.knowledge, what).await?;
     let truths = truths_of(model, &rows.assertions);
     let belongs = |attributes: &std::collections::BTreeMap<String, String>| {

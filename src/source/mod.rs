@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 use crate::domain::Reason;
 
@@ -52,6 +53,18 @@ impl Row {
     pub fn get(&self, column: &str) -> Option<&str> {
         let value = self.values.get(*self.columns.get(column)?)?.as_deref()?.trim();
         (!value.is_empty()).then_some(value)
+    }
+
+    /// SHA-256 of all that the row says.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for value in &self.values {
+            let text = value.as_deref().unwrap_or_default();
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text);
+        }
+        hasher.finalize().into()
     }
 
     /// Some columns of the row as an object.

@@ -111,7 +111,9 @@ pub fn cramer_v(reference: &[u64], current: &[u64]) -> Option<f64> {
     let columns = count(sides.pairs().filter(|(r, c)| r + c > 0).count() as u64);
     let excess = (statistic / n - (columns - 1.0) / (n - 1.0)).max(0.0);
     let corrected = |k: f64| k - (k - 1.0) * (k - 1.0) / (n - 1.0);
-    Some(libm::sqrt(excess / (corrected(columns) - 1.0).min(corrected(2.0) - 1.0)))
+    let room = (corrected(columns) - 1.0).min(corrected(2.0) - 1.0);
+    // As many cells as rows: there is nothing that V could be measured against.
+    (room > 1e-12).then(|| libm::sqrt(excess / room))
 }
 
 /// The largest difference of a cell's share.

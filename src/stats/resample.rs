@@ -34,12 +34,13 @@ impl Binomial {
         let mut cumulative = Vec::new();
         if n as f64 * p <= 30.0 {
             let odds = p / (1.0 - p);
-            let mut probability = libm::pow(1.0 - p, n as f64);
+            let mut probability = libm::exp(n as f64 * libm::log1p(-p));
             let mut sum = 0.0;
             for k in 0..=n {
                 sum += probability;
                 cumulative.push(sum);
-                if sum > 1.0 - 1e-12 {
+                // Beyond its mean a tail so thin is never drawn.
+                if sum > 1.0 - 1e-12 || (k as f64 > n as f64 * p && probability < 1e-18) {
                     break;
                 }
                 probability *= odds * (n - k) as f64 / (k + 1) as f64;

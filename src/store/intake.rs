@@ -69,8 +69,10 @@ pub struct NewRejection {
     pub reason: Reason,
     /// What is wrong and what to do about it.
     pub message: String,
-    /// The record without its identifiers.
+    /// The mapped columns of the record without its identifiers.
     pub payload: serde_json::Value,
+    /// SHA-256 of the record as it stood, whatever the plan makes of it: the same one is not kept twice.
+    pub fingerprint: [u8; 32],
 }
 
 /// What one transaction takes in.
@@ -340,7 +342,7 @@ async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64)
                 let p = &new.prediction;
                 let said = serde_json::json!({ "occurred_at": p.occurred_at, "version": new.version,
                     "scores": p.scores.iter().map(|(_, score)| score).collect::<Vec<_>>(), "attributes": p.attributes });
-                met.conflicts.push(conflict(&new.position, said));
+                met.conflicts.push(conflict(&new.position, said, new.digest));
             }
         }
     }
@@ -349,13 +351,13 @@ async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64)
         let a = &new.assertion;
         let said = serde_json::json!({ "value": a.opinion.as_str(), "status": a.status.as_str(), "source": a.source,
             "reader": a.reader, "observed_at": a.observed_at });
-        met.conflicts.push(conflict(&new.position, said));
+        met.conflicts.push(conflict(&new.position, said, new.digest));
     }
     Ok(met)
 }
 
 /// The refusal of a record that contradicts what is known, with what it says.
-fn conflict(position: &Position, said: serde_json::Value) -> NewRejection {
+fn conflict(position: &Position, said: serde_json::Value, fingerprint: [u8; 32]) -> NewRejection {
     NewRejection {
         position: position.clone(),
         field: "id".to_owned(),
@@ -364,6 +366,7 @@ fn conflict(position: &Position, said: serde_json::Value) -> NewRejection {
                   as a record of its own: with its own id, or, where ids are not sent, with another instant"
             .to_owned(),
         payload: said,
+        fingerprint,
     }
 }
 
@@ -418,9 +421,9 @@ async fn insert_rejections(
         "insert into rejection
             (source, origin, line, item, field, reason, message, payload, batch_id, rejected_at, content_digest)
         select $1, $2, line, item, field, reason, message, payload::jsonb, $3, $4,
-            sha256(convert_to(concat_ws(chr(31), field, reason, message), 'UTF8'))
-        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[])
-            as t (line, item, field, reason, message, payload)
+            sha256(convert_to(concat_ws(chr(31), field, reason, message), 'UTF8') || fingerprint)
+        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[])
+            as t (line, item, field, reason, message, payload, fingerprint)
         on conflict (source, origin, line, item, content_digest) do nothing returning reason",
         batch.progress.source,
         batch.progress.path,
@@ -431,7 +434,8 @@ async fn insert_rejections(
         &column(&|r| r.field.clone()),
         &column(&|r| r.reason.as_str().to_owned()),
         &column(&|r| r.message.clone()),
-        &column(&|r| r.payload.to_string())
+        &column(&|r| r.payload.to_string()),
+        &batch.rejections.iter().map(|r| r.fingerprint.to_vec()).collect::<Vec<_>>()
     )
     .fetch_all(&mut **transaction)
     .await

@@ -34,7 +34,8 @@ impl Store {
     /// When Postgres fails.
     pub async fn count_predictions(&self, version_id: i32, window: Window) -> Result<i64> {
         sqlx::query_scalar!(
-            r#"select count(*) as "count!" from prediction where version_id = $1 and occurred_at >= $2 and occurred_at < $3"#,
+            r#"select count(*) as "count!" from prediction where version_id = $1 and occurred_at >= $2 and occurred_at < $3
+                and until_batch is null"#,
             version_id,
             window.from,
             window.to

@@ -125,8 +125,11 @@ impl Server {
     /// When it does not start.
     pub fn keep_running(&self) -> Result<()> {
         let _starting = lock(&self.home.join("start.lock"), FlockArg::LockExclusive)?;
-        if running_port(&self.bin, &self.data) == Some(self.port) {
-            return Ok(());
+        match running_port(&self.bin, &self.data) {
+            Some(port) if port == self.port => return Ok(()),
+            // A command came first and chose a port of its own: everybody else looks for this one.
+            Some(_) => drop(stop(&self.bin, &self.data, "fast")?),
+            None => {}
         }
         tracing::error!(port = self.port, "the private Postgres has ended; starting it again");
         launch(&self.bin, &self.home, &self.data, Some(self.port)).map(drop)
@@ -144,9 +147,7 @@ impl Server {
         if !alone {
             return Ok(());
         }
-        let arguments: [&OsStr; 6] =
-            ["-D".as_ref(), self.data.as_os_str(), "-m".as_ref(), "fast".as_ref(), "-w".as_ref(), "stop".as_ref()];
-        run(&self.bin, "pg_ctl", &arguments).map(drop)
+        stop(&self.bin, &self.data, "fast").map(drop)
     }
 }
 
@@ -166,11 +167,15 @@ pub fn discard(data_dir: &Path) -> Result<()> {
     if let Ok(bin) = find_installation(None)
         && running_port(&bin, &data).is_some()
     {
-        let stop: [&OsStr; 6] =
-            ["-D".as_ref(), data.as_os_str(), "-m".as_ref(), "immediate".as_ref(), "-w".as_ref(), "stop".as_ref()];
-        run(&bin, "pg_ctl", &stop)?;
+        stop(&bin, &data, "immediate")?;
     }
     fs::remove_dir_all(&home).map_err(failed)
+}
+
+fn stop(bin: &Path, data: &Path, how: &str) -> Result<String> {
+    let arguments: [&OsStr; 6] =
+        ["-D".as_ref(), data.as_os_str(), "-m".as_ref(), how.as_ref(), "-w".as_ref(), "stop".as_ref()];
+    run(bin, "pg_ctl", &arguments)
 }
 
 fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>> {
@@ -284,12 +289,15 @@ fn launch(bin: &Path, home: &Path, data: &Path, wanted: Option<u16>) -> Result<u
             socket_dir(data)
         );
         let log = home.join("postgres.log");
-        let arguments: [&OsStr; 8] = [
+        // Recovery after a crash may take long; who gives up on it would start it over.
+        let arguments: [&OsStr; 10] = [
             "-D".as_ref(),
             data.as_os_str(),
             "-l".as_ref(),
             log.as_os_str(),
             "-w".as_ref(),
+            "-t".as_ref(),
+            "3600".as_ref(),
             "-o".as_ref(),
             settings.as_ref(),
             "start".as_ref(),

@@ -30,9 +30,8 @@ pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
         ("ece", expected_calibration_error(summary)),
         ("rms_calibration_error", rms_calibration_error(summary)),
         ("mce", max_calibration_error(summary)),
-        ("calibration_intercept", intercept(summary)),
     ];
-    answers.extend(recalibration::line(summary));
+    answers.extend(recalibration::evaluate(summary));
     answers.extend(bins::brier_parts(summary));
     answers.into_iter().map(|(name, outcome)| (MetricKey::plain(name), outcome)).collect()
 }

@@ -15,12 +15,27 @@ pub const CLIP: f64 = 1e-6;
 /// Without both classes.
 pub fn intercept(summary: &Summary) -> Outcome {
     let labelled = Labelled::of(summary).both()?;
-    let points = Points::of(summary);
-    let mut a = 0.0;
-    for _ in 0..100 {
+    shift(summary, labelled, &Points::of(summary))
+}
+
+fn shift(summary: &Summary, labelled: Labelled, points: &Points) -> Outcome {
+    // The residual falls with the shift, and the root lies between the shifts that would be right for the smallest and for the
+    // largest score alone: Newton's steps are taken within this bracket, which every step narrows.
+    let target = logit(real(labelled.positives) / real(labelled.n()));
+    let (least, most) = points.range();
+    let (mut low, mut high) = (target - most - 1e-9, target - least + 1e-9);
+    let mut a = 0.0_f64.clamp(low, high);
+    for _ in 0..200 {
         let sums = points.sums(a, 1.0);
-        let change = sums.residual / sums.information[0];
-        a += change;
+        if sums.residual > 0.0 {
+            low = a;
+        } else {
+            high = a;
+        }
+        let newton = a + sums.residual / sums.information[0];
+        let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
+        let change = next - a;
+        a = next;
         if change.abs() < 1e-12 {
             break;
         }
@@ -45,14 +60,17 @@ struct Line {
 /// Without both classes, or when the likelihood has no maximum.
 pub fn slope(summary: &Summary) -> Outcome {
     let labelled = Labelled::of(summary).both()?;
-    let line = fit(summary)?;
+    let line = fit(&Points::of(summary))?;
     finish(summary, labelled, line.slope, line.slope_error)
 }
 
-/// Slope and intercept of that line ([`intercept`] is the shift at slope one), and its likelihood-ratio statistic against
-/// perfect calibration: chi-square with two degrees of freedom without miscalibration.
-pub(super) fn line(summary: &Summary) -> [(&'static str, Outcome); 3] {
-    let fitted = Labelled::of(summary).both().and_then(|labelled| Ok((labelled, fit(summary)?)));
+/// The shift at slope one, slope and intercept of the line, and its likelihood-ratio statistic against perfect calibration:
+/// chi-square with two degrees of freedom without miscalibration.
+pub(super) fn evaluate(summary: &Summary) -> [(&'static str, Outcome); 4] {
+    let points = Labelled::of(summary).both().map(|labelled| (labelled, Points::of(summary)));
+    let shifted = points.as_ref().map_err(Clone::clone);
+    let shifted = shifted.and_then(|(labelled, points)| shift(summary, *labelled, points));
+    let fitted = points.and_then(|(labelled, points)| Ok((labelled, fit(&points)?)));
     let read = |read: &dyn Fn(Labelled, &Line) -> Outcome| {
         fitted.as_ref().map_err(Clone::clone).and_then(|(labelled, line)| read(*labelled, line))
     };
@@ -66,6 +84,7 @@ pub(super) fn line(summary: &Summary) -> [(&'static str, Outcome); 3] {
         })
     };
     [
+        ("calibration_intercept", shifted),
         ("calibration_slope", read(&|labelled, line| finish(summary, labelled, line.slope, line.slope_error))),
         (
             "calibration_line_intercept",
@@ -78,8 +97,7 @@ pub(super) fn line(summary: &Summary) -> [(&'static str, Outcome); 3] {
 /// The 95 % quantile of chi-square with two degrees of freedom, `-2 ln 0.05`.
 const CHI_SQUARE_2_95: f64 = 5.991_464_547_107_98;
 
-fn fit(summary: &Summary) -> Result<Line, Undefined> {
-    let points = Points::of(summary);
+fn fit(points: &Points) -> Result<Line, Undefined> {
     let identity = points.sums(0.0, 1.0).log_likelihood;
     let (mut a, mut b) = (0.0, 1.0);
     let mut sums = points.sums(a, b);
@@ -170,6 +188,12 @@ impl Points {
             }
         });
         Self(points.collect())
+    }
+
+    /// The smallest and the largest log odds.
+    fn range(&self) -> (f64, f64) {
+        let odds = self.0.iter().map(|point| point.log_odds);
+        (odds.clone().fold(f64::INFINITY, f64::min), odds.fold(f64::NEG_INFINITY, f64::max))
     }
 
     fn sums(&self, a: f64, b: f64) -> Sums {
