@@ -7,8 +7,8 @@ use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
 use dosimeter::store::Error;
 use dosimeter::store::alert::{AlertChange, AlertKey, HumanStep};
+use dosimeter::store::batch::Batch;
 use dosimeter::store::file::FileProgress;
-use dosimeter::store::intake::Batch;
 
 use crate::support::{Installation, SMALL, at};
 
@@ -59,6 +59,27 @@ async fn a_lease_is_held_by_one_runs_out_and_fences_its_late_holder() {
     );
     store.release_lease(&second).await.expect("answers");
     assert!(store.take_lease("ingest", "third", minute).await.expect("answers").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_longer_than_its_lease_keeps_it() {
+    let installation = Installation::new(SMALL, "2025-02-03").await;
+    let store = installation.context().store;
+    let second = Duration::from_secs(1);
+    let lease = store.take_lease("ingest", "first", second).await.expect("answers").expect("free");
+    // Something in the way of the commit, for longer than the lease lasts.
+    let pool = installation.pool().await;
+    let mut obstacle = pool.begin().await.expect("a transaction");
+    sqlx::query("select 1 from batch_counter for update").execute(&mut *obstacle).await.expect("locked");
+    let (committing, competing) = (store.clone(), store.clone());
+    let commit = tokio::spawn(async move { committing.commit_batch(&lease, batch(), at("2025-02-03")).await });
+    tokio::time::sleep(second * 2).await;
+    let competitor = tokio::spawn(async move { competing.take_lease("ingest", "second", second).await });
+    tokio::time::sleep(second / 2).await;
+    assert!(!competitor.is_finished(), "it waits for the row");
+    obstacle.rollback().await.expect("out of the way");
+    commit.await.expect("runs").expect("commits");
+    assert_eq!(competitor.await.expect("runs").expect("answers"), None, "the commit has prolonged the lease");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! `dosimeter compare`: is one version, or one slice, better than another?
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::query::QuestionArgs;
-use super::{ConfigArg, show, with_app};
+use super::show::{self, Format};
+use super::{ConfigArg, with_app};
 use crate::domain::Slice;
 use crate::query::compare::{Against, compare};
 
@@ -22,12 +23,6 @@ pub(super) struct CompareArgs {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 pub(super) fn run(args: CompareArgs) -> anyhow::Result<()> {

@@ -1,9 +1,10 @@
 //! `dosimeter drift`: what has moved away from the reference.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::query::WindowArgs;
-use super::{ConfigArg, VersionArgs, show, with_app};
+use super::show::{self, Format};
+use super::{ConfigArg, VersionArgs, with_app};
 use crate::domain::Slice;
 use crate::query::Question;
 use crate::query::drift::rank;
@@ -19,12 +20,6 @@ pub(super) struct DriftArgs {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 pub(super) fn run(args: DriftArgs) -> anyhow::Result<()> {

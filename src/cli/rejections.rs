@@ -1,8 +1,9 @@
 //! `dosimeter rejections`: what was refused, and why.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::{ConfigArg, show, with_app};
+use super::show::{self, Format};
+use super::{ConfigArg, with_app};
 use crate::store::rejection::RejectionFilter;
 
 #[derive(Debug, Subcommand)]
@@ -27,12 +28,6 @@ pub(super) struct ListArgs {
     /// How to print them; JSON has the mapped columns of each record too.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 pub(super) fn run(command: RejectionsCommand) -> anyhow::Result<()> {

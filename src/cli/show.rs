@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use clap::ValueEnum;
+
 use crate::config::{Limit, Plan, RecordKind, Transport};
 use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Exactness};
@@ -12,6 +14,13 @@ use crate::query::{Answer, Bootstrap, Row};
 use crate::store::alert::AlertRow;
 use crate::store::reference::Reference;
 use crate::store::rejection::Rejection;
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+}
 
 /// What a plan monitors.
 pub(super) fn plan(plan: &Plan) -> String {

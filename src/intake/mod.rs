@@ -16,10 +16,8 @@ use crate::config::{Intake, Model};
 use crate::domain::window::show_instant;
 use crate::domain::{Assertion, Opinion, Prediction, Reason, Status};
 use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
+use crate::store::batch::{ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position};
 use crate::store::catalog::ModelNumbers;
-use crate::store::intake::{
-    ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position,
-};
 
 /// Ids and names may be so long.
 const LONGEST_NAME: usize = 512;

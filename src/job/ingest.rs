@@ -17,8 +17,8 @@ use crate::runtime::Outcome;
 use crate::source::file::{Candidate, Inspection, Reading, Rows};
 use crate::source::mapping::Mapping;
 use crate::source::{BrokenRow, Problem, Row, RowResult, file};
+use crate::store::batch::{Committed, Position};
 use crate::store::file::FileProgress;
-use crate::store::intake::{Committed, Position};
 use crate::store::lease::Lease;
 
 /// A file that does not end as its format does is left alone for so long: a writer may be at work, and half of a number

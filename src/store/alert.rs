@@ -258,7 +258,7 @@ impl Store {
             .await
             .named("insert_notice")?;
         }
-        transaction.commit().await.named("apply_alert_change")?;
+        super::lease::commit(transaction, lease, "apply_alert_change").await?;
         Ok(Some(alert_id))
     }
 

@@ -146,7 +146,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("note_evaluation")?;
-        transaction.commit().await.named("publish_estimates")
+        super::lease::commit(transaction, lease, "publish_estimates").await
     }
 
     /// The latest estimate of every version, output, slice and window.

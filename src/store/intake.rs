@@ -8,126 +8,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::batch::{Batch, Committed, Meeting, NewPrediction, NewRejection, Position};
 use super::file::FileProgress;
 use super::lease::Lease;
 use super::{Named, Result, Store, Transaction};
 use crate::domain::window::month_of;
 use crate::domain::{Prediction, Reason};
-
-/// `record_key.kind` of a prediction.
-pub const PREDICTION: i16 = 1;
-/// `record_key.kind` of an assertion.
-pub const ASSERTION: i16 = 2;
-
-/// Where a record stood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Line or row, from 1; 0 for the whole file.
-    pub line: i64,
-    /// Which record of that row, from 0.
-    pub item: i32,
-}
-
-/// A validated prediction.
-#[derive(Clone, Debug)]
-pub struct NewPrediction {
-    /// Identity within the case.
-    pub record_id: String,
-    /// SHA-256 of the content.
-    pub digest: [u8; 32],
-    /// The version's name.
-    pub version: String,
-    /// The version's number; 0 until the store has given it.
-    pub version_id: i32,
-    /// The rest.
-    pub prediction: Prediction,
-    /// Where it stood.
-    pub position: Position,
-}
-
-/// A validated assertion.
-#[derive(Clone, Debug)]
-pub struct NewAssertion {
-    /// Identity within the case.
-    pub record_id: String,
-    /// SHA-256 of the content.
-    pub digest: [u8; 32],
-    /// The rest.
-    pub assertion: crate::domain::Assertion,
-    /// Where it stood.
-    pub position: Position,
-}
-
-/// A refused record.
-#[derive(Clone, Debug)]
-pub struct NewRejection {
-    /// Where it stood.
-    pub position: Position,
-    /// The column or field at fault.
-    pub field: String,
-    /// The reason.
-    pub reason: Reason,
-    /// What is wrong and what to do about it.
-    pub message: String,
-    /// The mapped columns of the record without its identifiers.
-    pub payload: serde_json::Value,
-    /// SHA-256 of the record as it stood, whatever the plan makes of it: the same one is not kept twice.
-    pub fingerprint: [u8; 32],
-}
-
-/// What one transaction takes in.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// How far the file has been read once this batch is committed.
-    pub progress: FileProgress,
-    /// Predictions, their identities distinct.
-    pub predictions: Vec<NewPrediction>,
-    /// Assertions, their identities distinct.
-    pub assertions: Vec<NewAssertion>,
-    /// Records refused so far.
-    pub rejections: Vec<NewRejection>,
-    /// Duplicates found within the batch.
-    pub duplicates: u64,
-    /// Rows that the plan has no interest in.
-    pub ignored: u64,
-}
-
-/// What a prediction is to a known one of the same identity.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Meeting {
-    /// It says nothing new.
-    Same,
-    /// It says more: both together.
-    Extends(Prediction),
-    /// It contradicts what is known.
-    Conflict,
-}
-
-impl Meeting {
-    /// Compare what is known with what arrived, each with its version.
-    #[must_use]
-    pub fn of<V: PartialEq>(known: (V, &Prediction), new: (V, &Prediction)) -> Self {
-        match known.1.union(new.1) {
-            Some(_) if known.0 != new.0 => Self::Conflict,
-            Some(both) if both == *known.1 => Self::Same,
-            Some(both) => Self::Extends(both),
-            None => Self::Conflict,
-        }
-    }
-}
-
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// Its number.
-    pub batch_id: i64,
-    /// Records that were new, or said more than was known.
-    pub accepted: u64,
-    /// Records that were known with the same content.
-    pub duplicates: u64,
-    /// Records that were refused.
-    pub rejected: u64,
-}
 
 impl Store {
     /// Commit a batch. Records that contradict what is known become rejections.
@@ -158,7 +44,7 @@ impl Store {
         insert_batch(&mut transaction, &batch.progress, committed, now).await?;
         count_records(&mut transaction, &batch.progress.source, committed, &refused).await?;
         super::status::count(&mut transaction, ("record", &batch.progress.source, "ignored"), batch.ignored).await?;
-        transaction.commit().await.named("commit_batch")?;
+        super::lease::commit(transaction, lease, "commit_batch").await?;
         Ok(committed)
     }
 

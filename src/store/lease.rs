@@ -11,6 +11,8 @@ pub struct Lease {
     pub name: String,
     /// Number of the holding; it grows with every new holder.
     pub fencing: i64,
+    /// How long it holds without being prolonged.
+    pub length: Duration,
 }
 
 impl Store {
@@ -35,7 +37,7 @@ impl Store {
         .fetch_optional(&self.pool)
         .await
         .named("take_lease")?;
-        Ok(fencing.map(|fencing| Lease { name: name.to_owned(), fencing }))
+        Ok(fencing.map(|fencing| Lease { name: name.to_owned(), fencing, length }))
     }
 
     /// Give a lease back, unless it has another holder by now.
@@ -74,4 +76,19 @@ pub(super) async fn check(transaction: &mut super::Transaction, lease: &Lease) -
         .await
         .named("check_lease")?;
     if current == Some(lease.fencing) { Ok(()) } else { Err(Error::LeaseLost(lease.name.clone())) }
+}
+
+/// Commit a transaction that `check` has let through, and prolong the lease with it: whoever waited for the row finds it
+/// held, however long the transaction took.
+pub(super) async fn commit(mut transaction: super::Transaction, lease: &Lease, statement: &'static str) -> Result<()> {
+    sqlx::query!(
+        "update lease set expires_at = clock_timestamp() + make_interval(secs => $3) where name = $1 and fencing = $2",
+        lease.name,
+        lease.fencing,
+        lease.length.as_secs_f64()
+    )
+    .execute(&mut *transaction)
+    .await
+    .named("prolong_lease")?;
+    transaction.commit().await.named(statement)
 }

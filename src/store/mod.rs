@@ -4,6 +4,7 @@
 //! Look next at `intake::Store::commit_batch`, the transaction that everything else depends on.
 
 pub mod alert;
+pub mod batch;
 pub mod catalog;
 pub mod estimate;
 pub mod file;

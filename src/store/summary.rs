@@ -177,7 +177,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("clear_dirty_buckets")?;
-        transaction.commit().await.named("replace_summaries")
+        super::lease::commit(transaction, lease, "replace_summaries").await
     }
 
     /// How far the summaries of one version in one window are, without reading them.
