@@ -20,7 +20,7 @@ use dosimeter::stats::channel;
 use dosimeter::store::batch::{Batch, NewPrediction, Position};
 use dosimeter::store::file::FileProgress;
 use dosimeter::summary::body::Body;
-use dosimeter::summary::fold::{Known, OutputShape, Shape, Truths, fold, over_buckets};
+use dosimeter::summary::fold::{FeatureShape, Known, OutputShape, Shape, Truths, fold, over_buckets};
 use rand::{RngExt, SeedableRng};
 use sqlx::postgres::PgPoolCopyExt;
 
@@ -91,6 +91,52 @@ fn large(cases: u32) {
     );
 }
 
+/// `cargo bench -- features`: drift of many numeric features, from the rows of two periods.
+fn features(rows: u32, count: u32) {
+    use rayon::prelude::*;
+    let features = (1..).map(|id| FeatureShape { output_id: id, name: format!("f{id:03}"), numeric: true });
+    let shape =
+        Shape { outputs: vec![], dimensions: vec![], features: features.take(count as usize).collect(), ..shape() };
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+    let (mut folding, mut cells) = (Duration::ZERO, [Vec::new(), Vec::new()]);
+    for day in 0..2 * DAYS {
+        let current = usize::from(day >= DAYS);
+        let predictions: Vec<Prediction> = (0..rows / u32::try_from(DAYS).expect("days"))
+            .map(|case| {
+                // A quarter of the features moves by a tenth of its range.
+                let value = |(at, feature): (usize, &FeatureShape)| {
+                    let moved = if current == 1 && at % 4 == 0 { 0.1 } else { 0.0 };
+                    (feature.name.clone(), format!("{:.6}", rng.random::<f64>() + moved))
+                };
+                Prediction {
+                    case_id: format!("{day:08x}{case:024x}"),
+                    subject_id: None,
+                    occurred_at: start() + TimeDelta::days(day),
+                    scores: vec![],
+                    attributes: shape.features.iter().enumerate().map(value).collect(),
+                }
+            })
+            .collect();
+        let began = Instant::now();
+        cells[current].extend(fold(&shape, &predictions, &Known::default()).expect("a fold"));
+        folding += began.elapsed();
+    }
+    let began = Instant::now();
+    let [reference, current] = cells.map(over_buckets);
+    let answers = current.par_iter().filter_map(|(cell, body)| {
+        let reference = reference.get(cell)?.feature()?;
+        Some(dosimeter::metric::feature::evaluate(Ok(reference), body.feature()?).len())
+    });
+    let metrics: usize = black_box(answers.sum());
+    let evaluating = began.elapsed();
+    println!(
+        "features: {count} numeric features x 2 x {rows} rows: fold {folding:.1?}, {metrics} metrics in {evaluating:.1?}, together \
+         {:.1} s, peak memory {} MB",
+        (folding + evaluating).as_secs_f64(),
+        peak_megabytes()
+    );
+}
+
 /// The metrics with closed forms, of every group; returns how many groups there are.
 fn closed_form(cells: impl Iterator<Item = (dosimeter::summary::fold::Cell, Body)>) -> usize {
     use dosimeter::metric::{calibration, discrimination, operating_point};
@@ -136,6 +182,11 @@ fn main() {
     if let Some(at) = std::env::args().position(|argument| argument == "large") {
         let cases = std::env::args().nth(at + 1).and_then(|text| text.parse().ok());
         return large(cases.unwrap_or(1_000_000));
+    }
+    if let Some(at) = std::env::args().position(|argument| argument == "features") {
+        let number =
+            |nth: usize, usual| std::env::args().nth(at + nth).and_then(|text| text.parse().ok()).unwrap_or(usual);
+        return features(number(1, 100_000), number(2, 200));
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for cases in [6_000, 60_000] {

@@ -4,16 +4,14 @@
 //! them by slice, bucket, score channel and class. Polars only joins and sorts: floating-point sums there would depend on the
 //! order of rows, so powers and losses are fixed-point terms, computed once per row and added as integers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
 use rayon::prelude::*;
 
-use super::Summary;
-use super::agreement::Agreement;
 use super::body::Body;
-use super::feature::FeatureSummary;
+use super::{Summary, by_case};
 use crate::domain::slice::TOO_MANY;
 use crate::domain::truth::Truth;
 use crate::domain::{Dimension, Granularity, Opinion, Prediction, Slice};
@@ -141,54 +139,8 @@ pub fn fold(shape: &Shape, predictions: &[Prediction], known: &Known) -> PolarsR
     let codes = Codes::new(shape, predictions);
     let sorted = join(shape, predictions, &known.truths)?;
     let mut summaries = count(shape, &codes, &Rows::of(&sorted)?);
-    let buckets = by_bucket(shape, predictions);
-    summaries.extend(features(shape, &buckets));
-    summaries.extend(readers(shape, &buckets, known));
+    summaries.extend(by_case::fold(shape, predictions, known));
     Ok(summaries)
-}
-
-type Buckets<'p> = BTreeMap<DateTime<Utc>, Vec<&'p Prediction>>;
-
-fn by_bucket<'p>(shape: &Shape, predictions: &'p [Prediction]) -> Buckets<'p> {
-    let mut buckets = Buckets::new();
-    for prediction in predictions {
-        buckets.entry(shape.granularity.start_of(prediction.occurred_at)).or_default().push(prediction);
-    }
-    buckets
-}
-
-/// Features are summarised over all cases.
-fn features<'s>(shape: &'s Shape, buckets: &'s Buckets<'_>) -> impl Iterator<Item = (Cell, Body)> + 's {
-    buckets.iter().flat_map(|(bucket, rows)| {
-        shape.features.iter().map(|feature| {
-            let values = rows.iter().map(|row| row.attributes.get(&feature.name).map(String::as_str));
-            let summary =
-                if feature.numeric { FeatureSummary::numeric(values) } else { FeatureSummary::categorical(values) };
-            (Cell { output_id: feature.output_id, slice: Slice::all(), bucket: *bucket }, Body::Feature(summary))
-        })
-    })
-}
-
-/// Readers are compared on each case of a bucket once, however many predictions it has.
-fn readers<'s>(
-    shape: &'s Shape,
-    buckets: &'s Buckets<'_>,
-    known: &'s Known,
-) -> impl Iterator<Item = (Cell, Body)> + 's {
-    buckets.iter().flat_map(move |(bucket, rows)| {
-        let cases: BTreeSet<&String> = rows.iter().map(|row| &row.case_id).collect();
-        shape.readers.iter().filter_map(move |finding| {
-            let mut agreement = Agreement::default();
-            for case in &cases {
-                if let Some(opinions) = known.readings.get(&((*case).clone(), finding.truth_id)) {
-                    agreement.add(opinions);
-                }
-            }
-            agreement.cap();
-            let cell = Cell { output_id: finding.output_id, slice: Slice::all(), bucket: *bucket };
-            (agreement.cases() > 0).then_some((cell, Body::Readers(agreement)))
-        })
-    })
 }
 
 /// Where rows count: buckets and slice values as small numbers.
@@ -452,6 +404,10 @@ impl Counting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    use crate::summary::agreement::Agreement;
+    use crate::summary::feature::FeatureSummary;
     use proptest::prelude::*;
 
     fn shape() -> Shape {
@@ -463,8 +419,8 @@ mod tests {
             dimensions: vec![Dimension::any("view"), Dimension::any("sex")],
             crossings: vec![vec![0, 1]],
             features: vec![
-                FeatureShape { output_id: 20, name: "sex".into(), numeric: false },
                 FeatureShape { output_id: 21, name: "view".into(), numeric: true },
+                FeatureShape { output_id: 20, name: "sex".into(), numeric: false },
             ],
             readers: vec![ReadersShape { output_id: 30, truth_id: 70 }],
             granularity: Granularity::Day,

@@ -7,6 +7,7 @@
 
 pub mod agreement;
 pub mod body;
+mod by_case;
 pub mod codec;
 pub mod feature;
 pub mod fold;

@@ -1,0 +1,87 @@
+//! The part of the fold that goes by case and not by output: features of the input, and agreement of readers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
+use super::agreement::Agreement;
+use super::body::Body;
+use super::feature::FeatureSummary;
+use super::fold::{Cell, FeatureShape, Known, Shape};
+use crate::domain::{Prediction, Slice};
+
+/// Fold what goes by case.
+pub(super) fn fold(shape: &Shape, predictions: &[Prediction], known: &Known) -> Vec<(Cell, Body)> {
+    let buckets = by_bucket(shape, predictions);
+    let mut cells = features(shape, &buckets);
+    cells.extend(readers(shape, &buckets, known));
+    cells
+}
+
+type Buckets<'p> = BTreeMap<DateTime<Utc>, Vec<&'p Prediction>>;
+
+fn by_bucket<'p>(shape: &Shape, predictions: &'p [Prediction]) -> Buckets<'p> {
+    let mut buckets = Buckets::new();
+    for prediction in predictions {
+        buckets.entry(shape.granularity.start_of(prediction.occurred_at)).or_default().push(prediction);
+    }
+    buckets
+}
+
+/// Features are summarised over all cases.
+fn features(shape: &Shape, buckets: &Buckets<'_>) -> Vec<(Cell, Body)> {
+    let of_bucket = |(bucket, rows): (&DateTime<Utc>, &Vec<&Prediction>)| -> Vec<(Cell, Body)> {
+        let columns = columns(&shape.features, rows).into_par_iter();
+        let summarised = columns.map(|(feature, values)| {
+            let values = values.into_iter();
+            let summary =
+                if feature.numeric { FeatureSummary::numeric(values) } else { FeatureSummary::categorical(values) };
+            (Cell { output_id: feature.output_id, slice: Slice::all(), bucket: *bucket }, Body::Feature(summary))
+        });
+        summarised.collect()
+    };
+    buckets.iter().flat_map(of_bucket).collect()
+}
+
+/// Each feature with its value in every row.
+///
+/// Attributes are ordered by name, and so are the features here: one walk along a row's attributes finds them all.
+fn columns<'s, 'r>(
+    features: &'s [FeatureShape],
+    rows: &[&'r Prediction],
+) -> Vec<(&'s FeatureShape, Vec<Option<&'r str>>)> {
+    let mut columns: Vec<_> = features.iter().map(|feature| (feature, Vec::with_capacity(rows.len()))).collect();
+    columns.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    for row in rows {
+        let mut attributes = row.attributes.iter().peekable();
+        for (feature, values) in &mut columns {
+            while attributes.next_if(|(name, _)| **name < feature.name).is_some() {}
+            let found = attributes.peek().filter(|(name, _)| **name == feature.name);
+            values.push(found.map(|(_, value)| value.as_str()));
+        }
+    }
+    columns
+}
+
+/// Readers are compared on each case of a bucket once, however many predictions it has.
+fn readers<'s>(
+    shape: &'s Shape,
+    buckets: &'s Buckets<'_>,
+    known: &'s Known,
+) -> impl Iterator<Item = (Cell, Body)> + 's {
+    buckets.iter().flat_map(move |(bucket, rows)| {
+        let cases: BTreeSet<&String> = rows.iter().map(|row| &row.case_id).collect();
+        shape.readers.iter().filter_map(move |finding| {
+            let mut agreement = Agreement::default();
+            for case in &cases {
+                if let Some(opinions) = known.readings.get(&((*case).clone(), finding.truth_id)) {
+                    agreement.add(opinions);
+                }
+            }
+            agreement.cap();
+            let cell = Cell { output_id: finding.output_id, slice: Slice::all(), bucket: *bucket };
+            (agreement.cases() > 0).then_some((cell, Body::Readers(agreement)))
+        })
+    })
+}
