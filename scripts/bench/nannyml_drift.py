@@ -5,25 +5,19 @@ usage: nannyml_drift.py [ROWS] [COLUMNS]; needs nannyml 0.13.1
 
 import os
 import resource
-import sys
 import time
 import warnings
 
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 
 import nannyml as nml
-import numpy as np
-import pandas as pd
+from frames import two_periods
 
 warnings.filterwarnings("ignore")
-rows, columns = (int(text) for text in (sys.argv[1:] + ["100000", "200"][len(sys.argv) - 1 :]))
-rng = np.random.default_rng(3)
-names = [f"f{i:03}" for i in range(columns)]
-reference = pd.DataFrame(rng.random((rows, columns)), columns=names)
-current = pd.DataFrame(rng.random((rows, columns)) + np.where(np.arange(columns) % 4 == 0, 0.1, 0.0), columns=names)
+reference, current = two_periods()
 began = time.perf_counter()
 calculator = nml.UnivariateDriftCalculator(
-    column_names=names,
+    column_names=list(reference.columns),
     chunk_number=1,
     continuous_methods=["kolmogorov_smirnov", "jensen_shannon", "wasserstein", "hellinger"],
 )
@@ -31,4 +25,4 @@ calculator.fit(reference)
 calculator.calculate(current).to_df()
 spent = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(f"NannyML: {spent:.1f} s for {columns} columns x 2 x {rows} rows, peak memory {peak} MB")
+print(f"NannyML: {spent:.1f} s for {reference.shape[1]} columns x 2 x {reference.shape[0]} rows, peak memory {peak} MB")

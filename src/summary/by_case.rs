@@ -85,3 +85,40 @@ fn readers<'s>(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The obvious way: look every feature up in every row.
+        #[test]
+        fn one_walk_finds_what_a_look_up_finds(
+            rows in prop::collection::vec(prop::collection::btree_map("[a-e]{1,2}", "[0-9]?", 0..6), 0..8),
+            names in prop::collection::vec("[a-e]{1,2}", 0..8),
+        ) {
+            let features: Vec<FeatureShape> = (1..)
+                .zip(names)
+                .map(|(output_id, name)| FeatureShape { output_id, name, numeric: true })
+                .collect();
+            let rows: Vec<Prediction> = rows
+                .into_iter()
+                .map(|attributes| Prediction {
+                    case_id: String::new(),
+                    subject_id: None,
+                    occurred_at: DateTime::UNIX_EPOCH,
+                    scores: vec![],
+                    attributes,
+                })
+                .collect();
+            let rows: Vec<&Prediction> = rows.iter().collect();
+            let columns = columns(&features, &rows);
+            prop_assert_eq!(columns.len(), features.len());
+            for (feature, values) in columns {
+                let looked_up: Vec<_> = rows.iter().map(|row| row.attributes.get(&feature.name).map(String::as_str)).collect();
+                prop_assert_eq!(values, looked_up);
+            }
+        }
+    }
+}
