@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Model, Output, Quantity};
-use crate::domain::{Dimension, Slice, Undefined};
+use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined};
 use crate::metric::{Depth, Mix, Question, agreement, evaluate, feature, macro_mean};
 use crate::store::catalog::ModelNumbers;
 use crate::store::estimate::Metrics;
@@ -38,7 +38,7 @@ impl Asked<'_> {
     #[must_use]
     pub fn answer(&self, parts: &Parts) -> Option<Metrics> {
         let own = parts.get(&(self.output_id, self.slice.clone()));
-        match self.quantity {
+        let metrics = match self.quantity {
             Quantity::Output(output) => Some(self.output(output, own?.output()?, parts)),
             Quantity::Feature(of) => {
                 let reference = self.baseline().and_then(|baseline| {
@@ -58,7 +58,8 @@ impl Asked<'_> {
                     self.model.outputs.iter().map(|output| Some((output.name.as_str(), summary(output)?))).collect();
                 Some(macro_mean::evaluate(&outputs?))
             }
-        }
+        };
+        metrics.map(finite)
     }
 
     fn baseline(&self) -> Result<&Baseline, Undefined> {
@@ -132,4 +133,19 @@ fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Result<&
 
 fn total(body: &Body) -> u64 {
     body.output().map_or(0, |summary| summary.totals().iter().sum())
+}
+
+/// A number that is none never leaves: whatever let it through, it is undefined.
+fn finite(metrics: Metrics) -> Metrics {
+    let is_finite = |estimate: &Estimate| {
+        let ends = estimate.interval.as_ref().map_or([0.0, 0.0], |interval| [interval.lower, interval.upper]);
+        let others = [estimate.standard_error, estimate.null_95, estimate.p_value].into_iter().flatten();
+        [estimate.value].into_iter().chain(ends).chain(others).all(f64::is_finite)
+    };
+    let checked = |(key, outcome): (MetricKey, Outcome)| {
+        let outcome =
+            outcome.and_then(|estimate| if is_finite(&estimate) { Ok(estimate) } else { Err(Undefined::NoWeight) });
+        (key, outcome)
+    };
+    metrics.into_iter().map(checked).collect()
 }

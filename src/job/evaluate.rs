@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::answer::Asked;
 use super::{Context, Error, Result};
 use crate::config::{Model, Quantity, hex};
-use crate::domain::{Estimate, MetricKey, Outcome as MetricOutcome, Slice, Undefined, Window, WindowSpec};
+use crate::domain::{Slice, Window, WindowSpec};
 use crate::metric::{CALCULATOR_VERSION, Depth};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
@@ -189,7 +189,7 @@ impl Work {
             };
             let input_digest = self.digest(&asked, &digests)?;
             let is_known = self.latest.get(&(*output_id, slice.to_string())) == Some(&input_digest);
-            let news = if is_known { None } else { Some(finite(asked.answer(&parts)?)) };
+            let news = if is_known { None } else { Some(asked.answer(&parts)?) };
             Some(Answer { output_id: *output_id, slice: (*slice).clone(), input_digest, news })
         };
         keys.par_iter().filter_map(answer).collect()
@@ -229,21 +229,6 @@ impl Work {
         }
         Some(hex(&hasher.finalize()))
     }
-}
-
-/// A number that is none never leaves: whatever let it through, it is undefined.
-fn finite(metrics: Metrics) -> Metrics {
-    let is_finite = |estimate: &Estimate| {
-        let ends = estimate.interval.as_ref().map_or([0.0, 0.0], |interval| [interval.lower, interval.upper]);
-        let others = [estimate.standard_error, estimate.null_95, estimate.p_value].into_iter().flatten();
-        [estimate.value].into_iter().chain(ends).chain(others).all(f64::is_finite)
-    };
-    let checked = |(key, outcome): (MetricKey, MetricOutcome)| {
-        let outcome =
-            outcome.and_then(|estimate| if is_finite(&estimate) { Ok(estimate) } else { Err(Undefined::NoWeight) });
-        (key, outcome)
-    };
-    metrics.into_iter().map(checked).collect()
 }
 
 /// The digest of each merged summary.
