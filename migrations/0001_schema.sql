@@ -132,7 +132,7 @@ comment on column prediction.version_id is 'The version that spoke.';
 comment on column prediction.occurred_at is 'When it spoke.';
 comment on column prediction.subject_id is 'Whom the case is about, as a pseudonym.';
 comment on column prediction.output_ids is 'Outputs that have a score.';
-comment on column prediction.scores is 'Their probabilities, in the same order.';
+comment on column prediction.scores is 'Their probabilities or values, in the same order.';
 comment on column prediction.attributes is 'Slice dimensions and metadata.';
 comment on column prediction.batch_id is 'The batch that brought it.';
 comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
@@ -141,7 +141,7 @@ create table assertion (
     case_id text not null,
     record_id text not null,
     truth_id integer not null,
-    opinion text not null check (opinion in ('negative', 'uncertain', 'positive')),
+    opinion text not null check (opinion in ('negative', 'uncertain', 'positive') or opinion ~ '^(class|value):'),
     source text not null,
     reader text not null,
     status text not null,
@@ -153,7 +153,7 @@ comment on table assertion is 'One statement of truth. Never overwritten: a corr
 comment on column assertion.case_id is 'The case, as a pseudonym.';
 comment on column assertion.record_id is 'Identity within the case.';
 comment on column assertion.truth_id is 'The finding it is about.';
-comment on column assertion.opinion is 'What is stated.';
+comment on column assertion.opinion is 'What is stated: negative, uncertain, positive; class: and the output_id of the class; value: and a number.';
 comment on column assertion.source is 'Where the statement comes from.';
 comment on column assertion.reader is 'Who made it; empty when the source does not say.';
 comment on column assertion.status is 'How settled it is: preliminary, final, amended, corrected, entered-in-error.';

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use crate::domain::{Opinion, Prediction, Window};
+use crate::config::{Classes, Finding};
+use crate::domain::{Opinion, Prediction, Real, Truth, Window};
 use crate::job::{Context, shape_of};
 use crate::query::{Error, Place, find, from_rows};
 use crate::source::Row;
@@ -53,7 +54,8 @@ pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Res
 }
 
 /// Import a reference from a file with the columns `output`, `score`, `truth` and one for each slice dimension: a row per
-/// case and output, `truth` blank where it is not known.
+/// case and output, `truth` blank where it is not known. A choice among classes has a row per class, so it needs the column
+/// `case` too, by which its rows are brought together; its truth is the name of the true class.
 ///
 /// # Errors
 /// When a row cannot be read (the first one is named), or the store fails.
@@ -80,9 +82,8 @@ pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result
 }
 
 async fn store(context: &Context, new: &NewReference, parts: &Parts) -> Result<(i32, u64), Error> {
-    let rows = parts.iter().filter(|((_, slice), _)| slice.is_all());
-    let rows = rows.filter_map(|(_, body)| body.output());
-    let largest = rows.map(|summary| summary.totals().iter().sum()).max().unwrap_or(0);
+    let whole = parts.iter().filter(|((_, slice), body)| slice.is_all() && body.readers().is_none());
+    let largest = whole.map(|(_, body)| body.rows()).max().unwrap_or(0);
     let reference_id = context.store.insert_reference(new, parts, context.clock.now()).await?;
     Ok((reference_id, largest))
 }
@@ -96,10 +97,11 @@ fn fold_imported(
     let known = Known { truths, ..Known::default() };
     let outputs = Shape { features: Vec::new(), ..shape.clone() };
     let mut folded = fold(&outputs, predictions, &known)?;
-    let first = shape.outputs.first().map(|output| output.output_id);
+    let first = shape.output_ids().first().copied();
     let of_first = |p: &&Prediction| p.scores.first().map(|(output, _)| *output) == first;
     let cases: Vec<Prediction> = predictions.iter().filter(of_first).cloned().collect();
-    folded.extend(fold(&Shape { outputs: Vec::new(), ..shape.clone() }, &cases, &known)?);
+    let features = Shape { outputs: Vec::new(), classes: Vec::new(), values: Vec::new(), ..shape.clone() };
+    folded.extend(fold(&features, &cases, &known)?);
     Ok(folded)
 }
 
@@ -127,32 +129,50 @@ fn read(place: &Place, path: &Path) -> Result<(Vec<Prediction>, Truths), String>
     Ok((predictions, truths))
 }
 
-type Labelled = Option<((String, i32), crate::domain::truth::Truth)>;
+type Labelled = Option<((String, i32), Truth)>;
 
 fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelled), String> {
     let name = row.get("output").ok_or("output is empty")?;
-    let output = place.model.output(name).ok_or_else(|| format!("{name:?} is no output of the model"))?;
+    let is_output = place.model.scores().any(|known| known == name);
+    let (finding, kind) =
+        place.model.finding(name).filter(|_| is_output).ok_or_else(|| format!("{name:?} is no output of the model"))?;
     let number = |map: &HashMap<String, i32>, name: &str| map.get(name).copied().unwrap_or_default();
     let score = row.get("score").ok_or("score is empty")?;
     let score: f64 = score.parse().map_err(|_| format!("{score:?} is no number"))?;
-    if !(0.0..=1.0).contains(&score) {
+    if !matches!(kind, Finding::Value) && !(0.0..=1.0).contains(&score) {
         return Err(format!("{score} is not a probability from 0 to 1"));
     }
-    let case_id = index.to_string();
+    // Rows of one case belong together, if the file says which they are.
+    let case_id = row.get("case").map_or_else(|| index.to_string(), str::to_owned);
     let occurred_at = chrono::DateTime::UNIX_EPOCH;
-    let truth = match row.get("truth").map(Opinion::parse) {
-        None | Some(Some(Opinion::Uncertain)) => None,
-        Some(None) => return Err("truth is none of 0, 1, -1 or blank".into()),
-        Some(Some(opinion)) => {
-            let positive = opinion == Opinion::Positive;
-            let truth = crate::domain::truth::Truth { positive, known_at: occurred_at };
-            Some(((case_id.clone(), number(&place.numbers.findings, &output.truth)), truth))
-        }
+    let class = |choice: &Classes, text: &str| {
+        let class = choice.classes.iter().find(|class| *class == text)?;
+        Some(Opinion::Class(number(&place.numbers.outputs, &choice.output_of(class))))
     };
+    let stated = match (row.get("truth"), kind) {
+        (None, _) => None,
+        (Some(text), Finding::Value) => {
+            let real = text.parse().ok().and_then(Real::new);
+            Some(Opinion::Value(real.ok_or_else(|| format!("the truth {text:?} is no number"))?))
+        }
+        (Some(text), Finding::Classes(choice)) => {
+            let known = choice.classes.join(", ");
+            Some(class(choice, text).ok_or_else(|| format!("the truth {text:?} is none of the classes {known}"))?)
+        }
+        (Some(text), Finding::YesNo) => match Opinion::parse(text) {
+            Some(Opinion::Uncertain) => None,
+            Some(opinion) => Some(opinion),
+            None => return Err("truth is none of 0, 1, -1 or blank".into()),
+        },
+    };
+    let truth = stated.map(|stated| {
+        let key = (case_id.clone(), number(&place.numbers.findings, finding));
+        (key, Truth { stated, known_at: occurred_at })
+    });
     let dimensions = place.model.dimensions.iter().map(|dimension| &dimension.name);
     let names = dimensions.chain(place.model.features.iter().map(|feature| &feature.name));
     let attributes: BTreeMap<String, String> =
         names.filter_map(|name| Some((name.clone(), row.get(name)?.to_owned()))).collect();
-    let scores = vec![(number(&place.numbers.outputs, &output.name), score + 0.0)];
+    let scores = vec![(number(&place.numbers.outputs, name), score + 0.0)];
     Ok((Prediction { case_id, subject_id: None, occurred_at, scores, attributes }, truth))
 }

@@ -16,6 +16,7 @@ mod daemon;
 mod docs;
 mod history;
 mod intake;
+mod kinds;
 mod nannyml;
 mod nih;
 mod questions;

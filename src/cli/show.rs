@@ -31,6 +31,13 @@ pub(super) fn plan(plan: &Plan) -> String {
             let truth = if output.truth == output.name { String::new() } else { format!(", truth {:?}", output.truth) };
             let _ = writeln!(out, "  output {}{truth}, thresholds {}", output.name, list(&output.thresholds));
         }
+        for choice in &model.classes {
+            let _ = writeln!(out, "  choice {} among {}", choice.name, choice.classes.join(", "));
+        }
+        for value in &model.values {
+            let tolerance = value.tolerance.map(|tolerance| format!(", tolerance {tolerance}")).unwrap_or_default();
+            let _ = writeln!(out, "  value {}{tolerance}", value.name);
+        }
         let dimensions: Vec<String> = model.dimensions.iter().map(|d| d.name.clone()).collect();
         let crossings: Vec<String> = model.crossings.iter().map(|names| names.join(" & ")).collect();
         let slices = [vec!["all".to_owned()], dimensions, crossings].concat();

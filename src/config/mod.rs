@@ -7,6 +7,7 @@
 
 mod model;
 mod notify;
+mod output;
 mod reader;
 mod rule;
 mod service;
@@ -20,8 +21,9 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-pub use model::{Feature, Model, Output, Quantity, Shape};
+pub use model::{Feature, Model, Quantity, Shape};
 pub use notify::{Notify, Smtp, Tls, Transport};
+pub use output::{Classes, Finding, Output, ValueOutput};
 pub use reader::Problem;
 use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};

@@ -1,24 +1,31 @@
 //! A monitored model: what it says, how it is sliced, over which windows it is judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::output::{self, Classes, Finding, Output, Said, ValueOutput, checked_thresholds};
 use super::reader::Section;
 use super::rule::{self, AlertRule};
 use super::{hex, unique};
 use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, Undefined, WindowSpec};
-use crate::metric::Costs;
 use crate::metric::catalogue::{self, Tier};
+use crate::summary::body::Kind;
 
 /// One monitored model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Model {
     /// Its name.
     pub name: String,
-    /// What it says.
+    /// The probabilities that it states, those of classes included.
     pub outputs: Vec<Output>,
+    /// Its choices among classes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<Classes>,
+    /// The values that it predicts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValueOutput>,
     /// Features of its input whose drift is watched.
     pub features: Vec<Feature>,
     /// Length of a bucket.
@@ -53,13 +60,17 @@ pub struct Feature {
 /// What is summarised and estimated: outputs, and what is not an output but has a name like one.
 #[derive(Clone, Copy, Debug)]
 pub enum Quantity<'m> {
-    /// An output.
+    /// A probability.
     Output(&'m Output),
+    /// A choice among classes.
+    Classes(&'m Classes),
+    /// A predicted value.
+    Value(&'m ValueOutput),
     /// A feature of the input: `(feature) age`.
     Feature(&'m Feature),
     /// The readers of a finding: `(readers) effusion`.
     Readers(&'m str),
-    /// All outputs together: `(model)`.
+    /// All findings together: `(model)`.
     Whole,
 }
 
@@ -69,9 +80,24 @@ impl Quantity<'_> {
     pub fn name(&self) -> String {
         match self {
             Self::Output(output) => output.name.clone(),
+            Self::Classes(choice) => choice.name.clone(),
+            Self::Value(value) => value.name.clone(),
             Self::Feature(feature) => format!("(feature) {}", feature.name),
             Self::Readers(finding) => format!("(readers) {finding}"),
             Self::Whole => "(model)".to_owned(),
+        }
+    }
+
+    /// What is summarised of it; the whole model has no summary of its own.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Output(_) => Some(Kind::Output),
+            Self::Classes(_) => Some(Kind::Classes),
+            Self::Value(_) => Some(Kind::Value),
+            Self::Feature(_) => Some(Kind::Feature),
+            Self::Readers(_) => Some(Kind::Readers),
+            Self::Whole => None,
         }
     }
 }
@@ -82,6 +108,9 @@ pub struct Shape {
     truth_policy: TruthPolicy,
     uncertain: Uncertain,
     truths: BTreeMap<String, String>,
+    /// The classes of each choice.
+    #[serde(default)]
+    classes: BTreeMap<String, Vec<String>>,
     features: BTreeMap<String, Feature>,
     dimensions: BTreeMap<String, Dimension>,
 }
@@ -96,7 +125,7 @@ impl Shape {
         if (self.truth_policy, self.uncertain) != (now.truth_policy, now.uncertain) {
             return other("truth (policy, uncertain)".to_owned());
         }
-        if self.truths.get(output) != now.truths.get(output) {
+        if self.truths.get(output) != now.truths.get(output) || self.classes.get(output) != now.classes.get(output) {
             return other(format!("the output {output}"));
         }
         self.compare_dimensions(now, dimensions)
@@ -121,27 +150,17 @@ impl Shape {
     }
 }
 
-/// One thing that a model says.
-#[derive(Clone, Debug, Serialize)]
-pub struct Output {
-    /// The name of the output.
-    pub name: String,
-    /// The finding that its truth is stated about.
-    pub truth: String,
-    /// Operating points.
-    pub thresholds: Vec<f64>,
-    /// What decisions cost.
-    pub costs: Option<Costs>,
-}
-
 impl Model {
     /// What rows of this model are folded into; a change of it folds every bucket again.
     #[must_use]
     pub fn fold_digest(&self) -> String {
         let outputs: Vec<_> =
             self.outputs.iter().map(|output| (&output.name, &output.truth, &output.thresholds)).collect();
+        let choices: Vec<_> =
+            self.classes.iter().map(|choice| (&choice.name, &choice.truth, &choice.classes)).collect();
+        let values: Vec<_> = self.values.iter().map(|value| (&value.name, &value.truth)).collect();
         let what = (
-            outputs,
+            (outputs, choices, values),
             &self.features,
             self.bucket,
             &self.dimensions,
@@ -159,7 +178,8 @@ impl Model {
         Shape {
             truth_policy: self.truth_policy,
             uncertain: self.uncertain,
-            truths: self.outputs.iter().map(|output| (output.name.clone(), output.truth.clone())).collect(),
+            truths: self.truths().map(|(name, truth)| (name.to_owned(), truth.to_owned())).collect(),
+            classes: self.classes.iter().map(|choice| (choice.name.clone(), choice.classes.clone())).collect(),
             features: self.features.iter().map(|feature| (feature.name.clone(), feature.clone())).collect(),
             dimensions: self.dimensions.iter().map(|d| (d.name.clone(), d.clone())).collect(),
         }
@@ -168,14 +188,62 @@ impl Model {
     /// All that is summarised and estimated.
     #[must_use]
     pub fn quantities(&self) -> Vec<Quantity<'_>> {
-        let mut findings: Vec<&str> = self.outputs.iter().map(|output| output.truth.as_str()).collect();
+        let mut findings: Vec<&str> = self.plain_outputs().map(|output| output.truth.as_str()).collect();
         findings.sort_unstable();
         findings.dedup();
         let outputs = self.outputs.iter().map(Quantity::Output);
+        let classes = self.classes.iter().map(Quantity::Classes);
+        let values = self.values.iter().map(Quantity::Value);
         let features = self.features.iter().map(Quantity::Feature);
         let readers = findings.into_iter().map(Quantity::Readers);
-        let whole = (self.outputs.len() > 1).then_some(Quantity::Whole);
-        outputs.chain(features).chain(readers).chain(whole).collect()
+        let whole = (self.plain_outputs().count() > 1).then_some(Quantity::Whole);
+        outputs.chain(classes).chain(values).chain(features).chain(readers).chain(whole).collect()
+    }
+
+    /// The outputs that are no classes: probabilities of findings that may be true together.
+    pub fn plain_outputs(&self) -> impl Iterator<Item = &Output> {
+        self.outputs.iter().filter(|output| output.class.is_none())
+    }
+
+    /// What a prediction may carry a score for: probabilities and values.
+    pub fn scores(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.outputs.iter().map(|output| output.name.as_str());
+        outputs.chain(self.values.iter().map(|value| value.name.as_str()))
+    }
+
+    /// Every output, choice and value with the finding that its truth is stated about.
+    fn truths(&self) -> impl Iterator<Item = (&str, &str)> {
+        let outputs = self.outputs.iter().map(|output| (output.name.as_str(), output.truth.as_str()));
+        let classes = self.classes.iter().map(|choice| (choice.name.as_str(), choice.truth.as_str()));
+        let values = self.values.iter().map(|value| (value.name.as_str(), value.truth.as_str()));
+        outputs.chain(classes).chain(values)
+    }
+
+    /// What assertions are about: each finding once, with what may stand for its name, and what its truth is.
+    #[must_use]
+    pub fn findings(&self) -> Vec<(&str, &str, Finding<'_>)> {
+        let mut seen = BTreeSet::new();
+        let findings = output::findings(&self.outputs, &self.classes, &self.values);
+        let named = findings.into_iter().filter(|(truth, _)| seen.insert(*truth)).map(|(truth, finding)| {
+            let name = match finding {
+                Finding::Classes(choice) => choice.name.as_str(),
+                _ => self.truths().find(|(_, of)| *of == truth).map_or(truth, |(name, _)| name),
+            };
+            (truth, name, finding)
+        });
+        named.collect()
+    }
+
+    /// The finding that an output, a choice or a value has its truth from; a finding's own name is its name.
+    #[must_use]
+    pub fn finding(&self, name: &str) -> Option<(&str, Finding<'_>)> {
+        let findings = self.findings();
+        let own = findings.iter().find(|(truth, ..)| *truth == name);
+        let by_output = || {
+            let (_, truth) = self.truths().find(|(output, _)| *output == name)?;
+            findings.iter().find(|(of, ..)| *of == truth)
+        };
+        own.or_else(by_output).map(|(truth, _, finding)| (*truth, *finding))
     }
 
     /// An output by name.
@@ -188,15 +256,7 @@ impl Model {
 pub(super) fn model(section: Section<'_>) -> Model {
     let name = section.required_string("name", "name the model as its records do");
     let thresholds = checked_thresholds(&section).unwrap_or_else(|| vec![0.5]);
-    let outputs: Vec<Output> =
-        section.sections("output").into_iter().map(|output| self::output(output, &thresholds)).collect();
-    if outputs.is_empty() {
-        section.problem("output", "the model says nothing; add a [[model.output]] with a name for each output");
-    }
-    unique(&section, "output", outputs.iter().map(|output| output.name.as_str()));
-    for output in outputs.iter().filter(|output| output.name.starts_with('(')) {
-        section.problem("output", format!("{:?} begins with a parenthesis, as only names of ours do", output.name));
-    }
+    let Said { outputs, classes, values } = output::outputs(&section, &thresholds);
     let features: Vec<Feature> = section.sections("feature").into_iter().map(feature).collect();
     unique(&section, "feature", features.iter().map(|feature| feature.name.as_str()));
     let dimensions: Vec<Dimension> = section.sections("dimension").into_iter().map(dimension).collect();
@@ -225,6 +285,8 @@ pub(super) fn model(section: Section<'_>) -> Model {
             &[("ignore", Uncertain::Ignore), ("positive", Uncertain::Positive), ("negative", Uncertain::Negative)],
         ),
         outputs,
+        classes,
+        values,
         features,
         dimensions,
         expose: expose(&section),
@@ -246,46 +308,6 @@ fn expose(section: &Section<'_>) -> Vec<String> {
         }
     }
     names
-}
-
-fn output(section: Section<'_>, thresholds: &[f64]) -> Output {
-    let name = section.required_string("name", "name the output as its records do");
-    let output = Output {
-        truth: section.string("truth").unwrap_or_else(|| name.clone()),
-        thresholds: checked_thresholds(&section).unwrap_or_else(|| thresholds.to_vec()),
-        costs: costs(&section),
-        name,
-    };
-    section.refuse_unknown();
-    output
-}
-
-fn costs(section: &Section<'_>) -> Option<Costs> {
-    let table = section.section("costs");
-    let is_present = table.is_present();
-    let cost = |key: &str| table.number(key).unwrap_or(0.0);
-    let costs = Costs {
-        true_positive: cost("true_positive"),
-        false_positive: cost("false_positive"),
-        true_negative: cost("true_negative"),
-        false_negative: cost("false_negative"),
-    };
-    table.refuse_unknown();
-    let is_sane = costs.false_positive >= costs.true_negative && costs.false_negative >= costs.true_positive;
-    if is_present && !is_sane {
-        section.problem("costs", "make a wrong decision cheaper than the right one; swap them");
-    }
-    is_present.then_some(costs)
-}
-
-fn checked_thresholds(section: &Section<'_>) -> Option<Vec<f64>> {
-    let mut thresholds = section.numbers("thresholds")?;
-    if thresholds.iter().any(|threshold| !(0.0..=1.0).contains(threshold)) {
-        section.problem("thresholds", "has a value outside 0 to 1; thresholds are probabilities");
-    }
-    thresholds.sort_by(f64::total_cmp);
-    thresholds.dedup();
-    Some(thresholds)
 }
 
 fn feature(section: Section<'_>) -> Feature {

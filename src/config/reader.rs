@@ -197,6 +197,13 @@ impl<'a> Section<'a> {
         self.typed(key, "a list of numbers, [0.5]", |item| item.as_array().and_then(read))
     }
 
+    /// A list of lists of numbers.
+    pub fn number_lists(&self, key: &str) -> Option<Vec<Vec<f64>>> {
+        let row = |value: &Value| value.as_array()?.iter().map(value_number).collect::<Option<Vec<_>>>();
+        let read = |array: &Array| array.iter().map(row).collect::<Option<Vec<_>>>();
+        self.typed(key, "a list of lists of numbers, [[0, 1], [1, 0]]", |item| item.as_array().and_then(read))
+    }
+
     /// The texts of a table of free keys, in the order of the file.
     pub fn string_map(&self, key: &str) -> Vec<(String, String)> {
         let read = |item: &'a Item| {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::model::Model;
+use super::model::{Model, Quantity};
 use super::reader::Section;
 use super::{display, seconds};
 use crate::domain::{MetricKey, Slice, WindowSpec};
 use crate::metric::catalogue::{self, Entry};
+use crate::summary::body::Kind;
 
 /// A rule on an estimate against a limit.
 #[derive(Clone, Debug, Serialize)]
@@ -115,11 +116,17 @@ impl Severity {
 pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     let name = section.required_string("name", "name the rule; the email's subject carries it");
     let output = section.string("output").filter(|output| output != "*");
-    if let Some(output) = output.as_ref().filter(|output| model.output(output).is_none()) {
+    let kind_of = |name: &str| {
+        let quantities = model.quantities();
+        let own = quantities.iter().find(|quantity| quantity.name() == name)?;
+        own.kind().filter(|kind| matches!(kind, Kind::Output | Kind::Classes | Kind::Value))
+    };
+    if let Some(output) = output.as_ref().filter(|output| kind_of(output).is_none()) {
         section.problem("output", format!("{output:?} is no output of this model"));
     }
     let metric = section.required_string("metric", "name the metric to watch, such as \"auroc\"");
     let threshold = section.number("threshold");
+    let class = section.string("class");
     let known = catalogue::find(&metric).filter(|entry| entry.is_watchable());
     match (known, threshold) {
         (None, _) if !metric.is_empty() => {
@@ -139,6 +146,26 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
             }
         }
         _ => {}
+    }
+    if let (Some(entry), Some(kind)) = (known, known.and_then(Entry::kind)) {
+        let watched: Vec<Kind> = match &output {
+            Some(output) => kind_of(output).into_iter().collect(),
+            None => model.quantities().iter().filter_map(Quantity::kind).collect(),
+        };
+        if !watched.is_empty() && !watched.contains(&kind) {
+            section.problem("metric", format!("{metric} is no metric of such an output; see docs/metrics.md"));
+        }
+        let classes = model.classes.iter().filter(|choice| output.as_ref().is_none_or(|name| *name == choice.name));
+        match &class {
+            None if entry.has_class() => section.problem("class", format!("is missing; {metric} is about one class")),
+            Some(class) if entry.has_class() && !classes.clone().any(|choice| choice.classes.contains(class)) => {
+                section.problem("class", format!("{class:?} is no class of the output"));
+            }
+            Some(_) if !entry.has_class() => {
+                section.problem("class", format!("has no meaning for {metric}; remove it"));
+            }
+            _ => {}
+        }
     }
     let limit = match (section.number("below"), section.number("above")) {
         (Some(limit), None) => Limit::Below(limit),
@@ -162,7 +189,7 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
         section.problem("window", format!("{window} is not among the model's windows; add it there"));
     }
     let rule = AlertRule {
-        metric: MetricKey { threshold: threshold.map(|t| t.to_string()), ..MetricKey::plain(&metric) },
+        metric: MetricKey { threshold: threshold.map(|t| t.to_string()), class, ..MetricKey::plain(&metric) },
         slices: slice_pattern(&section, model),
         bound,
         hold: section.duration("for", Duration::ZERO),

@@ -57,14 +57,14 @@ impl Source {
         // Assertions carry no attributes, and how many rows a transaction takes changes nothing.
         let is_prediction = self.record == RecordKind::Predictions;
         let source = Self { paths: Vec::new(), settle: Duration::ZERO, ..self.clone() };
-        let outputs: Vec<(&str, &str)> =
-            model.outputs.iter().map(|output| (output.name.as_str(), output.truth.as_str())).collect();
+        let outputs: Vec<&str> = model.scores().collect();
+        let findings: Vec<String> = model.findings().iter().map(|finding| format!("{finding:?}")).collect();
         let dimensions = model.dimensions.iter().map(|dimension| dimension.name.as_str());
         let features = model.features.iter().map(|feature| feature.name.as_str());
         let attributes: Vec<&str> = dimensions.chain(features).filter(|_| is_prediction).collect();
         let limits = (intake.earliest, intake.future_tolerance, intake.most_versions);
         // unwrap safety: texts, numbers and maps with text keys always serialise.
-        let what = serde_json::to_string(&(source, outputs, attributes, limits)).unwrap_or_default();
+        let what = serde_json::to_string(&(source, outputs, findings, attributes, limits)).unwrap_or_default();
         hex(&Sha256::digest(what))
     }
 }
@@ -168,7 +168,8 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
     check_fields(&section, &columns, &constants, record, layout);
     let outputs: BTreeMap<String, String> = section.string_map("outputs").into_iter().collect();
     if let Some(model) = model {
-        for name in outputs.keys().filter(|name| !model.outputs.iter().any(|o| o.name == **name || o.truth == **name)) {
+        let is_known = |name: &str| model.scores().any(|output| output == name) || model.finding(name).is_some();
+        for name in outputs.keys().filter(|name| !is_known(name)) {
             section.problem("outputs", format!("{name:?} is no output of model {:?}", model.name));
         }
     }

@@ -18,13 +18,16 @@ pub struct MetricKey {
     /// The slice dimension whose mix is compared.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dimension: Option<String>,
+    /// The class that is told apart from the others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class: Option<String>,
 }
 
 impl MetricKey {
     /// A metric without parameters.
     #[must_use]
     pub fn plain(name: &str) -> Self {
-        Self { name: name.to_owned(), threshold: None, dimension: None }
+        Self { name: name.to_owned(), threshold: None, dimension: None, class: None }
     }
 
     /// A metric at an operating point.
@@ -38,6 +41,12 @@ impl MetricKey {
     pub fn of(name: &str, dimension: &str) -> Self {
         Self { dimension: Some(dimension.to_owned()), ..Self::plain(name) }
     }
+
+    /// A metric of one class.
+    #[must_use]
+    pub fn of_class(name: &str, class: &str) -> Self {
+        Self { class: Some(class.to_owned()), ..Self::plain(name) }
+    }
 }
 
 impl fmt::Display for MetricKey {
@@ -46,8 +55,8 @@ impl fmt::Display for MetricKey {
         if let Some(threshold) = &self.threshold {
             write!(f, "@{threshold}")?;
         }
-        if let Some(dimension) = &self.dimension {
-            write!(f, "[{dimension}]")?;
+        if let Some(part) = self.dimension.as_ref().or(self.class.as_ref()) {
+            write!(f, "[{part}]")?;
         }
         Ok(())
     }
@@ -196,6 +205,24 @@ pub enum Undefined {
     /// All opinions are the same: agreement beyond chance has no value.
     #[error("all opinions are the same: there is nothing that could agree by chance")]
     NoVariation,
+    /// A class that no case with truth is of.
+    #[error("no case with truth is of class {class}")]
+    NoCaseOf {
+        /// The class.
+        class: String,
+    },
+    /// A class that is never predicted.
+    #[error("class {class} is never predicted")]
+    NeverPredicted {
+        /// The class.
+        class: String,
+    },
+    /// What has to vary does not.
+    #[error("{what} are all the same")]
+    AllTheSame {
+        /// What does not vary.
+        what: String,
+    },
     /// A mean over outputs of which one has no value.
     #[error("{output} has no value: {reason}")]
     OutputUndefined {
@@ -247,6 +274,9 @@ impl Undefined {
             Self::NoSecondReader => "no-second-reader",
             Self::ManyReaders { .. } => "many-readers",
             Self::NoVariation => "no-variation",
+            Self::NoCaseOf { .. } => "no-case-of-class",
+            Self::NeverPredicted { .. } => "never-predicted",
+            Self::AllTheSame { .. } => "all-the-same",
             Self::OutputUndefined { .. } => "output-undefined",
             Self::TooFewBuckets { .. } => "too-few-buckets",
             Self::NoStandardError => "no-standard-error",

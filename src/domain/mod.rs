@@ -11,8 +11,8 @@ pub mod truth;
 pub mod window;
 
 pub use estimate::{Estimate, Exactness, MetricKey, Outcome, Undefined};
-pub use prediction::{Assertion, Opinion, Prediction, Status};
+pub use prediction::{Assertion, Opinion, Prediction, Real, Status};
 pub use reason::Reason;
 pub use slice::{Dimension, Slice};
-pub use truth::{TruthPolicy, Uncertain};
+pub use truth::{Truth, TruthPolicy, Uncertain};
 pub use window::{Granularity, Window, WindowSpec};

@@ -1,10 +1,13 @@
 //! Predictions and assertions, as they are kept: validated and pseudonymised.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::stats::channel::Scale;
 
 /// Scores of one version for one case at one time.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +18,7 @@ pub struct Prediction {
     pub subject_id: Option<String>,
     /// When the model spoke.
     pub occurred_at: DateTime<Utc>,
-    /// Probability by output, in ascending order of output; an output without a score is absent.
+    /// Probability or value by output, in ascending order of output; an output without a score is absent.
     pub scores: Vec<(i32, f64)>,
     /// Slice dimensions and metadata, by name.
     pub attributes: BTreeMap<String, String>,
@@ -109,15 +112,14 @@ impl Assertion {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut content = Content::default();
-        content.add(&self.truth_id.to_string()).add(self.opinion.as_str()).add(&self.source).add(&self.reader);
+        content.add(&self.truth_id.to_string()).add(&self.opinion.to_word()).add(&self.source).add(&self.reader);
         content.add(self.status.as_str()).add(&self.observed_at.timestamp_micros().to_string());
         content.digest()
     }
 }
 
 /// The content of an assertion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Opinion {
     /// The condition is absent.
     Negative,
@@ -125,20 +127,36 @@ pub enum Opinion {
     Uncertain,
     /// The condition is present.
     Positive,
+    /// The case is of one class of several: the number of the output that stands for it.
+    Class(i32),
+    /// The true value.
+    Value(Real),
 }
 
 impl Opinion {
-    /// The word that the store and the files use.
+    /// The word that the store uses: `negative`, `uncertain`, `positive`, `class:17`, `value:3.25`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn to_word(self) -> Cow<'static, str> {
         match self {
-            Self::Negative => "negative",
-            Self::Uncertain => "uncertain",
-            Self::Positive => "positive",
+            Self::Negative => "negative".into(),
+            Self::Uncertain => "uncertain".into(),
+            Self::Positive => "positive".into(),
+            Self::Class(output_id) => format!("class:{output_id}").into(),
+            Self::Value(value) => format!("value:{}", value.get()).into(),
         }
     }
 
-    /// Parse the spellings found in label files; `None` when it is none of them.
+    /// Read the store's word; `None` when it is none.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word.split_once(':') {
+            Some(("class", output_id)) => output_id.parse().ok().map(Self::Class),
+            Some(("value", value)) => Real::new(value.parse().ok()?).map(Self::Value),
+            _ => Self::parse(word),
+        }
+    }
+
+    /// Parse the spellings of yes and no found in label files; `None` when it is none of them.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.trim().to_ascii_lowercase().as_str() {
@@ -147,6 +165,24 @@ impl Opinion {
             "-1" | "-1.0" | "u" | "uncertain" | "equivocal" => Some(Self::Uncertain),
             _ => None,
         }
+    }
+}
+
+/// A finite number with an order and an identity: zero has no sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Real(u64);
+
+impl Real {
+    /// `None` when the number is not finite.
+    #[must_use]
+    pub fn new(number: f64) -> Option<Self> {
+        number.is_finite().then(|| Self(Scale::Real.key(number)))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        Scale::Real.value(self.0)
     }
 }
 
@@ -205,6 +241,17 @@ mod tests {
             scores: scores.to_vec(),
             attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         }
+    }
+
+    #[test]
+    fn what_the_store_keeps_of_an_opinion_is_read_back() {
+        let value = |number| Opinion::Value(Real::new(number).expect("finite"));
+        for opinion in [Opinion::Negative, Opinion::Uncertain, Opinion::Positive, Opinion::Class(17), value(-0.1)] {
+            assert_eq!(Opinion::of_word(&opinion.to_word()), Some(opinion));
+        }
+        assert_eq!(value(-0.0), value(0.0));
+        assert!(value(-2.0) < value(1e-300), "values order as numbers do");
+        assert_eq!(Opinion::of_word("value:NaN"), None);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Truth: what a named policy makes of the assertions known at an instant. Computed, never stored as fact.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::prediction::{Assertion, Opinion, Status};
+use super::prediction::{Assertion, Opinion, Real, Status};
 
 /// How the assertions about one output of one case become one truth.
+///
+/// The truth of a class is the class that is stated, that of a value the number.
 ///
 /// Under every policy, of several assertions by one source (and reader) only the latest `observed_at` speaks; ties go to
 /// the greater content, never to the later arrival. A source whose latest word is `entered-in-error` says nothing.
@@ -16,7 +20,7 @@ pub enum TruthPolicy {
     Latest,
     /// The latest assertion of any source that has been signed off.
     LatestFinal,
-    /// The opinion of most sources and readers; a draw is uncertain.
+    /// The opinion of most sources and readers; a draw is uncertain. Of classes: no truth at a draw; of values: the median.
     Majority,
 }
 
@@ -35,13 +39,27 @@ pub enum Uncertain {
 /// A settled truth and when it became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// Whether the condition is present.
-    pub positive: bool,
+    /// What is the case: never [`Opinion::Uncertain`].
+    pub stated: Opinion,
     /// The `observed_at` of the last assertion that the answer rests on.
     pub known_at: DateTime<Utc>,
 }
 
-/// Decide the truth of one output of one case. `assertions` are all about it and already limited to what was known; their
+impl Truth {
+    /// Whether what an output speaks of is the case: the condition is present, or the class is the output's. A true value
+    /// says nothing of the kind.
+    #[must_use]
+    pub fn holds_for(&self, output_id: i32) -> Option<bool> {
+        match self.stated {
+            Opinion::Positive => Some(true),
+            Opinion::Negative => Some(false),
+            Opinion::Class(class) => Some(class == output_id),
+            Opinion::Uncertain | Opinion::Value(_) => None,
+        }
+    }
+}
+
+/// Decide the truth of one finding of one case. `assertions` are all about it and already limited to what was known; their
 /// order does not matter. `None` means that there is no truth.
 #[must_use]
 pub fn decide(policy: TruthPolicy, uncertain: Uncertain, assertions: &[Assertion]) -> Option<Truth> {
@@ -53,12 +71,13 @@ pub fn decide(policy: TruthPolicy, uncertain: Uncertain, assertions: &[Assertion
         }
         TruthPolicy::Majority => majority(&voices)?,
     };
-    let positive = match (opinion, uncertain) {
-        (Opinion::Positive, _) | (Opinion::Uncertain, Uncertain::Positive) => true,
-        (Opinion::Negative, _) | (Opinion::Uncertain, Uncertain::Negative) => false,
+    let stated = match (opinion, uncertain) {
+        (Opinion::Uncertain, Uncertain::Positive) => Opinion::Positive,
+        (Opinion::Uncertain, Uncertain::Negative) => Opinion::Negative,
         (Opinion::Uncertain, Uncertain::Ignore) => return None,
+        (settled, _) => settled,
     };
-    Some(Truth { positive, known_at })
+    Some(Truth { stated, known_at })
 }
 
 /// What each source and reader says last of one output of one case; whoever has withdrawn says nothing.
@@ -85,18 +104,34 @@ fn precedence(assertion: &Assertion) -> (DateTime<Utc>, Status, Opinion, &str, &
     (assertion.observed_at, assertion.status, assertion.opinion, &assertion.source, &assertion.reader)
 }
 
+/// The opinion of most; a draw of yes and no is uncertain, one of classes is no truth. Of values, the median.
 fn majority(voices: &[&Assertion]) -> Option<(Opinion, DateTime<Utc>)> {
     let known_at = voices.iter().map(|voice| voice.observed_at).max()?;
-    let votes = |opinion| voices.iter().filter(|voice| voice.opinion == opinion).count();
-    let (positive, negative, unsure) = (votes(Opinion::Positive), votes(Opinion::Negative), votes(Opinion::Uncertain));
-    let opinion = if positive > negative.max(unsure) {
-        Opinion::Positive
-    } else if negative > positive.max(unsure) {
-        Opinion::Negative
-    } else {
-        Opinion::Uncertain
+    let mut votes: BTreeMap<Opinion, usize> = BTreeMap::new();
+    voices.iter().for_each(|voice| *votes.entry(voice.opinion).or_default() += 1);
+    let opinion = match *votes.last_key_value()?.0 {
+        Opinion::Value(_) => Opinion::Value(median(voices)?),
+        last => {
+            let most = votes.values().max()?;
+            let mut winners = votes.iter().filter(|(_, count)| *count == most).map(|(opinion, _)| *opinion);
+            match (winners.next()?, winners.next()) {
+                (winner, None) => winner,
+                (_, Some(_)) if matches!(last, Opinion::Class(_)) => return None,
+                (_, Some(_)) => Opinion::Uncertain,
+            }
+        }
     };
     Some((opinion, known_at))
+}
+
+/// The median of the voices that state a value.
+fn median(voices: &[&Assertion]) -> Option<Real> {
+    let values =
+        voices.iter().filter_map(|voice| if let Opinion::Value(value) = voice.opinion { Some(value) } else { None });
+    let mut values: Vec<Real> = values.collect();
+    values.sort_unstable();
+    let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
+    Real::new(0.5 * low.get() + 0.5 * high.get())
 }
 
 #[cfg(test)]
@@ -116,7 +151,7 @@ mod tests {
     }
 
     fn truth(policy: TruthPolicy, assertions: &[Assertion]) -> Option<bool> {
-        decide(policy, Uncertain::Ignore, assertions).map(|truth| truth.positive)
+        decide(policy, Uncertain::Ignore, assertions)?.holds_for(0)
     }
 
     #[test]
@@ -152,6 +187,21 @@ mod tests {
             [says("a", Opinion::Positive, Status::Final, 1), says("b", Opinion::Negative, Status::Final, 2)];
         assert_eq!(truth(TruthPolicy::Majority, &assertions), None);
         let settled = decide(TruthPolicy::Majority, Uncertain::Positive, &assertions).expect("U-Ones settles it");
-        assert!(settled.positive);
+        assert_eq!(settled.holds_for(0), Some(true));
+    }
+
+    #[test]
+    fn most_readers_make_the_class_and_the_median_the_value() {
+        let of = |opinions: &[Opinion]| {
+            let said = ["a", "b", "c", "d"].iter().zip(opinions);
+            let said: Vec<Assertion> = said.map(|(reader, opinion)| says(reader, *opinion, Status::Final, 1)).collect();
+            decide(TruthPolicy::Majority, Uncertain::Ignore, &said).map(|truth| truth.stated)
+        };
+        let class = Opinion::Class;
+        let value = |number| Opinion::Value(Real::new(number).expect("finite"));
+        assert_eq!(of(&[class(1), class(2), class(2)]), Some(class(2)));
+        assert_eq!(of(&[class(1), class(2)]), None, "a draw");
+        assert_eq!(of(&[value(7.0), value(1.0), value(2.0)]), Some(value(2.0)));
+        assert_eq!(of(&[value(4.0), value(1.0), value(2.0), value(9.0)]), Some(value(3.0)));
     }
 }

@@ -12,9 +12,9 @@ use chrono::{DateTime, Utc};
 pub use identity::Pseudonyms;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Intake, Model};
+use crate::config::{Finding, Intake, Model};
 use crate::domain::window::show_instant;
-use crate::domain::{Assertion, Opinion, Prediction, Reason, Status};
+use crate::domain::{Assertion, Opinion, Prediction, Real, Reason, Status};
 use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
 use crate::store::batch::{ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position};
 use crate::store::catalog::ModelNumbers;
@@ -72,12 +72,14 @@ impl Door {
         let mut scores = Vec::with_capacity(draft.scores.len());
         for (output, column, text) in &draft.scores {
             let output_id = *self.numbers.outputs.get(output).ok_or_else(|| {
-                let known: Vec<&str> = self.model.outputs.iter().map(|output| output.name.as_str()).collect();
+                let known: Vec<&str> = self.model.scores().collect();
                 let message =
                     format!("{output:?} is no output of model {}; known are {}", self.model.name, known.join(", "));
                 Problem::new("output", Reason::UnknownOutput, message)
             })?;
-            scores.push((output_id, score(column, text)?));
+            let is_value = self.model.values.iter().any(|value| value.name == *output);
+            let number = if is_value { value(column, text)? } else { score(column, text)? };
+            scores.push((output_id, number));
         }
         if scores.is_empty() {
             return Err(Problem::new(
@@ -129,12 +131,9 @@ impl Door {
         if !draft.reader.is_empty() {
             self.name("reader", &draft.reader)?;
         }
-        let truth_id = self.finding(&draft.finding)?;
+        let (truth_id, finding) = self.finding(&draft.finding)?;
         let (column, text) = &draft.value;
-        let opinion = Opinion::parse(text).ok_or_else(|| {
-            let message = format!("{text:?} is no statement of truth; write 0, 1, or -1 for uncertain");
-            Problem::new(column, Reason::BadValue, message)
-        })?;
+        let opinion = self.opinion(finding, column, text)?;
         let status = match &draft.status {
             None => Status::Final,
             Some(text) => Status::parse(text).ok_or_else(|| {
@@ -163,11 +162,33 @@ impl Door {
         Ok(NewAssertion { record_id, digest: assertion.digest(), assertion, position })
     }
 
+    /// What a text states of a finding.
+    fn opinion(&self, finding: Finding<'_>, column: &str, text: &str) -> Result<Opinion, Problem> {
+        let bad = |message: String| Problem::new(column, Reason::BadValue, message);
+        match finding {
+            Finding::YesNo => Opinion::parse(text)
+                .ok_or_else(|| bad(format!("{text:?} is no statement of truth; write 0, 1, or -1 for uncertain"))),
+            Finding::Classes(choice) => {
+                let class = choice.classes.iter().find(|class| class.as_str() == text.trim());
+                let output_id = class.and_then(|class| self.numbers.outputs.get(&choice.output_of(class)));
+                let known = choice.classes.join(", ");
+                output_id
+                    .map(|output_id| Opinion::Class(*output_id))
+                    .ok_or_else(|| bad(format!("{text:?} is no class of {}; its classes are {known}", choice.name)))
+            }
+            Finding::Value => {
+                let real = Real::new(value(column, text)?);
+                real.map(Opinion::Value).ok_or_else(|| bad(format!("{text:?} is not finite")))
+            }
+        }
+    }
+
     /// A finding by its own name, or by that of the output whose truth it is.
-    fn finding(&self, name: &str) -> Result<i32, Problem> {
-        let by_output = || self.numbers.findings.get(&self.model.output(name)?.truth);
-        self.numbers.findings.get(name).or_else(by_output).copied().ok_or_else(|| {
-            let known: Vec<&str> = self.model.outputs.iter().map(|output| output.truth.as_str()).collect();
+    fn finding(&self, name: &str) -> Result<(i32, Finding<'_>), Problem> {
+        let found = self.model.finding(name);
+        let number = |(truth, finding)| Some((*self.numbers.findings.get(truth)?, finding));
+        found.and_then(number).ok_or_else(|| {
+            let known: Vec<&str> = self.model.findings().iter().map(|(truth, ..)| *truth).collect();
             let message = format!("{name:?} is no finding of this plan; known are {}", known.join(", "));
             Problem::new("output", Reason::UnknownOutput, message)
         })
@@ -207,6 +228,21 @@ fn score(column: &str, text: &str) -> Result<f64, Problem> {
         return Ok(number + 0.0);
     }
     Err(Problem::new(column, Reason::ScoreRange, format!("{text} is not a probability from 0 to 1")))
+}
+
+/// Values may be so large: fourth powers of their errors are still numbers.
+const LARGEST_VALUE: f64 = 1e75;
+
+fn value(column: &str, text: &str) -> Result<f64, Problem> {
+    let number = text.trim().parse::<f64>().ok().filter(|number| number.abs() <= LARGEST_VALUE);
+    // Adding zero turns -0 into 0.
+    number.map(|number| number + 0.0).ok_or_else(|| {
+        let message = format!(
+            "{text:?} is no number between -1e75 and 1e75; values are written such as 12.5 (with a decimal comma, set the \
+             source's decimal)"
+        );
+        Problem::new(column, Reason::BadValue, message)
+    })
 }
 
 fn attributes(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Problem> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Model, Output, Quantity};
 use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined};
-use crate::metric::{Depth, Mix, Question, agreement, evaluate, feature, macro_mean};
+use crate::metric::{Depth, Mix, Question, agreement, evaluate, feature, macro_mean, multiclass, regression};
 use crate::store::catalog::ModelNumbers;
 use crate::store::estimate::Metrics;
 use crate::store::reference::Baseline;
@@ -40,6 +40,22 @@ impl Asked<'_> {
         let own = parts.get(&(self.output_id, self.slice.clone()));
         let metrics = match self.quantity {
             Quantity::Output(output) => Some(self.output(output, own?.output()?, parts)),
+            Quantity::Classes(choice) => {
+                let reference = self.known(&choice.name).and_then(|body| body.classes().ok_or(Undefined::NoReference));
+                let question = multiclass::Question {
+                    classes: &choice.classes,
+                    costs: choice.costs.as_deref(),
+                    minimum_n: self.model.minimum_n,
+                    reference,
+                };
+                Some(multiclass::evaluate(&question, own?.classes()?))
+            }
+            Quantity::Value(output) => {
+                let reference = self.known(&output.name).and_then(|body| body.value().ok_or(Undefined::NoReference));
+                let question =
+                    regression::Question { tolerance: output.tolerance, minimum_n: self.model.minimum_n, reference };
+                Some(regression::evaluate(&question, own?.value()?))
+            }
             Quantity::Feature(of) => {
                 let reference = self.baseline().and_then(|baseline| {
                     baseline.shape.compare_feature(&self.model.shape(), &of.name)?;
@@ -55,7 +71,7 @@ impl Asked<'_> {
                     parts.get(&(number, self.slice.clone())).and_then(Body::output)
                 };
                 let outputs: Option<Vec<(&str, &Summary)>> =
-                    self.model.outputs.iter().map(|output| Some((output.name.as_str(), summary(output)?))).collect();
+                    self.model.plain_outputs().map(|output| Some((output.name.as_str(), summary(output)?))).collect();
                 Some(macro_mean::evaluate(&outputs?))
             }
         };
@@ -66,10 +82,17 @@ impl Asked<'_> {
         self.reference.ok_or(Undefined::NoReference)
     }
 
+    /// The reference's summary of the quantity in the slice.
+    fn known(&self, name: &str) -> Result<&Body, Undefined> {
+        let parts = comparable(self.model, name, self.reference, &self.slice.dimensions())?;
+        parts.get(&(self.output_id, self.slice.clone())).ok_or(Undefined::NoReference)
+    }
+
     fn output(&self, output: &Output, summary: &Summary, parts: &Parts) -> Metrics {
         let mixes: Vec<Mix> = if self.slice.is_all() {
             let mix_of = |dimension: &Dimension| {
-                let reference = comparable(self.model, output, self.reference, std::slice::from_ref(&dimension.name));
+                let reference =
+                    comparable(self.model, &output.name, self.reference, std::slice::from_ref(&dimension.name));
                 mix(dimension, self.output_id, parts, reference)
             };
             self.model.dimensions.iter().map(mix_of).collect()
@@ -83,7 +106,7 @@ impl Asked<'_> {
     #[must_use]
     pub fn question<'q>(&'q self, output: &'q Output, mixes: &'q [Mix]) -> Question<'q> {
         let key = (self.output_id, self.slice.clone());
-        let reference = comparable(self.model, output, self.reference, &self.slice.dimensions())
+        let reference = comparable(self.model, &output.name, self.reference, &self.slice.dimensions())
             .and_then(|parts| parts.get(&key).and_then(Body::output).ok_or(Undefined::NoReference));
         Question {
             thresholds: &output.thresholds,
@@ -96,18 +119,18 @@ impl Asked<'_> {
     }
 }
 
-/// The parts of a reference that an output's slices of some dimensions can be compared with.
+/// The parts of a reference that a quantity's slices of some dimensions can be compared with.
 ///
 /// # Errors
 /// Why there is nothing to compare with.
 fn comparable<'r>(
     model: &Model,
-    output: &Output,
+    name: &str,
     reference: Option<&'r Baseline>,
     dimensions: &[String],
 ) -> Result<&'r Parts, Undefined> {
     let baseline = reference.ok_or(Undefined::NoReference)?;
-    baseline.shape.compare(&model.shape(), &output.name, dimensions).map(|()| &baseline.parts)
+    baseline.shape.compare(&model.shape(), name, dimensions).map(|()| &baseline.parts)
 }
 
 /// Predictions by value of a dimension, in the reference and in the window.

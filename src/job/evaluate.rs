@@ -165,8 +165,12 @@ impl Work {
     fn answers(&self, stored: WindowSummaries) -> Vec<Answer> {
         let mut parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
         // A silent version says so: the slice of everything is always there.
-        for output_id in self.numbers.outputs.values() {
-            parts.entry((*output_id, Slice::all())).or_insert_with(|| Body::empty(Kind::Output));
+        let said = self.model.quantities().into_iter().filter_map(|quantity| {
+            let kind = quantity.kind().filter(|kind| !matches!(kind, Kind::Feature | Kind::Readers))?;
+            Some((*self.numbers.quantities.get(&quantity.name())?, kind))
+        });
+        for (output_id, kind) in said {
+            parts.entry((output_id, Slice::all())).or_insert_with(|| Body::empty(kind));
         }
         let digests: Digests =
             parts.par_iter().map(|(key, body)| (key.clone(), Sha256::digest(codec::encode(body)).to_vec())).collect();
@@ -203,6 +207,8 @@ impl Work {
             self.window,
             match asked.quantity {
                 Quantity::Output(output) => serde_json::json!(output),
+                Quantity::Classes(choice) => serde_json::json!(choice),
+                Quantity::Value(value) => serde_json::json!(value),
                 other => serde_json::json!(other.name()),
             },
             self.model.minimum_n,
@@ -212,7 +218,7 @@ impl Work {
         hasher.update(parameters.to_string());
         let own = |output_id: i32| digests.get(&(output_id, asked.slice.clone()));
         if let Quantity::Whole = asked.quantity {
-            for output in &self.model.outputs {
+            for output in self.model.plain_outputs() {
                 hasher.update(own(*self.numbers.outputs.get(&output.name)?)?);
             }
         } else {

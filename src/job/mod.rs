@@ -24,7 +24,7 @@ use crate::runtime::{JobRecords, Outcome};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, ModelNumbers, Version};
 use crate::store::lease::Lease;
-use crate::summary::fold::{FeatureShape, OutputShape, ReadersShape, Shape};
+use crate::summary::fold::{ClassesShape, FeatureShape, OutputShape, ReadersShape, Shape, ValueShape};
 
 /// How long a lease lasts; whoever holds it prolongs it. A process that dies keeps others waiting for so long.
 pub const LEASE_LENGTH: Duration = Duration::from_secs(20);
@@ -196,6 +196,15 @@ pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
         truth_id: number(&numbers.findings, &output.truth),
         thresholds: output.thresholds.clone(),
     });
+    let classes = model.classes.iter().map(|choice| ClassesShape {
+        output_id: number(&numbers.quantities, &choice.name),
+        truth_id: number(&numbers.findings, &choice.truth),
+        classes: choice.classes.iter().map(|class| number(&numbers.outputs, &choice.output_of(class))).collect(),
+    });
+    let values = model.values.iter().map(|value| ValueShape {
+        output_id: number(&numbers.outputs, &value.name),
+        truth_id: number(&numbers.findings, &value.truth),
+    });
     let readers = model.quantities().into_iter().filter_map(|quantity| match quantity {
         Quantity::Readers(finding) => Some(ReadersShape {
             output_id: number(&numbers.quantities, &quantity.name()),
@@ -217,6 +226,8 @@ pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
             })
             .collect(),
         readers: readers.collect(),
+        classes: classes.collect(),
+        values: values.collect(),
         crossings: model.crossings.iter().map(|names| names.iter().filter_map(index).collect()).collect(),
         granularity: model.bucket,
     }

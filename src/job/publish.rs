@@ -101,7 +101,8 @@ fn is_first_window(context: &Context, version: &Version, estimate: &StoredEstima
 fn parameters(key: &MetricKey) -> impl Iterator<Item = (&str, &str)> {
     let threshold = key.threshold.as_deref().map(|threshold| ("threshold", threshold));
     let dimension = key.dimension.as_deref().map(|dimension| ("dimension", dimension));
-    threshold.into_iter().chain(dimension)
+    let class = key.class.as_deref().map(|class| ("class", class));
+    threshold.into_iter().chain(dimension).chain(class)
 }
 
 /// Open alerts by rule and state; a rule without alerts shows zeros.

@@ -5,7 +5,7 @@ use crate::domain::estimate::Interval;
 use crate::domain::{Estimate, Exactness, MetricKey, Outcome};
 use crate::stats::interval::{logit_normal, newcombe_auroc};
 use crate::stats::special::Z_95;
-use crate::stats::spectrum::Channel;
+use crate::stats::spectrum::{Channel, Spectrum};
 use crate::summary::Summary;
 
 /// False-positive rate up to which the partial area reaches.
@@ -37,8 +37,13 @@ pub fn evaluate(summary: &Summary, prevalence: Option<f64>) -> Vec<(MetricKey, O
 /// # Errors
 /// Without positives or negatives.
 pub fn auroc(summary: &Summary) -> Outcome {
-    let labelled = Labelled::of(summary).both()?;
-    let channels = summary.spectrum().channels();
+    area(summary.spectrum())
+}
+
+/// The same of any spectrum.
+pub(super) fn area(spectrum: &Spectrum) -> Outcome {
+    let labelled = Labelled::of_totals(spectrum.totals()).both()?;
+    let channels = spectrum.channels();
     let (m, n) = (real(labelled.positives), real(labelled.negatives));
     let pairs = u128::from(labelled.positives) * u128::from(labelled.negatives);
 
@@ -50,7 +55,7 @@ pub fn auroc(summary: &Summary) -> Outcome {
         below += channel.negative();
     }
     let value = ratio(concordant, 2 * pairs);
-    let slack = if summary.spectrum().is_exact() { 0.0 } else { 0.5 * ratio(within, pairs) };
+    let slack = if spectrum.is_exact() { 0.0 } else { 0.5 * ratio(within, pairs) };
 
     let standard_error = (labelled.positives > 1 && labelled.negatives > 1).then(|| delong(channels, value, labelled));
     let bounds = match standard_error {

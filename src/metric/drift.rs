@@ -19,6 +19,11 @@ pub const SCORE_BINS: usize = 16;
 /// PSI, Jensen-Shannon and Kolmogorov-Smirnov distance of all scores of the window, labelled or not.
 #[must_use]
 pub fn of_scores(reference: Result<&Summary, &Undefined>, summary: &Summary) -> Vec<(MetricKey, Outcome)> {
+    of_spectra(reference.map(Summary::spectrum), summary.spectrum())
+}
+
+/// The same of any spectrum.
+pub(super) fn of_spectra(reference: Result<&Spectrum, &Undefined>, summary: &Spectrum) -> Vec<(MetricKey, Outcome)> {
     let names = ["score_psi", "score_js", "score_hellinger", "score_ks", "score_wasserstein", "score_energy"];
     let names = names.map(MetricKey::plain);
     let total = summary.totals().iter().sum::<u64>();
@@ -27,13 +32,13 @@ pub fn of_scores(reference: Result<&Summary, &Undefined>, summary: &Summary) -> 
         Ok(reference) => reference,
         Err(reason) => return names.into_iter().map(|name| (name, Err(reason.clone()))).collect(),
     };
-    let edges = quantile_edges(reference.spectrum(), SCORE_BINS);
-    let (before, after) = (binned(reference.spectrum(), &edges), binned(summary.spectrum(), &edges));
+    let edges = quantile_edges(reference, SCORE_BINS);
+    let (before, after) = (binned(reference, &edges), binned(summary, &edges));
     // A coarse channel may lie on an edge of a bin.
-    let exact = reference.spectrum().is_exact() && summary.spectrum().is_exact();
+    let exact = reference.is_exact() && summary.is_exact();
     let exactness = if exact { Exactness::Exact } else { Exactness::Approximate };
     let binned_outcome = |distance| finish(distance, total).map(|estimate| Estimate { exactness, ..estimate });
-    let aligned = Aligned::new(reference.spectrum(), summary.spectrum());
+    let aligned = Aligned::new(reference, summary);
     let ks = aligned.kolmogorov_smirnov();
     let moved = |distance: Option<f64>| {
         distance.ok_or(Undefined::OneCell).map(|value| Estimate { exactness, ..Estimate::exact(value, total) })
@@ -177,7 +182,7 @@ fn finish(distance: Option<Distance>, n: u64) -> Outcome {
     distance.map(|distance| estimate(distance, n)).ok_or(Undefined::OneCell)
 }
 
-fn estimate(distance: Distance, n: u64) -> Estimate {
+pub(super) fn estimate(distance: Distance, n: u64) -> Estimate {
     Estimate { null_95: Some(distance.null_95), p_value: Some(distance.p_value), ..Estimate::exact(distance.value, n) }
 }
 

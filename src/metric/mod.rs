@@ -14,7 +14,9 @@ pub mod discrimination;
 pub mod drift;
 pub mod feature;
 pub mod macro_mean;
+pub mod multiclass;
 pub mod operating_point;
+pub mod regression;
 pub mod volume;
 
 use serde::{Deserialize, Serialize};
@@ -22,10 +24,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::estimate::Interval;
 use crate::domain::{Dimension, Estimate, Exactness, MetricKey, Outcome, Undefined};
 use crate::stats::interval::Bounds;
+use crate::stats::spectrum::CLASSES;
 use crate::summary::Summary;
 
 /// Version of the formulas; stored with every estimate. It changes when any number can change.
-pub const CALCULATOR_VERSION: i32 = 2;
+pub const CALCULATOR_VERSION: i32 = 3;
 
 /// What is asked of a window besides the metrics that need no parameter.
 #[derive(Clone, Debug)]
@@ -112,17 +115,21 @@ pub fn evaluate(question: &Question<'_>, summary: &Summary) -> Vec<(MetricKey, O
     for threshold in question.thresholds {
         performance.extend(operating_point::evaluate(summary, *threshold, prevalence, question.costs));
     }
-    let labelled = Labelled::of(summary).n();
-    if labelled > 0 && labelled < question.minimum_n {
-        let withheld = Undefined::BelowMinimum { n: labelled, minimum: question.minimum_n };
-        performance.iter_mut().for_each(|(_, outcome)| *outcome = Err(withheld.clone()));
-    }
-    answers.extend(performance);
+    answers.extend(withhold(performance, Labelled::of(summary).n(), question.minimum_n));
     answers.extend(question.reference.iter().copied().flat_map(on_reference));
     answers.extend(drift::of_scores(question.reference.as_ref().copied(), summary));
     answers.extend(drift::label_shift(question.reference.as_ref().copied(), summary, question.thresholds));
     answers.extend(question.mixes.iter().flat_map(drift::of_mix));
     answers
+}
+
+/// Performance of too few cases is not told.
+fn withhold(mut performance: Vec<(MetricKey, Outcome)>, labelled: u64, minimum: u64) -> Vec<(MetricKey, Outcome)> {
+    if labelled > 0 && labelled < minimum {
+        let withheld = Undefined::BelowMinimum { n: labelled, minimum };
+        performance.iter_mut().for_each(|(_, outcome)| *outcome = Err(withheld.clone()));
+    }
+    performance
 }
 
 /// What the same output was like on the reference, as `reference_<metric>`.
@@ -147,7 +154,10 @@ pub(crate) struct Labelled {
 
 impl Labelled {
     pub(crate) fn of(summary: &Summary) -> Self {
-        let [unlabelled, negatives, positives] = summary.totals();
+        Self::of_totals(summary.totals())
+    }
+
+    pub(crate) fn of_totals([unlabelled, negatives, positives]: [u64; CLASSES]) -> Self {
         Self { total: unlabelled + negatives + positives, negatives, positives }
     }
 

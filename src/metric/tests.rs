@@ -35,12 +35,82 @@ fn close(actual: f64, expected: f64, tolerance: f64) {
     assert!((actual - expected).abs() <= tolerance, "{actual} against {expected}");
 }
 
+/// What R says of the same cases; `scripts/parity/reference.R` made it.
+fn golden_of_r() -> Value {
+    serde_json::from_str(include_str!("../../tests/golden/r.json")).expect("JSON")
+}
+
 #[test]
-fn the_vector_agrees_with_proc() {
-    // pROC 1.18.0 on R 4.2.2: var(roc(y, s1)).
-    let auroc = discrimination::auroc(&vector()).expect("both classes");
-    close(auroc.value, 0.902_777_777_778, 1e-12);
-    close(auroc.standard_error.expect("enough of both").powi(2), 0.008_719_135_802_47, 1e-14);
+fn areas_errors_and_recalibrations_are_those_of_r() {
+    let (golden, of_r) = (golden(), golden_of_r());
+    for (case, r) in golden["cases"].as_array().expect("cases").iter().zip(of_r["binary"].as_array().expect("cases")) {
+        assert_eq!(case["name"], r["name"]);
+        let summary = summarise(&rows_of(case));
+        let number = |value: &Value| value.as_f64().expect("a number");
+        let auroc = discrimination::auroc(&summary).expect("both classes");
+        close(auroc.value, number(&r["auc"]), 1e-12);
+        close(auroc.standard_error.expect("enough of both").powi(2), number(&r["auc_variance"]), 1e-12);
+        // pROC's interval is the plain one, cut at 1.
+        let plain = crate::stats::interval::wald(
+            auroc.value,
+            auroc.standard_error.expect("an error"),
+            crate::stats::special::Z_95,
+        );
+        close(plain.lower, number(&r["auc_interval"][0]), 1e-9);
+        close(plain.upper.min(1.0), number(&r["auc_interval"][1]), 1e-9);
+        let partial = discrimination::partial_auroc(&summary, 0.2).expect("both classes");
+        close(partial.value, number(&r["partial_auc_standardised"]), 1e-10);
+        let ours = by_name(calibration::evaluate(&summary));
+        let answer = |name: &str| ours[name].as_ref().unwrap_or_else(|why| panic!("{name}: {why}")).clone();
+        close(answer("brier").value, number(&r["val_prob"]["brier"]), 1e-12);
+        close(answer("spiegelhalter").value, number(&r["val_prob"]["spiegelhalter_z"]), 1e-9);
+        close(answer("spiegelhalter").p_value.expect("a p-value"), number(&r["val_prob"]["spiegelhalter_p"]), 1e-9);
+        // rms stops its iteration earlier than glm does.
+        close(answer("calibration_slope").value, number(&r["val_prob_clipped"]["slope"]), 2e-6);
+        for (name, of_glm) in [
+            ("calibration_slope", "slope"),
+            ("calibration_line_intercept", "intercept"),
+            ("calibration_intercept", "in_the_large"),
+        ] {
+            let estimate = answer(name);
+            close(estimate.value, number(&r["glm_clipped"][of_glm]), 1e-7);
+            let error = number(&r["glm_clipped"][&format!("{of_glm}_se")]);
+            close(estimate.standard_error.expect("an error"), error, 1e-6);
+        }
+    }
+    let paired = &of_r["paired_delong"];
+    let numbers = |key: &str| -> Vec<f64> { serde_json::from_value(paired[key].clone()).expect("numbers") };
+    let pairs: Vec<comparison::Pair> = numbers("first")
+        .into_iter()
+        .zip(numbers("second"))
+        .zip(numbers("truth"))
+        .map(|((first, second), truth)| comparison::Pair { first, second, positive: truth > 0.5 })
+        .collect();
+    let difference = comparison::paired_auroc(&pairs).expect("both classes");
+    close(difference.p_value.expect("a p-value"), paired["p"].as_f64().expect("a number"), 1e-9);
+}
+
+/// netcal closes bins on the left and we on the right, so cases with scores on an edge are no comparison with it;
+/// uncertainty-calibration closes them on the right.
+#[test]
+fn calibration_errors_are_those_of_netcal_and_uncertainty_calibration() {
+    let golden = golden();
+    let others: Value = serde_json::from_str(include_str!("../../tests/golden/netcal.json")).expect("JSON");
+    let mut compared = 0;
+    for (case, other) in
+        golden["cases"].as_array().expect("cases").iter().zip(others["cases"].as_array().expect("cases"))
+    {
+        assert_eq!(case["name"], other["name"]);
+        let ours = by_name(calibration::evaluate(&summarise(&rows_of(case))));
+        let value = |name: &str| ours[name].as_ref().expect("defined").value;
+        close(value("ece"), other["uncertainty_calibration"]["ece_10"].as_f64().expect("a number"), 1e-9);
+        if other["on_an_edge"]["10"] == 0 {
+            close(value("ece"), other["netcal"]["ece_10"].as_f64().expect("a number"), 1e-9);
+            close(value("mce"), other["netcal"]["mce_10"].as_f64().expect("a number"), 1e-9);
+            compared += 1;
+        }
+    }
+    assert!(compared > 2, "{compared} cases without a score on an edge");
 }
 
 /// How far a metric may be from its golden number: most not at all, those found by iteration a little, and the smooth error as
@@ -142,8 +212,22 @@ fn every_answer_is_in_the_catalogue_and_every_entry_is_answered() {
         .extend(feature::evaluate(Err(&Undefined::NoReference), &crate::summary::feature::FeatureSummary::default()));
     answers.extend(agreement::evaluate(&crate::summary::agreement::Agreement::default()));
     answers.extend(macro_mean::evaluate(&[("effusion", &summary)]));
+    let classes = ["A", "B", "C", "D"].map(String::from);
+    let nothing = crate::summary::classes::ClassSummary::default();
+    let choice = multiclass::Question {
+        classes: &classes,
+        costs: Some(&[vec![0.0; 4], vec![0.0; 4], vec![0.0; 4], vec![0.0; 4]]),
+        minimum_n: 0,
+        reference: Ok(&nothing),
+    };
+    answers.extend(multiclass::evaluate(&choice, &nothing));
+    let nothing = crate::summary::value::ValueSummary::default();
+    let value = regression::Question { tolerance: Some(1.0), minimum_n: 0, reference: Ok(&nothing) };
+    answers.extend(regression::evaluate(&value, &nothing));
     let mut answered: Vec<String> = answers.into_iter().map(|(key, _)| key.name).collect();
     answered.sort_unstable();
+    // Counts and drift of scores are asked of choices and values too, and one metric of every class.
+    answered.dedup();
     let mut listed: Vec<String> = catalogue::ENTRIES
         .iter()
         .filter(|entry| entry.tier != catalogue::Tier::Rows)
@@ -154,8 +238,9 @@ fn every_answer_is_in_the_catalogue_and_every_entry_is_answered() {
     // And what is computed for every window is exactly what is not left for questions.
     let published = evaluate(&Question { depth: Depth::Published, ..question }, &summary);
     let of_outputs = |entry: &&catalogue::Entry| {
-        use catalogue::Chapter::{Feature, Model, Readers};
-        !matches!(entry.chapter, Feature | Model | Readers)
+        use catalogue::Chapter::{Feature, Model, Multiclass, Readers, Regression};
+        let of_others = entry.name.starts_with("reference_m") || entry.name == "reference_bias";
+        !matches!(entry.chapter, Feature | Model | Multiclass | Readers | Regression) && !of_others
     };
     for entry in catalogue::ENTRIES.iter().filter(of_outputs) {
         let is_there = published.iter().any(|(key, _)| key.name == entry.name);

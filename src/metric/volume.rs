@@ -1,5 +1,7 @@
 //! How much there is: predictions, truth, prevalence, delay.
 
+use std::collections::BTreeMap;
+
 use super::{Labelled, bracket, interval, real};
 use crate::domain::{Estimate, MetricKey, Outcome, Undefined};
 use crate::stats::interval::wilson;
@@ -12,17 +14,34 @@ use crate::summary::Summary;
 pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
     let labelled = Labelled::of(summary);
     let total = summary.totals().iter().sum();
-    let count = |name, n| (MetricKey::plain(name), Ok(Estimate::exact(real(n), total)));
-    vec![
-        count("predictions", total),
-        count("labelled", labelled.n()),
-        count("positives", labelled.positives),
-        (MetricKey::plain("label_coverage"), share(labelled.n(), total)),
-        (MetricKey::plain("label_delay_p50_seconds"), delay(summary, labelled, 0.5)),
-        (MetricKey::plain("label_delay_p90_seconds"), delay(summary, labelled, 0.9)),
-        (MetricKey::plain("prevalence"), prevalence(labelled)),
-        (MetricKey::plain("mean_score"), mean_score(summary, total)),
-    ]
+    let mut answers = of_labels(total, labelled.n(), summary.delays());
+    answers.push((MetricKey::plain("positives"), Ok(Estimate::exact(real(labelled.positives), total))));
+    answers.push((MetricKey::plain("prevalence"), prevalence(labelled)));
+    answers.push((MetricKey::plain("mean_score"), mean_score(summary, total)));
+    answers
+}
+
+/// How many predictions there are, how many of them have a truth, and how long that took.
+pub(super) fn of_labels(total: u64, labelled: u64, delays: &BTreeMap<u32, u64>) -> Vec<(MetricKey, Outcome)> {
+    let count = |n| Ok(Estimate::exact(real(n), total));
+    let delay = |quantile| has_truth(total, labelled).and_then(|()| delay(delays, labelled, quantile));
+    let answers = [
+        ("predictions", count(total)),
+        ("labelled", count(labelled)),
+        ("label_coverage", share(labelled, total)),
+        ("label_delay_p50_seconds", delay(0.5)),
+        ("label_delay_p90_seconds", delay(0.9)),
+    ];
+    answers.into_iter().map(|(name, outcome)| (MetricKey::plain(name), outcome)).collect()
+}
+
+/// Why there is no performance, if there is none.
+pub(super) fn has_truth(total: u64, labelled: u64) -> Result<(), Undefined> {
+    match (total, labelled) {
+        (0, _) => Err(Undefined::NoPredictions),
+        (n, 0) => Err(Undefined::NoTruth { n }),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn prevalence(labelled: Labelled) -> Outcome {
@@ -32,7 +51,7 @@ pub(super) fn prevalence(labelled: Labelled) -> Outcome {
 }
 
 /// A share with Wilson's interval.
-fn share(part: u64, whole: u64) -> Outcome {
+pub(super) fn share(part: u64, whole: u64) -> Outcome {
     if whole == 0 {
         return Err(Undefined::NoPredictions);
     }
@@ -45,10 +64,9 @@ fn share(part: u64, whole: u64) -> Outcome {
 /// The delay, in seconds known to the hour, within which the share `quantile` of the labels that arrived had arrived.
 ///
 /// Only labels that are there are counted, so in recent windows the delay is that of the fast ones.
-fn delay(summary: &Summary, labelled: Labelled, quantile: f64) -> Outcome {
-    let n = labelled.some()?.n();
+fn delay(delays: &BTreeMap<u32, u64>, n: u64, quantile: f64) -> Outcome {
     let mut seen = 0;
-    let hours = summary.delays().iter().find(|(_, count)| {
+    let hours = delays.iter().find(|(_, count)| {
         seen += **count;
         real(seen) >= quantile * real(n)
     });

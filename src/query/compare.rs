@@ -12,6 +12,8 @@ use crate::job::answer::Asked;
 use crate::metric::catalogue::{self, Chapter};
 use crate::metric::comparison::{Pair, paired_accuracy, paired_auroc, paired_brier, unpaired};
 use crate::metric::{Depth, evaluate};
+use crate::summary::body::Body;
+use crate::summary::fold::Parts;
 
 /// The other side of a comparison: what it does not name is that of the first side.
 #[derive(Clone, Debug)]
@@ -151,11 +153,15 @@ pub async fn ask_with_bootstrap(
 ) -> Result<super::Answer, Error> {
     let prepared = prepare(context, question).await?;
     let mut answer = ask(context, question).await?;
-    prepared.output()?;
+    if prepared.asked()?.quantity.kind().is_none() {
+        return Err(Error::Unknown("the means over all outputs are not resampled: ask for one output".to_owned()));
+    }
     let intervals = tokio::task::spawn_blocking(move || {
         let asked = Asked { depth: Depth::Published, ..prepared.asked()? };
-        let question = asked.question(prepared.output()?, &[]);
-        crate::metric::bootstrap::intervals(&question, &prepared.buckets(), resamples, seed)
+        let key = (asked.output_id, asked.slice.clone());
+        // The mixes of the dimensions, which need the other slices, have no case-level scatter to resample.
+        let answer = |window: &Body| asked.answer(&Parts::from([(key.clone(), window.clone())])).unwrap_or_default();
+        crate::metric::bootstrap::intervals(&prepared.bodies(), resamples, seed, &answer)
             .map_err(|why| Error::Unknown(why.to_string()))
     });
     let intervals = intervals.await.map_err(crate::job::Error::from)??;

@@ -13,7 +13,7 @@ use crate::summary::fold::over_buckets;
 /// One thing that may have moved.
 #[derive(Clone, Debug, Serialize)]
 pub struct Moved {
-    /// score, feature or dimension.
+    /// score, value, classes (the mix of the predicted ones), feature or dimension.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -83,6 +83,14 @@ pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, 
             Quantity::Feature(feature) => {
                 let key = |name: &str| MetricKey::plain(&format!("feature_{name}"));
                 moved.push(read_one("feature", &feature.name, &metrics, &key));
+            }
+            Quantity::Value(value) => {
+                moved
+                    .push(read_one("value", &value.name, &metrics, &|name| MetricKey::plain(&format!("score_{name}"))));
+            }
+            Quantity::Classes(choice) => {
+                let key = |name: &str| MetricKey::plain(&format!("predicted_{name}"));
+                moved.push(read_one("classes", &choice.name, &metrics, &key));
             }
             Quantity::Readers(_) | Quantity::Whole => {}
         }

@@ -24,7 +24,7 @@ use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::reference::Baseline;
 use crate::store::rows::Knowledge;
 use crate::summary::Summary;
-use crate::summary::body::{Body, Kind};
+use crate::summary::body::Body;
 use crate::summary::fold::{Cell, over_buckets};
 
 /// Why there is no answer.
@@ -161,14 +161,14 @@ impl Prepared {
 
     /// The window's summary of the question's output and slice.
     fn summary(&self) -> Summary {
-        Summary::merge_all(self.buckets())
+        Summary::merge_all(self.bodies().iter().filter_map(|body| body.output().cloned()).collect())
     }
 
-    /// The buckets of the question's output and slice.
-    fn buckets(&self) -> Vec<Summary> {
+    /// The buckets of the question's quantity and slice.
+    fn bodies(&self) -> Vec<Body> {
         let own = self.known.cells.iter();
         let own = own.filter(|(cell, _)| cell.output_id == self.output_id && cell.slice == self.slice);
-        own.filter_map(|(_, body)| body.output().cloned()).collect()
+        own.map(|(_, body)| body.clone()).collect()
     }
 
     fn asked(&self) -> Result<Asked<'_>, Error> {
@@ -255,13 +255,7 @@ pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error
     let (asked, known) = (prepared.asked()?, &prepared.known);
     let reference_id = prepared.reference.as_ref().map(|baseline| baseline.reference_id);
     let mut parts = over_buckets(known.cells.clone());
-    let kind = match asked.quantity {
-        Quantity::Output(_) => Some(Kind::Output),
-        Quantity::Feature(_) => Some(Kind::Feature),
-        Quantity::Readers(_) => Some(Kind::Readers),
-        Quantity::Whole => None,
-    };
-    if let Some(kind) = kind {
+    if let Some(kind) = asked.quantity.kind() {
         parts.entry((prepared.output_id, question.slice.clone())).or_insert_with(|| Body::empty(kind));
     }
     let metrics = asked.answer(&parts).unwrap_or_default();
@@ -306,10 +300,8 @@ pub async fn find(context: &Context, model: &str, version: Option<&str>) -> Resu
     })?;
     let numbers = context.catalog.models.get(named);
     let is_known = |numbers: &&ModelNumbers| {
-        model
-            .outputs
-            .iter()
-            .all(|output| numbers.outputs.contains_key(&output.name) && numbers.findings.contains_key(&output.truth))
+        model.quantities().iter().all(|quantity| numbers.quantities.contains_key(&quantity.name()))
+            && model.findings().iter().all(|(finding, ..)| numbers.findings.contains_key(*finding))
     };
     let numbers = numbers.filter(is_known).ok_or_else(|| {
         Error::Unknown(format!(

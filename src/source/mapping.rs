@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{AssertionDraft, Draft, PredictionDraft, Problem, Row, time};
-use crate::config::{Layout, Model, RecordKind, Source, TimeFormat};
+use crate::config::{Finding, Layout, Model, RecordKind, Source, TimeFormat};
 use crate::domain::Reason;
 
 /// The mapping of one source, resolved against its model.
@@ -21,14 +21,24 @@ impl<'a> Mapping<'a> {
     /// Resolve a source's mapping.
     #[must_use]
     pub fn new(source: &'a Source, model: &Model) -> Self {
-        let column = |names: [&String; 2]| {
+        let column = |names: [&str; 2]| {
             let mapped = names.iter().find_map(|name| source.outputs.get(*name));
-            mapped.map_or_else(|| names[0].clone(), Clone::clone)
+            mapped.map_or_else(|| names[0].to_owned(), Clone::clone)
         };
-        let outputs = model.outputs.iter().map(|output| match source.record {
-            RecordKind::Predictions => (output.name.clone(), column([&output.name, &output.truth])),
-            RecordKind::Assertions => (output.truth.clone(), column([&output.truth, &output.name])),
-        });
+        let findings = model.findings();
+        let outputs: Vec<(String, String)> = match source.record {
+            RecordKind::Predictions => {
+                // A choice's finding is no column of any one class.
+                let other = |name| match model.finding(name) {
+                    Some((truth, Finding::YesNo | Finding::Value)) => truth,
+                    _ => name,
+                };
+                model.scores().map(|name| (name.to_owned(), column([name, other(name)]))).collect()
+            }
+            RecordKind::Assertions => {
+                findings.iter().map(|(truth, name, _)| ((*truth).to_owned(), column([truth, name]))).collect()
+            }
+        };
         let mut attributes: Vec<(String, String)> =
             source.attributes.iter().map(|(name, column)| (name.clone(), column.clone())).collect();
         let dimensions = model.dimensions.iter().map(|dimension| &dimension.name);
@@ -37,8 +47,9 @@ impl<'a> Mapping<'a> {
                 attributes.push((name.clone(), name.clone()));
             }
         }
-        let names = model.outputs.iter().flat_map(|output| [output.name.clone(), output.truth.clone()]).collect();
-        Self { source, outputs: outputs.collect(), attributes, names }
+        let findings = findings.iter().flat_map(|(truth, name, _)| [*truth, *name]);
+        let names = model.scores().chain(findings).map(str::to_owned).collect();
+        Self { source, outputs, attributes, names }
     }
 
     /// Columns that must be there and are not: then the file as a whole is refused.
@@ -148,6 +159,12 @@ impl<'a> Mapping<'a> {
             .map_err(|message| Problem::new(self.column(field), Reason::BadTime, message))
     }
 
+    /// A text that may be a number, as numbers are written here.
+    fn plain(&self, text: &str) -> String {
+        let plain = text.replace(',', ".");
+        if self.source.decimal == ',' && plain.parse::<f64>().is_ok() { plain } else { text.to_owned() }
+    }
+
     fn prediction(&self, row: &Row) -> Result<PredictionDraft, Problem> {
         let is_part = self.source.layout == Layout::Long;
         let number = |text: String| if self.source.decimal == ',' { text.replace(',', ".") } else { text };
@@ -162,11 +179,6 @@ impl<'a> Mapping<'a> {
                 })
                 .collect()
         };
-        // Of attributes only what is a number is written as one.
-        let attribute = |text: &str| {
-            let plain = text.replace(',', ".");
-            if self.source.decimal == ',' && plain.parse::<f64>().is_ok() { plain } else { text.to_owned() }
-        };
         let attributes = self.attributes.iter();
         Ok(PredictionDraft {
             id: self.optional(row, "id"),
@@ -176,7 +188,7 @@ impl<'a> Mapping<'a> {
             version: self.required(row, "version")?,
             scores,
             attributes: attributes
-                .filter_map(|(name, column)| Some((name.clone(), attribute(row.get(column)?))))
+                .filter_map(|(name, column)| Some((name.clone(), self.plain(row.get(column)?))))
                 .collect(),
             is_part,
         })
@@ -193,14 +205,14 @@ impl<'a> Mapping<'a> {
             ..AssertionDraft::default()
         };
         if self.source.layout == Layout::Long {
-            let value = (self.column("value").to_owned(), self.required(row, "value")?);
+            let value = (self.column("value").to_owned(), self.plain(&self.required(row, "value")?));
             return Ok(vec![AssertionDraft { finding: self.required(row, "output")?, value, ..shared }]);
         }
         let stated = self.outputs.iter().filter_map(|(finding, column)| Some((finding, column, row.get(column)?)));
         let drafts: Vec<AssertionDraft> = stated
             .map(|(finding, column, value)| AssertionDraft {
                 finding: finding.clone(),
-                value: (column.clone(), value.to_owned()),
+                value: (column.clone(), self.plain(value)),
                 ..shared.clone()
             })
             .collect();

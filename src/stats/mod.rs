@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod divergence;
+pub mod exact;
 pub mod fixed;
 pub mod interval;
 pub mod isotonic;

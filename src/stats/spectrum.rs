@@ -226,6 +226,14 @@ impl Spectrum {
         Self { totals: add_up(&channels), channels, ..*self }
     }
 
+    /// The same channels with other counts of the same rows.
+    #[must_use]
+    pub fn map_counts(&self, map: impl Fn([u64; CLASSES]) -> [u64; CLASSES]) -> Self {
+        let channels: Vec<Channel> =
+            self.channels.iter().map(|channel| Channel { counts: map(channel.counts), ..*channel }).collect();
+        Self { totals: add_up(&channels), channels, ..*self }
+    }
+
     /// Count every row so many times; at least once.
     pub fn scale(&mut self, times: u64) {
         self.channels.iter_mut().flat_map(|channel| &mut channel.counts).for_each(|count| *count *= times);

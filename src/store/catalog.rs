@@ -23,9 +23,9 @@ pub struct Catalog {
 pub struct ModelNumbers {
     /// The model.
     pub model_id: i32,
-    /// Outputs by name.
+    /// What predictions carry scores for, by name: probabilities and values.
     pub outputs: HashMap<String, i32>,
-    /// Everything that is estimated, by name: outputs, features, readers, the whole model.
+    /// Everything that is estimated, by name: outputs, choices, features, readers, the whole model.
     pub quantities: HashMap<String, i32>,
     /// Findings by name.
     pub findings: HashMap<String, i32>,
@@ -115,7 +115,8 @@ impl Store {
         for row in outputs.into_iter().filter(|row| plan.model(&row.model).is_some()) {
             let numbers = catalog.models.entry(row.model.clone()).or_default();
             numbers.model_id = row.model_id;
-            let is_output = plan.model(&row.model).is_some_and(|model| model.output(&row.output).is_some());
+            let is_output =
+                plan.model(&row.model).is_some_and(|model| model.scores().any(|output| output == row.output));
             if is_output {
                 numbers.outputs.insert(row.output.clone(), row.output_id);
             }
@@ -233,21 +234,21 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
         .fetch_one(&mut **transaction)
         .await
         .named("insert_output")?;
-        if let Quantity::Output(output) = quantity {
-            numbers.outputs.insert(output.name.clone(), output_id);
+        if let Quantity::Output(_) | Quantity::Value(_) = quantity {
+            numbers.outputs.insert(name.clone(), output_id);
         }
         numbers.quantities.insert(name, output_id);
     }
-    for output in &model.outputs {
+    for (finding, ..) in model.findings() {
         let truth_id = sqlx::query_scalar!(
             "insert into finding (name) values ($1)
             on conflict (name) do update set name = excluded.name returning truth_id",
-            output.truth
+            finding
         )
         .fetch_one(&mut **transaction)
         .await
         .named("insert_finding")?;
-        numbers.findings.insert(output.truth.clone(), truth_id);
+        numbers.findings.insert(finding.to_owned(), truth_id);
     }
     Ok(numbers)
 }

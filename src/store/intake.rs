@@ -106,7 +106,7 @@ async fn stage(transaction: &mut Transaction, batch: &Batch) -> Result<()> {
         rows.field(&new.record_id);
         rows.field(&format!("\\x{}", crate::config::hex(&new.digest)));
         rows.field(&a.truth_id.to_string());
-        rows.field(a.opinion.as_str());
+        rows.field(&a.opinion.to_word());
         rows.field(&a.source);
         rows.field(&a.reader);
         rows.field(a.status.as_str());
@@ -235,7 +235,7 @@ async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64)
     for ord in assertions {
         let new = &batch.assertions[usize::try_from(ord).unwrap_or_default()];
         let a = &new.assertion;
-        let said = serde_json::json!({ "value": a.opinion.as_str(), "status": a.status.as_str(), "source": a.source,
+        let said = serde_json::json!({ "value": a.opinion.to_word(), "status": a.status.as_str(), "source": a.source,
             "reader": a.reader, "observed_at": a.observed_at });
         met.conflicts.push(conflict(&new.position, said, new.digest));
     }

@@ -117,7 +117,7 @@ impl Store {
                 source: format!("{value:?} is not known").into(),
             };
             Ok(Assertion {
-                opinion: Opinion::parse(&row.opinion).ok_or_else(|| corrupt("opinion", &row.opinion))?,
+                opinion: Opinion::of_word(&row.opinion).ok_or_else(|| corrupt("opinion", &row.opinion))?,
                 status: Status::parse(&row.status).ok_or_else(|| corrupt("status", &row.status))?,
                 case_id: row.case_id,
                 truth_id: row.truth_id,

@@ -33,17 +33,21 @@ pub struct Agreement {
     pub couples: BTreeMap<(String, String), Couple>,
 }
 
-fn index(opinion: Opinion) -> usize {
+/// The position of an opinion; `None` of a class or a value, which are no opinions of one finding.
+fn index(opinion: Opinion) -> Option<usize> {
     match opinion {
-        Opinion::Negative => 0,
-        Opinion::Uncertain => 1,
-        Opinion::Positive => 2,
+        Opinion::Negative => Some(0),
+        Opinion::Uncertain => Some(1),
+        Opinion::Positive => Some(2),
+        Opinion::Class(_) | Opinion::Value(_) => None,
     }
 }
 
 impl Agreement {
     /// Add a case with the opinion of each of its readers, in alphabetical order of reader.
     pub fn add(&mut self, opinions: &[(String, Opinion)]) {
+        let opinions: Vec<(&String, usize)> =
+            opinions.iter().filter_map(|(reader, opinion)| Some((reader, index(*opinion)?))).collect();
         let Ok(readers) = u32::try_from(opinions.len()) else { return };
         if readers < 2 {
             return;
@@ -51,7 +55,7 @@ impl Agreement {
         let table = self.by_readers.entry(readers).or_default();
         table.cases += 1;
         let mut counts = [0_u64; OPINIONS];
-        opinions.iter().for_each(|(_, opinion)| counts[index(*opinion)] += 1);
+        opinions.iter().for_each(|(_, opinion)| counts[*opinion] += 1);
         for (c, row) in table.pairs.iter_mut().enumerate() {
             table.opinions[c] += counts[c];
             for (k, pairs) in row.iter_mut().enumerate() {
@@ -60,8 +64,8 @@ impl Agreement {
         }
         for (at, (first, mine)) in opinions.iter().enumerate() {
             for (second, theirs) in &opinions[at + 1..] {
-                let couple = self.couples.entry((first.clone(), second.clone())).or_default();
-                couple[index(*mine)][index(*theirs)] += 1;
+                let couple = self.couples.entry(((*first).clone(), (*second).clone())).or_default();
+                couple[*mine][*theirs] += 1;
             }
         }
     }
@@ -94,5 +98,17 @@ impl Agreement {
             let mine = self.couples.entry(couple.clone()).or_default();
             mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| add(mine, theirs));
         }
+    }
+
+    /// So many copies of the same cases.
+    #[must_use]
+    pub fn times(&self, copies: u64) -> Self {
+        let mut copy = self.clone();
+        for table in copy.by_readers.values_mut() {
+            table.cases *= copies;
+            table.opinions.iter_mut().chain(table.pairs.iter_mut().flatten()).for_each(|count| *count *= copies);
+        }
+        copy.couples.values_mut().flatten().flatten().for_each(|count| *count *= copies);
+        copy
     }
 }

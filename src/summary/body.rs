@@ -2,7 +2,9 @@
 
 use super::Summary;
 use super::agreement::Agreement;
+use super::classes::ClassSummary;
 use super::feature::FeatureSummary;
+use super::value::ValueSummary;
 
 /// What kind of quantity is summarised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,10 @@ pub enum Kind {
     Feature,
     /// What readers say of a finding.
     Readers,
+    /// A choice among classes.
+    Classes,
+    /// A predicted value.
+    Value,
 }
 
 /// The sufficient statistics of one quantity.
@@ -25,6 +31,10 @@ pub enum Body {
     Feature(FeatureSummary),
     /// Opinions of readers.
     Readers(Agreement),
+    /// Predictions by true and predicted class.
+    Classes(ClassSummary),
+    /// Predicted values and their errors.
+    Value(ValueSummary),
 }
 
 impl Body {
@@ -35,6 +45,8 @@ impl Body {
             Kind::Output => Self::Output(Summary::default()),
             Kind::Feature => Self::Feature(FeatureSummary::default()),
             Kind::Readers => Self::Readers(Agreement::default()),
+            Kind::Classes => Self::Classes(ClassSummary::default()),
+            Kind::Value => Self::Value(ValueSummary::default()),
         }
     }
 
@@ -56,6 +68,42 @@ impl Body {
         if let Self::Readers(summary) = self { Some(summary) } else { None }
     }
 
+    /// The true and predicted classes, of a choice.
+    #[must_use]
+    pub fn classes(&self) -> Option<&ClassSummary> {
+        if let Self::Classes(summary) = self { Some(summary) } else { None }
+    }
+
+    /// The values and errors, of a predicted value.
+    #[must_use]
+    pub fn value(&self) -> Option<&ValueSummary> {
+        if let Self::Value(summary) = self { Some(summary) } else { None }
+    }
+
+    /// Predictions, or cases of readers.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        match self {
+            Self::Output(summary) => summary.totals().iter().sum(),
+            Self::Feature(summary) => summary.rows(),
+            Self::Readers(summary) => summary.cases(),
+            Self::Classes(summary) => summary.complete() + summary.incomplete,
+            Self::Value(summary) => summary.rows(),
+        }
+    }
+
+    /// So many copies of the same rows.
+    #[must_use]
+    pub fn times(&self, copies: u64) -> Self {
+        match self {
+            Self::Output(summary) => Self::Output(summary.times(copies)),
+            Self::Feature(summary) => Self::Feature(summary.times(copies)),
+            Self::Readers(summary) => Self::Readers(summary.times(copies)),
+            Self::Classes(summary) => Self::Classes(summary.times(copies)),
+            Self::Value(summary) => Self::Value(summary.times(copies)),
+        }
+    }
+
     /// Add another summary of the same quantity. A quantity has one kind, so nothing is lost; were it not so, the first
     /// would stand.
     pub fn merge(&mut self, other: &Self) {
@@ -63,6 +111,8 @@ impl Body {
             (Self::Output(mine), Self::Output(theirs)) => mine.merge(theirs),
             (Self::Feature(mine), Self::Feature(theirs)) => mine.merge(theirs),
             (Self::Readers(mine), Self::Readers(theirs)) => mine.merge(theirs),
+            (Self::Classes(mine), Self::Classes(theirs)) => mine.merge(theirs),
+            (Self::Value(mine), Self::Value(theirs)) => mine.merge(theirs),
             _ => debug_assert!(false, "summaries of one quantity are of one kind"),
         }
     }

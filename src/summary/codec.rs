@@ -7,11 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use num_bigint::BigInt;
 use sha2::{Digest, Sha256};
 
 use super::agreement::{Agreement, Readings};
 use super::body::Body;
+use super::classes::{ClassSummary, TOP_BINS};
 use super::feature::{FeatureSummary, Special};
+use super::value::{Sums, ValueSummary};
 use super::{BIN_COUNTS, Beside, Bin, Summary};
 use crate::stats::channel::Scale;
 use crate::stats::moments::Moments;
@@ -20,6 +23,8 @@ use crate::stats::spectrum::{Channel, Spectrum};
 const OUTPUT: u8 = 1;
 const FEATURE: u8 = 2;
 const READERS: u8 = 3;
+const CLASSES: u8 = 4;
+const VALUE: u8 = 5;
 const CHECKSUM: usize = 4;
 
 /// Why stored bytes are no summary.
@@ -43,6 +48,8 @@ pub fn encode(body: &Body) -> Vec<u8> {
         Body::Output(summary) => encode_output(summary),
         Body::Feature(summary) => encode_feature(summary),
         Body::Readers(summary) => encode_readers(summary),
+        Body::Classes(summary) => encode_classes(summary),
+        Body::Value(summary) => encode_value(summary),
     };
     let digest = Sha256::digest(&out.0);
     out.0.extend_from_slice(&digest[..CHECKSUM]);
@@ -53,21 +60,40 @@ fn encode_output(summary: &Summary) -> Writer {
     let mut out = Writer(vec![OUTPUT]);
     out.spectrum(&summary.spectrum);
     summary.moments.values().for_each(|sum| out.signed(*sum));
-    out.unsigned(summary.delays.len() as u128);
-    for (hours, count) in &summary.delays {
-        out.unsigned((*hours).into());
-        out.unsigned((*count).into());
-    }
+    out.delays(&summary.delays);
     out.unsigned(summary.beside.thresholds.len() as u128);
     for (bits, counts) in &summary.beside.thresholds {
         out.unsigned((*bits).into());
         out.counts(counts);
     }
-    for bin in summary.beside.tables.iter().flatten() {
-        out.unsigned(bin.negatives.into());
-        out.unsigned(bin.positives.into());
-        out.signed(bin.score_sum);
+    summary.beside.tables.iter().flatten().for_each(|bin| out.bin(bin));
+    out
+}
+
+fn encode_classes(summary: &ClassSummary) -> Writer {
+    let mut out = Writer(vec![CLASSES]);
+    out.unsigned(summary.classes() as u128);
+    if summary.classes() == 0 {
+        return out;
     }
+    out.unsigned(summary.incomplete.into());
+    out.counts(&summary.predicted);
+    out.counts(&summary.confusion);
+    out.counts(&summary.ranks);
+    summary.scores.iter().for_each(|spectrum| out.spectrum(spectrum));
+    summary.top.iter().for_each(|bin| out.bin(bin));
+    summary.losses.iter().for_each(|sum| out.signed(*sum));
+    out.delays(&summary.delays);
+    out
+}
+
+fn encode_value(summary: &ValueSummary) -> Writer {
+    let mut out = Writer(vec![VALUE]);
+    out.spectrum(&summary.predictions);
+    out.spectrum(&summary.errors);
+    summary.sums.values().for_each(|sum| out.large(sum));
+    out.unsigned(summary.not_zero.into());
+    out.delays(&summary.delays);
     out
 }
 
@@ -117,6 +143,8 @@ pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         OUTPUT => decode_output(&mut input).map(Body::Output),
         FEATURE => decode_feature(&mut input).map(Body::Feature),
         READERS => decode_readers(&mut input).map(Body::Readers),
+        CLASSES => decode_classes(&mut input).map(Body::Classes),
+        VALUE => decode_value(&mut input).map(Body::Value),
         other => return Err(DecodeError::UnknownVersion(other)),
     };
     match decoded {
@@ -155,11 +183,7 @@ fn decode_output(input: &mut Reader<'_>) -> Result<Summary, &'static str> {
     for sum in moments.values_mut() {
         *sum = input.signed()?;
     }
-    let mut delays = BTreeMap::new();
-    for _ in 0..input.count()? {
-        let hours = u32::try_from(input.count()?).map_err(|_| "delay out of range")?;
-        delays.insert(hours, input.count()?);
-    }
+    let delays = input.delays()?;
     let mut beside = Beside::default();
     for _ in 0..input.count()? {
         let bits = input.count()?;
@@ -167,12 +191,40 @@ fn decode_output(input: &mut Reader<'_>) -> Result<Summary, &'static str> {
     }
     if !spectrum.is_exact() {
         for bins in BIN_COUNTS {
-            let table = (0..bins)
-                .map(|_| Ok(Bin { negatives: input.count()?, positives: input.count()?, score_sum: input.signed()? }));
-            beside.tables.push(table.collect::<Result<_, &'static str>>()?);
+            beside.tables.push((0..bins).map(|_| input.bin()).collect::<Result<_, _>>()?);
         }
     }
     Summary::from_parts(spectrum, moments, delays, beside)
+}
+
+/// More classes than any plan has: what claims more is damaged.
+const MOST_CLASSES: u64 = 1000;
+
+fn decode_classes(input: &mut Reader<'_>) -> Result<ClassSummary, &'static str> {
+    let classes = match input.count()? {
+        0 => return Ok(ClassSummary::default()),
+        classes if classes > MOST_CLASSES => return Err("classes out of range"),
+        classes => usize::try_from(classes).map_err(|_| "classes out of range")?,
+    };
+    Ok(ClassSummary {
+        incomplete: input.count()?,
+        predicted: input.list(classes)?,
+        confusion: input.list(classes * classes)?,
+        ranks: input.list(classes)?,
+        scores: (0..classes * classes).map(|_| input.spectrum(Scale::Probability)).collect::<Result<_, _>>()?,
+        top: (0..TOP_BINS).map(|_| input.bin()).collect::<Result<_, _>>()?,
+        losses: [input.signed()?, input.signed()?, input.signed()?, input.signed()?],
+        delays: input.delays()?,
+    })
+}
+
+fn decode_value(input: &mut Reader<'_>) -> Result<ValueSummary, &'static str> {
+    let (predictions, errors) = (input.spectrum(Scale::Real)?, input.spectrum(Scale::Real)?);
+    let mut sums = Sums::default();
+    for sum in sums.values_mut() {
+        *sum = input.large()?;
+    }
+    Ok(ValueSummary { predictions, errors, sums, not_zero: input.count()?, delays: input.delays()? })
 }
 
 struct Writer(Vec<u8>);
@@ -211,6 +263,29 @@ impl Writer {
         }
     }
 
+    fn delays(&mut self, delays: &BTreeMap<u32, u64>) {
+        self.unsigned(delays.len() as u128);
+        for (hours, count) in delays {
+            self.unsigned((*hours).into());
+            self.unsigned((*count).into());
+        }
+    }
+
+    fn bin(&mut self, bin: &Bin) {
+        self.unsigned(bin.negatives.into());
+        self.unsigned(bin.positives.into());
+        self.signed(bin.score_sum);
+    }
+
+    /// An integer of any size, without its zeros at the low end.
+    fn large(&mut self, value: &BigInt) {
+        let zeros = value.trailing_zeros().unwrap_or(0);
+        self.unsigned(zeros.into());
+        let bytes = (value >> zeros).to_signed_bytes_le();
+        self.unsigned(bytes.len() as u128);
+        self.0.extend_from_slice(&bytes);
+    }
+
     fn signed(&mut self, value: i128) {
         self.unsigned(((value << 1) ^ (value >> 127)).cast_unsigned());
     }
@@ -218,7 +293,15 @@ impl Writer {
 
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Bytes with their length before them.
+    fn bytes(&mut self) -> Result<&'a [u8], &'static str> {
+        let length = usize::try_from(self.count()?).map_err(|_| "length out of range")?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or("ends early")?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
     fn unsigned(&mut self) -> Result<u128, &'static str> {
         let mut value = 0_u128;
         for shift in (0..128).step_by(7) {
@@ -254,11 +337,34 @@ impl Reader<'_> {
         Ok(counts)
     }
 
+    fn list(&mut self, length: usize) -> Result<Vec<u64>, &'static str> {
+        (0..length).map(|_| self.count()).collect()
+    }
+
+    fn delays(&mut self) -> Result<BTreeMap<u32, u64>, &'static str> {
+        let mut delays = BTreeMap::new();
+        for _ in 0..self.count()? {
+            let hours = u32::try_from(self.count()?).map_err(|_| "delay out of range")?;
+            delays.insert(hours, self.count()?);
+        }
+        Ok(delays)
+    }
+
+    fn bin(&mut self) -> Result<Bin, &'static str> {
+        Ok(Bin { negatives: self.count()?, positives: self.count()?, score_sum: self.signed()? })
+    }
+
+    /// The least and the greatest double, as sums over any number of rows, stay far below this.
+    fn large(&mut self) -> Result<BigInt, &'static str> {
+        let zeros = self.count()?;
+        if zeros > 1 << 13 {
+            return Err("sum out of range");
+        }
+        Ok(BigInt::from_signed_bytes_le(self.bytes()?) << zeros)
+    }
+
     fn text(&mut self) -> Result<String, &'static str> {
-        let length = usize::try_from(self.count()?).map_err(|_| "text too long")?;
-        let (text, rest) = self.0.split_at_checked(length).ok_or("ends early")?;
-        self.0 = rest;
-        String::from_utf8(text.to_vec()).map_err(|_| "text is not UTF-8")
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| "text is not UTF-8")
     }
 
     fn spectrum(&mut self, scale: Scale) -> Result<Spectrum, &'static str> {

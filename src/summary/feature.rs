@@ -106,4 +106,14 @@ impl FeatureSummary {
         let (mine, theirs) = (self.special.counts(), other.special.counts());
         self.special = Special::from_counts(std::array::from_fn(|at| mine[at] + theirs[at]));
     }
+
+    /// So many copies of the same rows.
+    #[must_use]
+    pub fn times(&self, copies: u64) -> Self {
+        let mut copy = self.clone();
+        copy.numbers.scale(copies);
+        copy.categories.values_mut().for_each(|count| *count *= copies);
+        copy.special = Special::from_counts(self.special.counts().map(|count| count * copies));
+        copy
+    }
 }

@@ -11,7 +11,7 @@ use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::body::Body;
-use super::{Summary, by_case};
+use super::{Summary, by_case, by_place};
 use crate::domain::slice::TOO_MANY;
 use crate::domain::truth::Truth;
 use crate::domain::{Dimension, Granularity, Opinion, Prediction, Slice};
@@ -32,6 +32,10 @@ pub struct Shape {
     pub features: Vec<FeatureShape>,
     /// Findings whose readers are compared.
     pub readers: Vec<ReadersShape>,
+    /// Choices among classes.
+    pub classes: Vec<ClassesShape>,
+    /// Predicted values.
+    pub values: Vec<ValueShape>,
     /// Length of a bucket.
     pub granularity: Granularity,
 }
@@ -53,6 +57,26 @@ pub struct ReadersShape {
     /// The quantity's number in the store.
     pub output_id: i32,
     /// The finding.
+    pub truth_id: i32,
+}
+
+/// One choice among classes.
+#[derive(Clone, Debug)]
+pub struct ClassesShape {
+    /// The quantity's number in the store.
+    pub output_id: i32,
+    /// The finding that its truth is stated about.
+    pub truth_id: i32,
+    /// The output of each class.
+    pub classes: Vec<i32>,
+}
+
+/// One predicted value.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueShape {
+    /// The output's number in the store.
+    pub output_id: i32,
+    /// The finding that its truth is stated about.
     pub truth_id: i32,
 }
 
@@ -83,17 +107,21 @@ pub struct Known {
 pub type Readings = HashMap<(String, i32), Vec<(String, Opinion)>>;
 
 impl Shape {
-    /// The outputs' numbers.
+    /// The numbers of the outputs whose scores are needed.
     #[must_use]
     pub fn output_ids(&self) -> Vec<i32> {
-        self.outputs.iter().map(|output| output.output_id).collect()
+        let classes = self.classes.iter().flat_map(|choice| choice.classes.iter().copied());
+        let values = self.values.iter().map(|value| value.output_id);
+        self.outputs.iter().map(|output| output.output_id).chain(classes).chain(values).collect()
     }
 
     /// The findings that truth is needed of.
     #[must_use]
     pub fn truth_ids(&self) -> Vec<i32> {
         let readers = self.readers.iter().map(|finding| finding.truth_id);
-        self.outputs.iter().map(|output| output.truth_id).chain(readers).collect()
+        let classes = self.classes.iter().map(|choice| choice.truth_id);
+        let values = self.values.iter().map(|value| value.truth_id);
+        self.outputs.iter().map(|output| output.truth_id).chain(readers).chain(classes).chain(values).collect()
     }
 
     /// Leave out everything but one quantity.
@@ -101,6 +129,8 @@ impl Shape {
         self.outputs.retain(|output| output.output_id == output_id);
         self.features.retain(|feature| feature.output_id == output_id);
         self.readers.retain(|finding| finding.output_id == output_id);
+        self.classes.retain(|choice| choice.output_id == output_id);
+        self.values.retain(|value| value.output_id == output_id);
     }
 }
 
@@ -140,25 +170,26 @@ pub fn fold(shape: &Shape, predictions: &[Prediction], known: &Known) -> PolarsR
     let sorted = join(shape, predictions, &known.truths)?;
     let mut summaries = count(shape, &codes, &Rows::of(&sorted)?);
     summaries.extend(by_case::fold(shape, predictions, known));
+    summaries.extend(by_place::fold(shape, &codes, predictions, &known.truths));
     Ok(summaries)
 }
 
 /// Where rows count: buckets and slice values as small numbers.
-struct Codes {
+pub(super) struct Codes {
     /// `values[dimension][code]`.
     values: Vec<Vec<String>>,
     /// The crossings of dimensions: of none (everything), of each one, and the declared ones.
-    crossings: Vec<Crossing>,
+    pub(super) crossings: Vec<Crossing>,
     buckets: Vec<DateTime<Utc>>,
 }
 
 /// One crossing of dimensions.
-struct Crossing {
+pub(super) struct Crossing {
     dimensions: Vec<usize>,
     /// The distinct places: the bucket and the value of each dimension as the digits of one number.
-    places: Vec<u64>,
+    pub(super) places: Vec<u64>,
     /// The position in `places` of each prediction.
-    place_of: Vec<u32>,
+    pub(super) place_of: Vec<u32>,
 }
 
 impl Codes {
@@ -185,7 +216,8 @@ impl Codes {
         Self { crossings: crossings.into_iter().map(crossing).collect(), values, buckets }
     }
 
-    fn cell(&self, shape: &Shape, crossing: &Crossing, output_id: i32, place: u64) -> Cell {
+    /// The cell of a quantity in a place.
+    pub(super) fn cell(&self, shape: &Shape, crossing: &Crossing, output_id: i32, place: u64) -> Cell {
         let mut rest = place;
         let mut pairs = Vec::new();
         for index in crossing.dimensions.iter().rev() {
@@ -238,24 +270,18 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsRes
         case_of.push(*cases.entry(&prediction.case_id).or_insert(next));
     }
 
-    let truth_of: HashMap<i32, i32> = shape.outputs.iter().map(|output| (output.output_id, output.truth_id)).collect();
-    let scored = predictions.iter().enumerate().flat_map(|(row, prediction)| {
-        prediction
-            .scores
-            .iter()
-            .filter_map(|(output, score)| {
-                truth_of.get(output).map(|truth| (u32::try_from(row).unwrap_or(u32::MAX), *output, *truth, *score))
-            })
-            .collect::<Vec<_>>()
-    });
-    let (mut row, mut output, mut truth, mut key) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (at, output_id, truth_id, score) in scored {
-        row.push(at);
-        output.push(output_id);
-        truth.push(truth_id);
-        key.push(channel::key(score));
+    let mut outputs_of: HashMap<i32, Vec<i32>> = HashMap::new();
+    shape.outputs.iter().for_each(|output| outputs_of.entry(output.truth_id).or_default().push(output.output_id));
+    let known_outputs: HashSet<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
+    let (mut row, mut output, mut key) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, prediction) in (0_u32..).zip(predictions) {
+        for (output_id, score) in prediction.scores.iter().filter(|(output_id, _)| known_outputs.contains(output_id)) {
+            row.push(at);
+            output.push(*output_id);
+            key.push(channel::key(*score));
+        }
     }
-    let scores = df!("row" => row, "output" => output, "truth" => truth, "key" => key)?;
+    let scores = df!("row" => row, "output" => output, "key" => key)?;
 
     let occurred = predictions.iter().map(|p| p.occurred_at.timestamp_micros());
     let rows = df!(
@@ -263,16 +289,19 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsRes
         "case" => case_of,
         "occurred" => occurred.collect::<Vec<_>>(),
     )?;
-    let known =
-        truths.iter().filter_map(|((case, truth), settled)| Some((*cases.get(case.as_str())?, *truth, settled)));
-    let (mut case, mut truth, mut class, mut known_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (case_index, truth_id, settled) in known {
-        case.push(case_index);
-        truth.push(truth_id);
-        class.push(if settled.positive { 2_u32 } else { 1 });
-        known_at.push(settled.known_at.timestamp_micros());
+    // A finding may be the truth of several outputs, and a class is that of one and not of the others.
+    let (mut case, mut output, mut class, mut known_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((case_id, truth_id), settled) in truths {
+        let Some(case_index) = cases.get(case_id.as_str()) else { continue };
+        for output_id in outputs_of.get(truth_id).into_iter().flatten() {
+            let Some(positive) = settled.holds_for(*output_id) else { continue };
+            case.push(*case_index);
+            output.push(*output_id);
+            class.push(if positive { 2_u32 } else { 1 });
+            known_at.push(settled.known_at.timestamp_micros());
+        }
     }
-    let truth = df!("case" => case, "truth" => truth, "class" => class, "known" => known_at)?;
+    let truth = df!("case" => case, "output" => output, "class" => class, "known" => known_at)?;
 
     // Truth may be stated before the prediction is made; that is no delay at all.
     let delay = when(col("known").lt(col("occurred")))
@@ -281,7 +310,7 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsRes
     scores
         .lazy()
         .join(rows.lazy(), [col("row")], [col("row")], JoinArgs::new(JoinType::Inner))
-        .join(truth.lazy(), [col("case"), col("truth")], [col("case"), col("truth")], JoinArgs::new(JoinType::Left))
+        .join(truth.lazy(), [col("case"), col("output")], [col("case"), col("output")], JoinArgs::new(JoinType::Left))
         .with_columns([col("class").fill_null(lit(0_u32)), delay.cast(DataType::UInt32).alias("delay")])
         .select([col("row"), col("output"), col("key"), col("class"), col("delay").fill_null(lit(u32::MAX))])
         .sort(["output", "key"], SortMultipleOptions::default())
@@ -406,8 +435,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    use crate::domain::Real;
     use crate::summary::agreement::Agreement;
+    use crate::summary::classes::{Choice, ClassSummary};
     use crate::summary::feature::FeatureSummary;
+    use crate::summary::value::{ValueSummary, Valued};
     use proptest::prelude::*;
 
     fn shape() -> Shape {
@@ -423,6 +455,8 @@ mod tests {
                 FeatureShape { output_id: 20, name: "sex".into(), numeric: false },
             ],
             readers: vec![ReadersShape { output_id: 30, truth_id: 70 }],
+            classes: vec![ClassesShape { output_id: 40, truth_id: 90, classes: vec![7, 8] }],
+            values: vec![ValueShape { output_id: 9, truth_id: 91 }],
             granularity: Granularity::Day,
         }
     }
@@ -443,7 +477,7 @@ mod tests {
             let pair = |name: &str| (name.to_owned(), value(name));
             let slices =
                 [vec![], vec![pair("view")], vec![pair("sex")], vec![pair("view"), pair("sex")]].map(Slice::crossing);
-            for (output_id, score) in &prediction.scores {
+            for (output_id, score) in prediction.scores.iter().filter(|(output_id, _)| *output_id < 9) {
                 let truth = truths.get(&(prediction.case_id.clone(), output_id * 10));
                 for slice in &slices {
                     let bucket = Granularity::Day.start_of(prediction.occurred_at);
@@ -451,7 +485,7 @@ mod tests {
                     let (cells, delays) = rows.entry(cell).or_default();
                     let class = match truth {
                         None => Class::Unlabelled,
-                        Some(truth) if truth.positive => Class::Positive,
+                        Some(truth) if truth.holds_for(*output_id) == Some(true) => Class::Positive,
                         Some(_) => Class::Negative,
                     };
                     cells.push((channel::key(*score), class, 1));
@@ -485,6 +519,39 @@ mod tests {
             }
             bodies.insert(cell(20), Body::Feature(sex));
             bodies.insert(cell(21), Body::Feature(view));
+            for slice in [vec![], vec!["sex"], vec!["view"], vec!["sex", "view"]] {
+                let place = |p: &Prediction| {
+                    let value = |name: &&str| {
+                        let dimension =
+                            shape.dimensions.iter().find(|d| d.name == **name).expect("a declared dimension");
+                        ((*name).to_owned(), dimension.value(p.attributes.get(*name).map(String::as_str)))
+                    };
+                    Slice::crossing(slice.iter().map(value))
+                };
+                for here in own.iter().map(|p| place(p)).collect::<BTreeSet<_>>() {
+                    let rows = own.iter().filter(|p| place(p) == here);
+                    let (mut choices, mut values) = (Vec::new(), Vec::new());
+                    for p in rows {
+                        let stated = |finding| {
+                            let truth: &Truth = truths.get(&(p.case_id.clone(), finding))?;
+                            let hours = (truth.known_at - p.occurred_at).num_hours().max(0);
+                            Some((truth.stated, u32::try_from(hours).expect("small")))
+                        };
+                        choices.push(Choice {
+                            scores: Some(vec![p.scores[0].1, p.scores[1].1]),
+                            truth: stated(90).map(|(is, hours)| (usize::from(is == Opinion::Class(8)), hours)),
+                        });
+                        let number = |(is, hours)| {
+                            let Opinion::Value(real) = is else { panic!("a value") };
+                            (real.get(), hours)
+                        };
+                        values.push(Valued { predicted: p.scores[2].1, truth: stated(91).map(number) });
+                    }
+                    let cell = |output_id| Cell { output_id, slice: here.clone(), bucket: start };
+                    bodies.insert(cell(40), Body::Classes(ClassSummary::of(2, choices.iter())));
+                    bodies.insert(cell(9), Body::Value(ValueSummary::of(values.into_iter())));
+                }
+            }
             let mut agreement = Agreement::default();
             let cases: BTreeSet<&str> = own.iter().map(|p| p.case_id.as_str()).collect();
             for case in cases {
@@ -507,7 +574,11 @@ mod tests {
                     case_id: format!("case {case}"),
                     subject_id: None,
                     occurred_at: day(on),
-                    scores: vec![(7, f64::from(first) / 20.0), (8, f64::from(second) / 20.0)],
+                    scores: vec![
+                        (7, f64::from(first) / 20.0),
+                        (8, f64::from(second) / 20.0),
+                        (9, f64::from(first) - 1.5 * f64::from(second)),
+                    ],
                     attributes: [("view", ["AP", "PA", ""][view]), ("sex", ["F", "M"][sex])]
                         .map(|(name, value)| (name.to_owned(), value.to_owned()))
                         .into(),
@@ -522,17 +593,23 @@ mod tests {
         #[test]
         fn the_fold_agrees_with_the_obvious_way(
             rows in predictions(),
-            labels in prop::collection::vec((0..30_u32, any::<bool>(), any::<bool>(), -1..9_i64), 0..40),
+            labels in prop::collection::vec((0..30_u32, 0..4_usize, any::<bool>(), -1..9_i64), 0..80),
         ) {
-            let truths: Truths = labels.into_iter().map(|(case, second, positive, on)| {
-                let truth = Truth { positive, known_at: day(on) };
-                ((format!("case {case}"), if second { 80 } else { 70 }), truth)
+            let truths: Truths = labels.into_iter().map(|(case, finding, positive, on)| {
+                let stated = match (finding, positive) {
+                    (2, _) => Opinion::Class(if positive { 7 } else { 8 }),
+                    (3, _) => Opinion::Value(Real::new(if positive { 2.5 } else { -7.0 }).expect("finite")),
+                    (_, true) => Opinion::Positive,
+                    (_, false) => Opinion::Negative,
+                };
+                let truth = Truth { stated, known_at: day(on) };
+                ((format!("case {case}"), [70, 80, 90, 91][finding]), truth)
             }).collect();
             let readings = truths
                 .iter()
+                .filter(|((_, finding), _)| *finding == 70)
                 .map(|(key, truth)| {
-                    let (mine, theirs) = (Opinion::Positive, if truth.positive { Opinion::Positive } else { Opinion::Negative });
-                    (key.clone(), vec![("a".to_owned(), mine), ("b".to_owned(), theirs)])
+                    (key.clone(), vec![("a".to_owned(), Opinion::Positive), ("b".to_owned(), truth.stated)])
                 })
                 .collect();
             let known = Known { truths, readings };

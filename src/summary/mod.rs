@@ -8,9 +8,12 @@
 pub mod agreement;
 pub mod body;
 mod by_case;
+mod by_place;
+pub mod classes;
 pub mod codec;
 pub mod feature;
 pub mod fold;
+pub mod value;
 
 use std::collections::BTreeMap;
 
@@ -49,6 +52,25 @@ pub struct Bin {
     pub positives: u64,
     /// Sum of the scores, in fixed point.
     pub score_sum: i128,
+}
+
+impl Bin {
+    /// Add the rows of another bin.
+    pub fn add(&mut self, other: &Self) {
+        self.negatives += other.negatives;
+        self.positives += other.positives;
+        self.score_sum += other.score_sum;
+    }
+
+    /// So many copies of the same rows.
+    #[must_use]
+    pub fn times(self, copies: u64) -> Self {
+        Self {
+            negatives: self.negatives * copies,
+            positives: self.positives * copies,
+            score_sum: self.score_sum * i128::from(copies),
+        }
+    }
 }
 
 impl Summary {
@@ -158,11 +180,7 @@ impl Summary {
         copy.moments.values_mut().for_each(|sum| *sum *= i128::from(copies));
         copy.delays.values_mut().for_each(|count| *count *= copies);
         copy.beside.thresholds.values_mut().flatten().for_each(|count| *count *= copies);
-        for bin in copy.beside.tables.iter_mut().flatten() {
-            bin.negatives *= copies;
-            bin.positives *= copies;
-            bin.score_sum *= i128::from(copies);
-        }
+        copy.beside.tables.iter_mut().flatten().for_each(|bin| *bin = bin.times(copies));
         copy
     }
 
@@ -242,10 +260,10 @@ impl Beside {
             Some((*bits, std::array::from_fn(|class| mine[class] + theirs[class])))
         });
         let tables = self.tables.iter().zip(&other.tables).map(|(mine, theirs)| {
-            let add = |(a, b): (&Bin, &Bin)| Bin {
-                negatives: a.negatives + b.negatives,
-                positives: a.positives + b.positives,
-                score_sum: a.score_sum + b.score_sum,
+            let add = |(mine, theirs): (&Bin, &Bin)| {
+                let mut sum = *mine;
+                sum.add(theirs);
+                sum
             };
             mine.iter().zip(theirs).map(add).collect()
         });

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::Summary;
 use super::agreement::Agreement;
 use super::body::Body;
+use super::classes::{Choice, ClassSummary};
 use super::feature::FeatureSummary;
+use super::value::{ValueSummary, Valued};
 use crate::domain::Opinion;
 use crate::stats::channel;
 use crate::stats::spectrum::Class;
@@ -182,5 +184,63 @@ proptest! {
             prop_assert_eq!(super::codec::decode(&bytes), Ok(whole));
         }
         prop_assert_eq!(body(&values, numeric).feature().map(FeatureSummary::rows), Some(values.len() as u64));
+    }
+}
+
+/// A choice among three classes: ordinary, tied, saturated or incomplete.
+fn choice() -> impl Strategy<Value = Choice> {
+    let score = prop_oneof![0.0..=1.0_f64, (0..=4_u32).prop_map(|quarter| f64::from(quarter) / 4.0), Just(1e-300)];
+    let scores = prop::option::weighted(0.9, prop::collection::vec(score, 3));
+    let truth = prop::option::of((0..3_usize, 0..2000_u32));
+    (scores, truth).prop_map(|(scores, truth)| Choice { scores, truth })
+}
+
+/// Values that are ordinary, tied, tiny or far from zero.
+fn valued() -> impl Strategy<Value = Valued> {
+    let number =
+        || prop_oneof![-10.0..10.0_f64, (-3..3_i32).prop_map(f64::from), 1e6..1e6 + 1.0, -1e-300..1e-300, -1e75..1e75];
+    (number(), prop::option::of((number(), 0..2000_u32))).prop_map(|(predicted, truth)| Valued { predicted, truth })
+}
+
+/// As `times` says it, and as it is done.
+fn twice(body: &Body) -> Body {
+    let mut sum = body.clone();
+    sum.merge(body);
+    sum
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn choices_and_values_keep_the_laws_too(
+        choices in prop::collection::vec(choice(), 1..40),
+        values in prop::collection::vec(valued(), 1..40),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let of_choices = |rows: &[Choice]| Body::Classes(ClassSummary::of(3, rows.iter()));
+        let of_values = |rows: &[Valued]| Body::Value(ValueSummary::of(rows.iter().copied()));
+        let (first, second) = choices.split_at(cut.index(choices.len()));
+        let (left, right) = values.split_at(cut.index(values.len()));
+        for (whole, parts) in [
+            (of_choices(&choices), [of_choices(first), of_choices(second)]),
+            (of_values(&values), [of_values(left), of_values(right)]),
+        ] {
+            let [a, b] = parts;
+            let (mut ab, mut ba) = (a.clone(), b.clone());
+            ab.merge(&b);
+            ba.merge(&a);
+            prop_assert_eq!(&ab, &whole);
+            prop_assert_eq!(&ba, &whole);
+            prop_assert_eq!(&twice(&whole), &whole.times(2));
+            let bytes = super::codec::encode(&whole);
+            prop_assert!(super::codec::decode(&bytes[..bytes.len() - 1]).is_err());
+            prop_assert_eq!(super::codec::decode(&bytes), Ok(whole));
+        }
+        let neutral = Body::Classes(ClassSummary::default());
+        let mut sum = neutral.clone();
+        sum.merge(&of_choices(&choices));
+        prop_assert_eq!(&sum, &of_choices(&choices));
+        prop_assert_eq!(super::codec::decode(&super::codec::encode(&neutral)), Ok(neutral));
     }
 }

@@ -53,6 +53,13 @@ fn error(bins: &[Mean]) -> f64 {
     bins.iter().map(|bin| real(bin.n) * bin.gap()).sum::<f64>() / real(n)
 }
 
+/// Expected calibration error over the bins of any table with at least one row, with its null.
+pub(in crate::metric) fn error_of(table: &[Bin]) -> Estimate {
+    let bins: Vec<Mean> = table.iter().filter_map(Mean::of).collect();
+    let n = bins.iter().map(|bin| bin.n).sum();
+    with_null(Estimate::exact(error(&bins), n), &bins, &error)
+}
+
 /// Expected calibration error over [`ECE_BINS`] equal-width bins, closed on the right: `sum n_b/N |y_b - p_b|`.
 ///
 /// # Errors

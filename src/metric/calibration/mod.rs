@@ -2,7 +2,7 @@
 //!
 //! Read next: `recalibration`, the logistic line; `bins`, errors over bins; `pooled`, what isotonic regression says.
 
-mod bins;
+pub(super) mod bins;
 mod pooled;
 mod recalibration;
 
