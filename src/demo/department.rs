@@ -68,6 +68,22 @@ pub struct Study {
     pub scores: [f64; 5],
     /// What is said about it later.
     pub statements: Vec<Statement>,
+    /// What the model of image quality says, and what is true.
+    pub quality: Quality,
+}
+
+/// Projections that the model of image quality tells apart.
+const PROJECTIONS: [&str; 3] = ["AP", "PA", "lateral"];
+
+/// The projection and the cardiothoracic ratio of one film.
+#[derive(Clone, Debug, Default)]
+pub struct Quality {
+    /// Probability by projection.
+    pub scores: [f64; 3],
+    /// The predicted ratio.
+    pub ratio: f64,
+    /// The true projection, the measured ratio and when they were noted; of the films that somebody has looked at.
+    pub noted: Option<(&'static str, f64, DateTime<Utc>)>,
 }
 
 /// One statement of truth.
@@ -112,6 +128,10 @@ impl Department {
             for statement in &mut study.statements {
                 statement.study_uid.clone_from(&study.study_uid);
             }
+            // A stream of its own: what this model says changes nothing of what the other does.
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_mul(1_000_003).wrapping_add(date));
+            rng.set_stream(1 + index as u64);
+            study.quality = quality(&mut rng, study);
         }
         studies
     }
@@ -142,6 +162,7 @@ impl Department {
             attributes: [site, vendor, sex, &age.to_string(), if portable { "AP" } else { "PA" }].map(str::to_owned),
             scores,
             statements: statements(rng, created_at, present),
+            quality: Quality::default(),
         }
     }
 
@@ -192,6 +213,23 @@ fn statements(rng: &mut ChaCha8Rng, created_at: DateTime<Utc>, present: [bool; 5
     statements
 }
 
+/// A film's projection follows from how it was taken, its ratio from the heart; whoever reports notes both.
+fn quality(rng: &mut ChaCha8Rng, study: &Study) -> Quality {
+    let projection = match study.attributes[4].as_str() {
+        "AP" => 0,
+        _ if rng.random_bool(0.7) => 1,
+        _ => 2,
+    };
+    let logits: [f64; 3] = std::array::from_fn(|at| if at == projection { 2.5 } else { 0.0 } + normal(rng));
+    let total: f64 = logits.iter().map(|logit| libm::exp(*logit)).sum();
+    let scores = logits.map(|logit| (libm::exp(logit) / total * 1e6).round() / 1e6);
+    let true_ratio = 0.48 + 0.05 * normal(rng) + if projection == 0 { 0.06 } else { 0.0 };
+    let hundredth = |ratio: f64| (ratio * 100.0).round() / 100.0;
+    let ratio = ((true_ratio + 0.005 + 0.02 * normal(rng)) * 1e4).round() / 1e4;
+    let reported_at = study.statements.iter().map(|statement| statement.observed_at).min();
+    Quality { scores, ratio, noted: reported_at.map(|at| (PROJECTIONS[projection], hundredth(true_ratio), at)) }
+}
+
 fn hours_of(hours: f64) -> TimeDelta {
     #[allow(clippy::cast_possible_truncation, reason = "a few weeks in seconds")]
     TimeDelta::seconds((hours * 3600.0) as i64)
@@ -209,7 +247,38 @@ pub const PREDICTIONS_HEADER: &str = "study_uid,patient_id,created_at,model_vers
 /// The header of a file of statements.
 pub const STATEMENTS_HEADER: &str = "study_uid,finding,value,source,reader,status,observed_at";
 
+/// The header of a file of what the model of image quality says.
+pub const QUALITY_HEADER: &str =
+    "study_uid,created_at,projection=AP,projection=PA,projection=lateral,cardiothoracic_ratio";
+/// The header of a file of what is noted about films.
+pub const NOTES_HEADER: &str = "study_uid,observed_at,projection,cardiothoracic_ratio";
+
+/// What is noted about one film.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// When.
+    pub observed_at: DateTime<Utc>,
+    /// The note as a line of a file.
+    pub line: String,
+}
+
 impl Study {
+    /// What the model of image quality says, as a line of a file.
+    #[must_use]
+    pub fn quality_line(&self) -> String {
+        let scores = self.quality.scores.map(|score| score.to_string()).join(",");
+        let time = self.created_at.format("%Y-%m-%dT%H:%M:%SZ");
+        format!("{},{time},{scores},{}", self.study_uid, self.quality.ratio)
+    }
+
+    /// What is noted about the film, if somebody has looked at it.
+    #[must_use]
+    pub fn note(&self) -> Option<Note> {
+        let (projection, ratio, observed_at) = self.quality.noted?;
+        let time = observed_at.format("%Y-%m-%dT%H:%M:%SZ");
+        Some(Note { observed_at, line: format!("{},{time},{projection},{ratio}", self.study_uid) })
+    }
+
     /// The study as a line of a file.
     #[must_use]
     pub fn line(&self) -> String {

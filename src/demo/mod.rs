@@ -22,9 +22,9 @@ use crate::domain::window::show_instant;
 use crate::reference::{Maker, freeze};
 use crate::runtime::supervisor::Supervisor;
 use crate::store::alert::AlertRow;
-use department::{CASES_PER_DAY, Department, REPLACEMENT, Statement};
+use department::{CASES_PER_DAY, Department, REPLACEMENT};
 pub use files::{Simulation, Written, simulate};
-use files::{write_predictions, write_statements};
+use files::{Waiting, write_predictions, write_truth};
 
 /// The plan of the demo.
 pub const PLAN: &str = include_str!("../../config/demo.toml");
@@ -153,15 +153,15 @@ impl Days<'_> {
             Department { seed: self.seed, start: start(), cases_per_day: CASES_PER_DAY, replacement: REPLACEMENT };
         let inbox = self.dir.join("inbox");
         let bar = progress_bar(u64::from(DAYS), "day {pos} of {len} {wide_bar} {msg}");
-        let mut waiting: Vec<Statement> = Vec::new();
+        let mut waiting = Waiting::default();
         let mut told = BTreeSet::new();
         self.settle([1, 1]).await?;
         for day in 0..DAYS {
             let studies = department.day(day);
-            waiting.extend(studies.iter().flat_map(|study| study.statements.iter().cloned()));
+            waiting.add(&studies);
             let evening = start() + TimeDelta::days(i64::from(day) + 1);
             write_predictions(&inbox, department.midnight(day), &studies)?;
-            write_statements(&inbox, department.midnight(day), &mut waiting, evening)?;
+            write_truth(&inbox, department.midnight(day), &mut waiting, evening)?;
             if day == REPLACEMENT.day {
                 let what = format!("{} gets a new scanner (vendor {})", REPLACEMENT.site, REPLACEMENT.vendor);
                 say(&bar, &format!("day {day:>3}: {what}; {} suffers there, and nobody knows", REPLACEMENT.finding));
@@ -205,14 +205,19 @@ impl Days<'_> {
     async fn freeze(&mut self, bar: &ProgressBar, day: u32) -> anyhow::Result<()> {
         let context = self.app.context();
         let window = Window { from: start(), to: start() + TimeDelta::days(i64::from(REFERENCE_DAYS.0)) };
-        let maker = Maker { model: "chest-xray", version: None, person: "demo", reason: "the first forty days" };
-        let (reference_id, cases) = freeze(&context, &maker, window).await?;
-        let now = context.clock.now();
-        context.store.approve_reference(reference_id, "demo", "acceptance", now).await?;
-        say(
-            bar,
-            &format!("day {day:>3}: reference {reference_id} frozen from {cases} cases of {window}, and approved"),
-        );
+        for model in &context.plan.models {
+            let maker = Maker { model: &model.name, version: None, person: "demo", reason: "the first forty days" };
+            let (reference_id, cases) = freeze(&context, &maker, window).await?;
+            let now = context.clock.now();
+            context.store.approve_reference(reference_id, "demo", "acceptance", now).await?;
+            say(
+                bar,
+                &format!(
+                    "day {day:>3}: reference {reference_id} of {} frozen from {cases} cases of {window}, and approved",
+                    model.name
+                ),
+            );
+        }
         Ok(())
     }
 
