@@ -13,8 +13,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dosimeter::domain::truth::Truth;
-use dosimeter::domain::{Dimension, Granularity, Prediction};
+use dosimeter::domain::{Dimension, Opinion, Prediction, Truth};
 use dosimeter::metric::{Question, evaluate};
 use dosimeter::stats::channel;
 use dosimeter::store::batch::{Batch, NewPrediction, Position};
@@ -23,6 +22,8 @@ use dosimeter::summary::body::Body;
 use dosimeter::summary::fold::{FeatureShape, Known, OutputShape, Shape, Truths, fold, over_buckets};
 use rand::{RngExt, SeedableRng};
 use sqlx::postgres::PgPoolCopyExt;
+
+mod history;
 
 const OUTPUTS: i32 = 5;
 const DAYS: i64 = 30;
@@ -53,7 +54,7 @@ fn large(cases: u32) {
                     let score: f64 = rng.random::<f64>().powi(3);
                     if rng.random_bool(0.9) {
                         let truth = Truth {
-                            positive: rng.random_bool(score),
+                            stated: stated(rng.random_bool(score)),
                             known_at: occurred_at + TimeDelta::hours(rng.random_range(1..200)),
                         };
                         known.truths.insert((case_id.clone(), output), truth);
@@ -63,7 +64,7 @@ fn large(cases: u32) {
                 let scores = scores.collect();
                 let value = |(name, n): &(&str, u32)| ((*name).to_owned(), rng.random_range(0..*n).to_string());
                 let attributes = dimensions.iter().map(value).collect();
-                Prediction { case_id, subject_id: None, occurred_at, scores, attributes }
+                Prediction { case_id, subject_id: None, occurred_at, scores, attributes, embedding: None }
             })
             .collect();
         let began = Instant::now();
@@ -114,6 +115,7 @@ fn features(rows: u32, count: u32) {
                     occurred_at: start() + TimeDelta::days(day),
                     scores: vec![],
                     attributes: shape.features.iter().enumerate().map(value).collect(),
+                    embedding: None,
                 }
             })
             .collect();
@@ -160,7 +162,7 @@ fn counted(predictions: &[Prediction], known: &Known) -> usize {
     for prediction in predictions {
         for (output, score) in &prediction.scores {
             let truth = known.truths.get(&(prediction.case_id.clone(), *output));
-            let class = truth.map_or(0, |truth| 1 + u8::from(truth.positive));
+            let class = truth.map_or(0, |truth| 1 + u8::from(truth.stated == Opinion::Positive));
             let key = channel::key(*score);
             *counts.entry((*output, 0, "", key, class)).or_default() += 1;
             for (at, value) in (1_u8..).zip(prediction.attributes.values()) {
@@ -189,6 +191,9 @@ fn main() {
         return features(number(1, 100_000), number(2, 200));
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if std::env::args().any(|argument| argument == "history") {
+        return runtime.block_on(history::run());
+    }
     for cases in [6_000, 60_000] {
         let (predictions, known) = cases_of(cases);
         let name = |what: &str| format!("{what}, {cases} cases x {OUTPUTS} outputs x 6 slices, {DAYS} days");
@@ -216,11 +221,12 @@ fn shape() -> Shape {
     Shape {
         outputs: (1..=OUTPUTS).map(output).collect(),
         dimensions: vec![Dimension::any("site"), Dimension::any("sex")],
-        crossings: vec![],
-        features: vec![],
-        readers: vec![],
-        granularity: Granularity::Day,
+        ..Shape::default()
     }
+}
+
+fn stated(positive: bool) -> Opinion {
+    if positive { Opinion::Positive } else { Opinion::Negative }
 }
 
 fn cases_of(cases: u32) -> (Vec<Prediction>, Known) {
@@ -232,7 +238,8 @@ fn cases_of(cases: u32) -> (Vec<Prediction>, Known) {
         let scores = (1..=OUTPUTS).map(|output| {
             let score: f64 = rng.random::<f64>().powi(3);
             if rng.random_bool(0.9) {
-                let truth = Truth { positive: rng.random_bool(score), known_at: occurred_at + TimeDelta::hours(30) };
+                let truth =
+                    Truth { stated: stated(rng.random_bool(score)), known_at: occurred_at + TimeDelta::hours(30) };
                 truths.insert((case_id.clone(), output), truth);
             }
             (output, score)
@@ -246,6 +253,7 @@ fn cases_of(cases: u32) -> (Vec<Prediction>, Known) {
             case_id,
             subject_id: None,
             occurred_at,
+            embedding: None,
         }
     });
     let predictions = predictions.collect();
@@ -262,7 +270,7 @@ fn plain_counts(predictions: &[Prediction], known: &Known) -> HashMap<(i32, Stri
             let class = known
                 .truths
                 .get(&(prediction.case_id.clone(), *output))
-                .map_or(0, |truth| 1 + u8::from(truth.positive));
+                .map_or(0, |truth| 1 + u8::from(truth.stated == Opinion::Positive));
             for slice in &slices {
                 *counts.entry((*output, slice.clone(), day, channel::key(*score), class)).or_default() += 1;
             }

@@ -118,6 +118,7 @@ create table prediction (
     output_ids integer[] not null,
     scores double precision[] not null,
     attributes jsonb not null,
+    embedding real[],
     batch_id bigint not null,
     until_batch bigint,
     primary key (case_id, record_id, occurred_at, batch_id)
@@ -134,6 +135,7 @@ comment on column prediction.subject_id is 'Whom the case is about, as a pseudon
 comment on column prediction.output_ids is 'Outputs that have a score.';
 comment on column prediction.scores is 'Their probabilities or values, in the same order.';
 comment on column prediction.attributes is 'Slice dimensions and metadata.';
+comment on column prediction.embedding is 'What the model made of its input inside, if it says.';
 comment on column prediction.batch_id is 'The batch that brought it.';
 comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
 
@@ -264,6 +266,7 @@ create table reference (
     recorded bigint,
     origin text not null,
     shape jsonb not null,
+    projector json,
     frozen_at timestamptz not null,
     frozen_by text not null,
     reason text not null,
@@ -280,6 +283,7 @@ comment on column reference.known_at is 'Truth observed up to then is in it.';
 comment on column reference.recorded is 'Batches up to this one are in it.';
 comment on column reference.origin is 'Where it comes from: frozen here, or a file.';
 comment on column reference.shape is 'What its rows were folded into: what has another shape today is not compared with it.';
+comment on column reference.projector is 'What was frozen of the embeddings: later ones are seen through it.';
 comment on column reference.frozen_at is 'When it was made.';
 comment on column reference.frozen_by is 'Who made it.';
 comment on column reference.reason is 'Why.';

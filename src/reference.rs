@@ -5,15 +5,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use crate::config::{Classes, Finding};
-use crate::domain::{Opinion, Prediction, Real, Truth, Window};
+use sha2::{Digest, Sha256};
+
+use crate::config::{Classes, Finding, Quantity};
+use crate::domain::{Opinion, Prediction, Real, Slice, Truth, Window};
 use crate::job::{Context, shape_of};
-use crate::query::{Error, Place, find, from_rows};
+use crate::query::{Error, Extent, Place, find, from_rows};
 use crate::source::Row;
 use crate::source::file::{Reading, open};
+use crate::stats::projector::{Projector, Unfit};
 use crate::store::reference::NewReference;
-use crate::store::rows::Knowledge;
+use crate::store::rows::{Knowledge, Wanted};
 use crate::summary::body::Body;
+use crate::summary::embedding::EmbeddingSummary;
 use crate::summary::fold::{Cell, Known, Parts, Shape, Truths, fold, over_buckets};
 
 /// Who makes a reference, for which version, and why.
@@ -35,12 +39,22 @@ pub struct Maker<'a> {
 /// When the window holds no prediction, or the store fails.
 pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Result<(i32, u64), Error> {
     let place = find(context, maker.model, maker.version).await?;
-    let known =
-        from_rows(context, &place.version, &place.model, &place.numbers, window, Knowledge::default(), None).await?;
+    let extent = Extent { window, knowledge: Knowledge::default(), only: None, projector: None };
+    let known = from_rows(context, &place, extent).await?;
     if known.cells.is_empty() {
         return Err(Error::Unknown(format!("there are no predictions in {window}: nothing to freeze")));
     }
+    let mut parts = over_buckets(known.cells);
+    let mut projector = None;
+    if place.model.embedding.is_some() {
+        let recorded = Knowledge { known_at: None, recorded: Some(known.recorded) };
+        let (fitted, held_out) = freeze_embeddings(context, &place, window, recorded).await?;
+        let output_id = place.numbers.quantities.get(&Quantity::Embedding.name()).copied().unwrap_or_default();
+        parts.insert((output_id, Slice::all()), Body::Embedding(held_out));
+        projector = Some(fitted.frozen().clone());
+    }
     let new = NewReference {
+        projector,
         version_id: place.version.version_id,
         window: Some(window),
         known_at: Some(known.known_at),
@@ -50,7 +64,32 @@ pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Res
         person: maker.person.to_owned(),
         reason: maker.reason.to_owned(),
     };
-    store(context, &new, &over_buckets(known.cells)).await
+    store(context, &new, &parts).await
+}
+
+/// Fit a projector to one half of the cases and look through it at the other half: what it was fitted to looks nearer than it
+/// is. Which half a case belongs to follows from its pseudonym.
+async fn freeze_embeddings(
+    context: &Context,
+    place: &Place,
+    window: Window,
+    knowledge: Knowledge,
+) -> Result<(Projector, EmbeddingSummary), Error> {
+    let wanted = Wanted { outputs: &[], findings: &[], embeddings: true };
+    let rows = context.store.load_rows(place.version.version_id, window, None, knowledge, wanted).await?;
+    let work = move || {
+        let given = rows.predictions.into_iter().filter_map(|row| Some((row.case_id, row.embedding?)));
+        let (fitted, held_out): (Vec<_>, Vec<_>) = given.partition(|(case, _)| Sha256::digest(case)[0] & 1 == 0);
+        let fitted: Vec<Vec<f32>> = fitted.into_iter().map(|(_, embedding)| embedding).collect();
+        let projector = Projector::fit(&fitted)?;
+        let projections = held_out.iter().map(|(_, embedding)| projector.project(embedding));
+        let summary = EmbeddingSummary::of(projections);
+        Ok::<_, Unfit>((projector, summary))
+    };
+    let fitted = tokio::task::spawn_blocking(work).await.map_err(crate::job::Error::from)?;
+    fitted.map_err(|why| {
+        Error::Unknown(format!("the embeddings of one half of {window} cannot be frozen: {why}; take a longer window"))
+    })
 }
 
 /// Import a reference from a file with the columns `output`, `score`, `truth` and one for each slice dimension: a row per
@@ -69,6 +108,7 @@ pub async fn import(context: &Context, maker: &Maker<'_>, path: &Path) -> Result
         .map_err(crate::job::Error::from)?;
     let parts = over_buckets(folded);
     let new = NewReference {
+        projector: None,
         version_id: place.version.version_id,
         window: None,
         known_at: None,
@@ -174,5 +214,5 @@ fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelle
     let attributes: BTreeMap<String, String> =
         names.filter_map(|name| Some((name.clone(), row.get(name)?.to_owned()))).collect();
     let scores = vec![(number(&place.numbers.outputs, name), score + 0.0)];
-    Ok((Prediction { case_id, subject_id: None, occurred_at, scores, attributes }, truth))
+    Ok((Prediction { case_id, subject_id: None, occurred_at, scores, attributes, embedding: None }, truth))
 }

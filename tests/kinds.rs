@@ -156,7 +156,10 @@ async fn a_choice_and_a_value_are_estimated_from_rows_and_summaries_alike() {
     // Before any truth was known there is none.
     let early = Knowledge { known_at: Some(crate::support::at("2025-01-01")), recorded: None };
     let unknown = installation.ask("density", "all", whole, early).await;
-    assert_eq!(metric(&unknown, "multiclass_accuracy").undefined.as_ref().map(|why| why.code()), Some("no-truth"));
+    assert_eq!(
+        metric(&unknown, "multiclass_accuracy").undefined.as_ref().map(dosimeter::domain::Undefined::code),
+        Some("no-truth")
+    );
 
     // The rule on the recall of one class has fired, and Prometheus sees choice and value.
     assert_eq!(installation.count("alert where rule = 'density-c-missed' and state = 'firing'").await, 1);

@@ -14,6 +14,7 @@ mod configuration;
 mod crash;
 mod daemon;
 mod docs;
+mod embeddings;
 mod history;
 mod intake;
 mod kinds;

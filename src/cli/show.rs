@@ -176,13 +176,13 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
 pub(super) fn moved(moved: &[Moved]) -> String {
     let number =
         |estimate: &Option<Estimate>| estimate.as_ref().map_or_else(String::new, |e| format!("{:.4}", e.value));
-    let header = ["", "name", "PSI", "chance", "p", "KS", "unseen", "missing", ""].map(str::to_owned);
+    let header = ["", "name", "distance", "chance", "p", "KS", "unseen", "missing", ""].map(str::to_owned);
     let cells = moved.iter().map(|row| {
-        let psi = row.psi.as_ref();
+        let psi = row.psi.as_ref().or(row.mmd2.as_ref());
         [
             row.kind.to_owned(),
             row.name.clone(),
-            number(&row.psi),
+            number(&psi.cloned()),
             psi.and_then(|e| e.null_95).map_or_else(String::new, |null| format!("{null:.4}")),
             psi.and_then(|e| e.p_value).map_or_else(String::new, |p| format!("{p:.1e}")),
             number(&row.ks),
@@ -192,7 +192,9 @@ pub(super) fn moved(moved: &[Moved]) -> String {
         ]
     });
     let table = columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>());
-    format!("{table}\nchance: what PSI exceeds once in twenty without any change, at this number of cases\n")
+    format!(
+        "{table}\ndistance: PSI, of embeddings MMD2; chance: what it exceeds once in twenty without any change, at this number of cases\n"
+    )
 }
 
 /// A curve as a table.

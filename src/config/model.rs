@@ -28,6 +28,9 @@ pub struct Model {
     pub values: Vec<ValueOutput>,
     /// Features of its input whose drift is watched.
     pub features: Vec<Feature>,
+    /// Numbers that an embedding of its input has, if its drift is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<usize>,
     /// Length of a bucket.
     pub bucket: Granularity,
     /// Slice dimensions.
@@ -68,6 +71,8 @@ pub enum Quantity<'m> {
     Value(&'m ValueOutput),
     /// A feature of the input: `(feature) age`.
     Feature(&'m Feature),
+    /// The embeddings of the input: `(embedding)`.
+    Embedding,
     /// The readers of a finding: `(readers) effusion`.
     Readers(&'m str),
     /// All findings together: `(model)`.
@@ -83,6 +88,7 @@ impl Quantity<'_> {
             Self::Classes(choice) => choice.name.clone(),
             Self::Value(value) => value.name.clone(),
             Self::Feature(feature) => format!("(feature) {}", feature.name),
+            Self::Embedding => "(embedding)".to_owned(),
             Self::Readers(finding) => format!("(readers) {finding}"),
             Self::Whole => "(model)".to_owned(),
         }
@@ -96,6 +102,7 @@ impl Quantity<'_> {
             Self::Classes(_) => Some(Kind::Classes),
             Self::Value(_) => Some(Kind::Value),
             Self::Feature(_) => Some(Kind::Feature),
+            Self::Embedding => Some(Kind::Embedding),
             Self::Readers(_) => Some(Kind::Readers),
             Self::Whole => None,
         }
@@ -112,6 +119,8 @@ pub struct Shape {
     #[serde(default)]
     classes: BTreeMap<String, Vec<String>>,
     features: BTreeMap<String, Feature>,
+    #[serde(default)]
+    embedding: Option<usize>,
     dimensions: BTreeMap<String, Dimension>,
 }
 
@@ -142,6 +151,17 @@ impl Shape {
         Err(Undefined::OtherShape { what: format!("the feature {feature}") })
     }
 
+    /// Whether embeddings were made alike in both shapes.
+    ///
+    /// # Errors
+    /// What was defined otherwise.
+    pub fn compare_embedding(&self, now: &Self) -> Result<(), Undefined> {
+        if self.embedding == now.embedding {
+            return Ok(());
+        }
+        Err(Undefined::OtherShape { what: "the embedding".to_owned() })
+    }
+
     fn compare_dimensions(&self, now: &Self, dimensions: &[String]) -> Result<(), Undefined> {
         match dimensions.iter().find(|name| self.dimensions.get(*name) != now.dimensions.get(*name)) {
             Some(name) => Err(Undefined::OtherShape { what: format!("the dimension {name}") }),
@@ -161,7 +181,7 @@ impl Model {
         let values: Vec<_> = self.values.iter().map(|value| (&value.name, &value.truth)).collect();
         let what = (
             (outputs, choices, values),
-            &self.features,
+            (&self.features, self.embedding),
             self.bucket,
             &self.dimensions,
             &self.crossings,
@@ -181,6 +201,7 @@ impl Model {
             truths: self.truths().map(|(name, truth)| (name.to_owned(), truth.to_owned())).collect(),
             classes: self.classes.iter().map(|choice| (choice.name.clone(), choice.classes.clone())).collect(),
             features: self.features.iter().map(|feature| (feature.name.clone(), feature.clone())).collect(),
+            embedding: self.embedding,
             dimensions: self.dimensions.iter().map(|d| (d.name.clone(), d.clone())).collect(),
         }
     }
@@ -195,9 +216,10 @@ impl Model {
         let classes = self.classes.iter().map(Quantity::Classes);
         let values = self.values.iter().map(Quantity::Value);
         let features = self.features.iter().map(Quantity::Feature);
+        let embedding = self.embedding.map(|_| Quantity::Embedding);
         let readers = findings.into_iter().map(Quantity::Readers);
         let whole = (self.plain_outputs().count() > 1).then_some(Quantity::Whole);
-        outputs.chain(classes).chain(values).chain(features).chain(readers).chain(whole).collect()
+        outputs.chain(classes).chain(values).chain(features).chain(embedding).chain(readers).chain(whole).collect()
     }
 
     /// The outputs that are no classes: probabilities of findings that may be true together.
@@ -288,6 +310,7 @@ pub(super) fn model(section: Section<'_>) -> Model {
         classes,
         values,
         features,
+        embedding: embedding(&section),
         dimensions,
         expose: expose(&section),
         alerts: Vec::new(),
@@ -308,6 +331,22 @@ fn expose(section: &Section<'_>) -> Vec<String> {
         }
     }
     names
+}
+
+/// More numbers than this make a covariance too large to freeze.
+const MOST_DIMENSIONS: u64 = 2048;
+
+fn embedding(section: &Section<'_>) -> Option<usize> {
+    let table = section.section("embedding");
+    let is_present = table.is_present();
+    let dimensions = if is_present { table.integer("dimensions", 0, 1) } else { 0 };
+    // An absent table's keys are keys all the same.
+    table.number("dimensions");
+    table.refuse_unknown();
+    if dimensions > MOST_DIMENSIONS || (is_present && dimensions == 0) {
+        table.problem("dimensions", format!("write how many numbers an embedding has, 1 to {MOST_DIMENSIONS}"));
+    }
+    usize::try_from(dimensions).ok().filter(|_| is_present)
 }
 
 fn feature(section: Section<'_>) -> Feature {

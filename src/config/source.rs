@@ -119,7 +119,8 @@ pub enum TimeFormat {
 fn fields(record: RecordKind, layout: Layout) -> Vec<(&'static str, bool)> {
     let mut fields = match record {
         RecordKind::Predictions => {
-            vec![("id", false), ("case", true), ("subject", false), ("occurred_at", true), ("version", true)]
+            let ids = [("id", false), ("case", true), ("subject", false)];
+            [&ids[..], &[("occurred_at", true), ("version", true), ("embedding", false)]].concat()
         }
         RecordKind::Assertions => vec![
             ("id", false),

@@ -22,6 +22,8 @@ pub struct Prediction {
     pub scores: Vec<(i32, f64)>,
     /// Slice dimensions and metadata, by name.
     pub attributes: BTreeMap<String, String>,
+    /// What the model made of its input inside, if it says.
+    pub embedding: Option<Vec<f32>>,
 }
 
 impl Prediction {
@@ -37,6 +39,9 @@ impl Prediction {
         }
         for (name, value) in &self.attributes {
             content.add(name).add(value);
+        }
+        for number in self.embedding.iter().flatten() {
+            content.add(&number.to_bits().to_string());
         }
         content.digest()
     }
@@ -67,6 +72,11 @@ impl Prediction {
             if both.attributes.entry(name.clone()).or_insert_with(|| value.clone()) != value {
                 return None;
             }
+        }
+        match (&self.embedding, &other.embedding) {
+            (Some(mine), Some(theirs)) if mine != theirs => return None,
+            (None, Some(theirs)) => both.embedding = Some(theirs.clone()),
+            _ => {}
         }
         Some(both)
     }
@@ -240,6 +250,7 @@ mod tests {
             occurred_at: DateTime::UNIX_EPOCH,
             scores: scores.to_vec(),
             attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            embedding: None,
         }
     }
 

@@ -7,10 +7,11 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, SubsecRound, Time
 use serde::{Deserialize, Serialize};
 
 /// The length of a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Granularity {
     /// One UTC day.
+    #[default]
     Day,
     /// One UTC hour.
     Hour,

@@ -108,6 +108,7 @@ impl Door {
             occurred_at: draft.occurred_at,
             scores,
             attributes,
+            embedding: self.embedding(draft.embedding.as_ref())?,
         };
         Ok(NewPrediction {
             record_id,
@@ -160,6 +161,29 @@ impl Door {
             None => derived(&[&finding, source, &assertion.reader, &micros, status]),
         };
         Ok(NewAssertion { record_id, digest: assertion.digest(), assertion, position })
+    }
+
+    /// The numbers of an embedding, of which there are as many as the plan says: `[0.1, 0.2]`, or with blanks or semicolons
+    /// between them. A plan without embeddings has no use for them.
+    fn embedding(&self, given: Option<&(String, String)>) -> Result<Option<Vec<f32>>, Problem> {
+        let Some((dimensions, (column, text))) = self.model.embedding.zip(given) else { return Ok(None) };
+        let bad = |message: String| Problem::new(column, Reason::BadValue, message);
+        let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+        let parts = inner.split(|c: char| c == ',' || c == ';' || c.is_whitespace()).filter(|part| !part.is_empty());
+        let number = |part: &str| part.parse::<f32>().ok().filter(|number| number.abs() <= LARGEST_COORDINATE);
+        let numbers: Option<Vec<f32>> = parts.map(number).collect();
+        // Adding zero turns -0 into 0.
+        let numbers: Vec<f32> = numbers
+            .ok_or_else(|| bad("the embedding is no list of numbers such as [0.1, -0.2]".to_owned()))?
+            .into_iter()
+            .map(|number| number + 0.0)
+            .collect();
+        if numbers.len() != dimensions {
+            let message =
+                format!("the embedding has {} numbers; the plan's model.embedding says {dimensions}", numbers.len());
+            return Err(bad(message));
+        }
+        Ok(Some(numbers))
     }
 
     /// What a text states of a finding.
@@ -229,6 +253,9 @@ fn score(column: &str, text: &str) -> Result<f64, Problem> {
     }
     Err(Problem::new(column, Reason::ScoreRange, format!("{text} is not a probability from 0 to 1")))
 }
+
+/// Coordinates of embeddings may be so large: products of them are still numbers.
+const LARGEST_COORDINATE: f32 = 1e15;
 
 /// Values may be so large: fourth powers of their errors are still numbers.
 const LARGEST_VALUE: f64 = 1e75;

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::config::{Model, Output, Quantity};
 use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined};
-use crate::metric::{Depth, Mix, Question, agreement, evaluate, feature, macro_mean, multiclass, regression};
+use crate::metric::{
+    Depth, Mix, Question, agreement, embedding, evaluate, feature, macro_mean, multiclass, regression,
+};
 use crate::store::catalog::ModelNumbers;
 use crate::store::estimate::Metrics;
 use crate::store::reference::Baseline;
@@ -63,6 +65,16 @@ impl Asked<'_> {
                     known.ok_or(Undefined::NoReference)
                 });
                 Some(feature::evaluate(reference.as_ref().copied(), own?.feature()?))
+            }
+            Quantity::Embedding => {
+                let reference = self.baseline().and_then(|baseline| {
+                    baseline.shape.compare_embedding(&self.model.shape())?;
+                    let held_out = baseline.parts.get(&(self.output_id, Slice::all())).and_then(Body::embedding);
+                    let projector = baseline.projector.as_ref();
+                    let both = projector.zip(held_out).ok_or(Undefined::NoReference)?;
+                    Ok(embedding::Reference { frozen: both.0.frozen(), held_out: both.1 })
+                });
+                Some(embedding::evaluate(reference.as_ref().copied(), own?.embedding()?))
             }
             Quantity::Readers(_) => Some(agreement::evaluate(own?.readers()?)),
             Quantity::Whole => {

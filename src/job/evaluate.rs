@@ -166,7 +166,8 @@ impl Work {
         let mut parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
         // A silent version says so: the slice of everything is always there.
         let said = self.model.quantities().into_iter().filter_map(|quantity| {
-            let kind = quantity.kind().filter(|kind| !matches!(kind, Kind::Feature | Kind::Readers))?;
+            let kind =
+                quantity.kind().filter(|kind| !matches!(kind, Kind::Embedding | Kind::Feature | Kind::Readers))?;
             Some((*self.numbers.quantities.get(&quantity.name())?, kind))
         });
         for (output_id, kind) in said {

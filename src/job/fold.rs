@@ -11,7 +11,7 @@ use crate::domain::{Assertion, Opinion, Window};
 use crate::runtime::Outcome;
 use crate::store::catalog::Version;
 use crate::store::lease::Lease;
-use crate::store::rows::{Knowledge, Rows};
+use crate::store::rows::{Knowledge, Rows, Wanted};
 use crate::store::summary::Folded;
 use crate::summary::body::Body;
 use crate::summary::fold::{Cell, Known, Readings, Shape, Truths, fold};
@@ -53,6 +53,13 @@ pub async fn run_with(context: &Context, lease: &Lease, progress: &(dyn Fn(usize
                         tracing::info!(model, "the plan changed during the fold; the next tick folds by the new one");
                         return Ok(outcome);
                     }
+                    Err(Error::Store(crate::store::Error::ReferenceChanged(model))) => {
+                        tracing::info!(
+                            model,
+                            "the reference changed during the fold; the next tick folds by the new one"
+                        );
+                        return Ok(outcome);
+                    }
                     folded => folded?,
                 }
             }
@@ -70,17 +77,29 @@ async fn fold_buckets(
 ) -> std::result::Result<(), Error> {
     let Some((model, numbers)) = context.model_of(version) else { return Ok(()) };
     let (Some(first), Some(last)) = (buckets.iter().min(), buckets.iter().max()) else { return Ok(()) };
-    let shape = shape_of(model, numbers);
+    let mut shape = shape_of(model, numbers);
+    let reference_id = match &mut shape.embedding {
+        Some(embedding) => {
+            let reference_id = context.store.find_reference(version.version_id).await?;
+            if let Some(reference_id) = reference_id {
+                embedding.projector = context.store.load_reference(reference_id).await?.projector.clone();
+            }
+            Some(reference_id)
+        }
+        None => None,
+    };
     let window = Window { from: *first, to: *last + shape.granularity.length() };
     let (outputs, findings) = (shape.output_ids(), shape.truth_ids());
     let only = Some((model.bucket.as_str(), buckets));
-    let load = context.store.load_rows(version.version_id, window, only, Knowledge::default(), (&outputs, &findings));
+    let wanted = Wanted { outputs: &outputs, findings: &findings, embeddings: shape.embedding.is_some() };
+    let load = context.store.load_rows(version.version_id, window, only, Knowledge::default(), wanted);
     let rows = load.await?;
     let known_at = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let folded = Folded {
         version_id: version.version_id,
         buckets,
         fold_digest: &model.fold_digest(),
+        seen_through: reference_id,
         batch_id: rows.batch_id,
         known_at,
     };

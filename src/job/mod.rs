@@ -24,7 +24,7 @@ use crate::runtime::{JobRecords, Outcome};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, ModelNumbers, Version};
 use crate::store::lease::Lease;
-use crate::summary::fold::{ClassesShape, FeatureShape, OutputShape, ReadersShape, Shape, ValueShape};
+use crate::summary::fold::{ClassesShape, EmbeddingShape, FeatureShape, OutputShape, ReadersShape, Shape, ValueShape};
 
 /// How long a lease lasts; whoever holds it prolongs it. A process that dies keeps others waiting for so long.
 pub const LEASE_LENGTH: Duration = Duration::from_secs(20);
@@ -187,7 +187,7 @@ impl Context {
     }
 }
 
-/// What rows of a model are folded into.
+/// What rows of a model are folded into; embeddings are seen through nothing yet.
 #[must_use]
 pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
     let number = |map: &std::collections::HashMap<String, i32>, name: &str| map.get(name).copied().unwrap_or_default();
@@ -228,6 +228,11 @@ pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
         readers: readers.collect(),
         classes: classes.collect(),
         values: values.collect(),
+        embedding: model.embedding.map(|dimensions| EmbeddingShape {
+            output_id: number(&numbers.quantities, &Quantity::Embedding.name()),
+            dimensions,
+            projector: None,
+        }),
         crossings: model.crossings.iter().map(|names| names.iter().filter_map(index).collect()).collect(),
         granularity: model.bucket,
     }

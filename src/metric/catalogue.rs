@@ -62,6 +62,8 @@ pub enum Chapter {
     Drift,
     /// Of the input.
     Feature,
+    /// Of what models make of the input inside.
+    Embedding,
     /// Over all outputs.
     Model,
     /// Between readers.
@@ -71,7 +73,7 @@ pub enum Chapter {
 }
 
 impl Chapter {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Volume,
         Self::Discrimination,
         Self::OperatingPoint,
@@ -80,6 +82,7 @@ impl Chapter {
         Self::Regression,
         Self::Drift,
         Self::Feature,
+        Self::Embedding,
         Self::Model,
         Self::Readers,
         Self::Reference,
@@ -95,6 +98,7 @@ impl Chapter {
             Self::Regression => "Predicted values",
             Self::Drift => "Drift against the reference",
             Self::Feature => "Features of the input",
+            Self::Embedding => "Embeddings of the input",
             Self::Model => "Means over the outputs",
             Self::Readers => "Agreement of readers",
             Self::Reference => "On the reference",
@@ -124,6 +128,7 @@ impl Entry {
             Multiclass => Some(Kind::Classes),
             Regression => Some(Kind::Value),
             Feature => Some(Kind::Feature),
+            Embedding => Some(Kind::Embedding),
             Readers => Some(Kind::Readers),
             Volume | Drift | Model | Reference => None,
         }
@@ -138,8 +143,10 @@ impl Entry {
     /// Whether a rule can watch it: it is computed for every window and is about the window itself.
     #[must_use]
     pub fn is_watchable(&self) -> bool {
-        let of_outputs =
-            !matches!(self.chapter, Chapter::Reference | Chapter::Feature | Chapter::Model | Chapter::Readers);
+        let of_outputs = !matches!(
+            self.chapter,
+            Chapter::Reference | Chapter::Feature | Chapter::Embedding | Chapter::Model | Chapter::Readers
+        );
         !matches!(self.tier, Tier::Asked | Tier::Rows) && of_outputs && !self.name.starts_with("dimension_")
     }
 }
@@ -214,8 +221,8 @@ const SUMS: &str = "exact sums of values, errors and their products";
 const NONE: &str = "none in closed form; `query --bootstrap` where it is computed for every window";
 
 use Chapter::{
-    Calibration, Discrimination, Drift, Feature, Model, Multiclass, OperatingPoint, Readers, Reference, Regression,
-    Volume,
+    Calibration, Discrimination, Drift, Embedding, Feature, Model, Multiclass, OperatingPoint, Readers, Reference,
+    Regression, Volume,
 };
 use Tier::{Asked, Exposed, Kept, Rows};
 
@@ -363,6 +370,12 @@ pub const ENTRIES: &[Entry] = entries![
     Feature Kept "feature_l_infinity", "The largest change of a cell's share.", "max |p - q|", "the same cells", NONE, "as feature_psi", "", "NannyML";
     Feature Exposed "feature_missing", "Share of predictions without a value for the feature.", "missing / predictions", "special counts", "Wilson", "no-predictions", "Wilson 1927", "";
     Feature Exposed "feature_unseen", "Share of predictions whose value the reference never had: a new category, or out of its range.", "(below + above + new categories) / predictions", "spectrum and categories", "Wilson", "no-reference, other-shape", "Wilson 1927", "";
+    Embedding Exposed "embedding_missing", "Share of predictions without an embedding.", "missing / predictions", "counts", "Wilson", "no-predictions", "Wilson 1927", "";
+    Embedding Exposed "embedding_mahalanobis_share", "Share of embeddings farther from the reference's mean than all but one in a hundred of the reference's own.", "share of d^2 = (x - m)' S^-1 (x - m) above the limit; S shrunk after Ledoit and Wolf; the limit from the held-out half of the reference", "spectrum of the distances; bracketed when coarse", "Wilson; its null is negative hypergeometric, whatever the distribution", "no-reference, other-shape", "Ledoit and Wolf 2004; Gibbons and Chakraborti 2003", "scikit-learn (LedoitWolf)";
+    Embedding Kept "embedding_mahalanobis_ks", "Kolmogorov-Smirnov distance of the distances from the reference's.", "sup |F - G| of d^2", "spectrum of the distances; bracketed when coarse", "null: asymptotic Kolmogorov distribution", "as embedding_mahalanobis_share", "", "scipy";
+    Embedding Exposed "embedding_reconstruction_error", "Mean distance of embeddings, in the reference's standard deviations, from the plane of its main directions.", "mean |z - V V' z|, V the directions that explain 65 % of the variance", "exact sums", "normal, from the error of each case", "as embedding_mahalanobis_share", "", "scikit-learn (PCA), as NannyML has it";
+    Embedding Kept "embedding_reconstruction_ks", "Kolmogorov-Smirnov distance of these errors from the reference's.", "sup |F - G| of the errors", "spectrum of the errors; bracketed when coarse", "null: asymptotic Kolmogorov distribution", "as embedding_mahalanobis_share", "", "scipy";
+    Embedding Exposed "embedding_mmd2", "Squared maximum mean discrepancy of a Gaussian kernel whose bandwidth is the median distance within the reference, by 256 random features.", "|mean phi - mean phi_ref|^2, phi = sqrt(2/D) cos(W x + b)", "fixed-point sums of the features: approximate", "null: gamma with the mean and the variance of the sum of squares", "as embedding_mahalanobis_share", "Rahimi and Recht 2007; Gretton et al. 2012", "the exact kernel in numpy (35 %)";
     Model Exposed "macro_auroc", "Mean AUROC of the outputs.", "mean over outputs", "the outputs' summaries", "standard error of full correlation (an upper bound), normal", "an output without a value: output-undefined", "", SKLEARN;
     Model Exposed "macro_average_precision", "Mean average precision of the outputs.", "mean over outputs", "the outputs' summaries", NONE, "as macro_auroc", "", SKLEARN;
     Model Kept "macro_brier", "Mean Brier score of the outputs.", "mean over outputs", "the outputs' summaries", "as macro_auroc", "as macro_auroc", "", SKLEARN;
@@ -376,6 +389,7 @@ pub const ENTRIES: &[Entry] = entries![
     Readers Kept "cohen_kappa", "Cohen's kappa of two readers.", "(p_o - p_e) / (1 - p_e)", "table of the couple", "normal, with the error of Fleiss, Cohen and Everitt", "more than two readers: many-readers", "Cohen 1960; Fleiss, Cohen and Everitt 1969", "scikit-learn, statsmodels";
     Reference Exposed "reference_multiclass_accuracy", "Share of cases whose class is the predicted one, on the approved reference.", "as multiclass_accuracy", "the reference", "as multiclass_accuracy", "as multiclass_accuracy", "", "";
     Reference Exposed "reference_multiclass_auroc_hand_till", "Hand and Till's M on the approved reference.", "as multiclass_auroc_hand_till", "the reference", "as multiclass_auroc_hand_till", "as multiclass_auroc_hand_till", "", "";
+    Reference Exposed "reference_embedding_reconstruction_error", "Mean reconstruction error of the held-out half of the approved reference.", "as embedding_reconstruction_error", "the reference", "as embedding_reconstruction_error", "as embedding_reconstruction_error", "", "";
     Reference Exposed "reference_mae", "Mean absolute error on the approved reference.", "as mae", "the reference", "as mae", "as mae", "", "";
     Reference Exposed "reference_bias", "Mean error on the approved reference.", "as bias", "the reference", "as bias", "as bias", "", "";
     Reference Exposed "reference_auroc", "Area under the ROC curve on the approved reference.", "as auroc", "the reference", "as auroc", "as auroc", "", "";

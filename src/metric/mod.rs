@@ -12,6 +12,7 @@ pub mod comparison;
 pub mod curve;
 pub mod discrimination;
 pub mod drift;
+pub mod embedding;
 pub mod feature;
 pub mod macro_mean;
 pub mod multiclass;

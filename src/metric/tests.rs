@@ -210,6 +210,10 @@ fn every_answer_is_in_the_catalogue_and_every_entry_is_answered() {
     let mut answers = evaluate(&question, &summary);
     answers
         .extend(feature::evaluate(Err(&Undefined::NoReference), &crate::summary::feature::FeatureSummary::default()));
+    answers.extend(embedding::evaluate(
+        Err(&Undefined::NoReference),
+        &crate::summary::embedding::EmbeddingSummary::default(),
+    ));
     answers.extend(agreement::evaluate(&crate::summary::agreement::Agreement::default()));
     answers.extend(macro_mean::evaluate(&[("effusion", &summary)]));
     let classes = ["A", "B", "C", "D"].map(String::from);
@@ -238,9 +242,10 @@ fn every_answer_is_in_the_catalogue_and_every_entry_is_answered() {
     // And what is computed for every window is exactly what is not left for questions.
     let published = evaluate(&Question { depth: Depth::Published, ..question }, &summary);
     let of_outputs = |entry: &&catalogue::Entry| {
-        use catalogue::Chapter::{Feature, Model, Multiclass, Readers, Regression};
-        let of_others = entry.name.starts_with("reference_m") || entry.name == "reference_bias";
-        !matches!(entry.chapter, Feature | Model | Multiclass | Readers | Regression) && !of_others
+        use catalogue::Chapter::{Embedding, Feature, Model, Multiclass, Readers, Regression};
+        let of_others =
+            ["reference_m", "reference_bias", "reference_embedding"].iter().any(|start| entry.name.starts_with(start));
+        !matches!(entry.chapter, Embedding | Feature | Model | Multiclass | Readers | Regression) && !of_others
     };
     for entry in catalogue::ENTRIES.iter().filter(of_outputs) {
         let is_there = published.iter().any(|(key, _)| key.name == entry.name);

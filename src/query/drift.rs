@@ -13,7 +13,7 @@ use crate::summary::fold::over_buckets;
 /// One thing that may have moved.
 #[derive(Clone, Debug, Serialize)]
 pub struct Moved {
-    /// score, value, classes (the mix of the predicted ones), feature or dimension.
+    /// score, value, classes (the mix of the predicted ones), feature, embedding or dimension.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -23,7 +23,11 @@ pub struct Moved {
     /// Kolmogorov-Smirnov distance, of what has an order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ks: Option<Estimate>,
-    /// Share of values that the reference never had, of a feature.
+    /// Squared maximum mean discrepancy, of embeddings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mmd2: Option<Estimate>,
+    /// Share of values that the reference never had, of a feature; of embeddings those farther from the middle than all but
+    /// one in a hundred of the reference's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Estimate>,
     /// Share of missing values, of a feature.
@@ -52,7 +56,8 @@ pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, 
         Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
         None => None,
     };
-    let known = read(context, &place.version, &model, &place.numbers, &question, 0).await?;
+    let place = super::Place { model: model.clone(), ..place };
+    let known = read(context, &place, &question, 0, reference.as_deref()).await?;
     let parts = over_buckets(known.cells);
     let mut moved: Vec<Moved> = Vec::new();
     for quantity in model.quantities() {
@@ -92,11 +97,12 @@ pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, 
                 let key = |name: &str| MetricKey::plain(&format!("predicted_{name}"));
                 moved.push(read_one("classes", &choice.name, &metrics, &key));
             }
+            Quantity::Embedding => moved.push(embedding(&metrics)),
             Quantity::Readers(_) | Quantity::Whole => {}
         }
     }
     let rank = |moved: &Moved| {
-        let psi = moved.psi.as_ref();
+        let psi = moved.psi.as_ref().or(moved.mmd2.as_ref());
         let p_value = psi.and_then(|estimate| estimate.p_value).unwrap_or(f64::INFINITY);
         let excess = psi.and_then(|estimate| Some(estimate.value / estimate.null_95?)).unwrap_or(0.0);
         (p_value, -excess)
@@ -106,6 +112,23 @@ pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, 
         a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
     });
     Ok(moved)
+}
+
+/// Embeddings have no cells and so no stability index: the discrepancy of their means stands in its place.
+fn embedding(metrics: &[(MetricKey, Outcome)]) -> Moved {
+    let find = |name: &str| metrics.iter().find(|(key, _)| key.name == name).map(|(_, outcome)| outcome.clone());
+    let value = |name: &str| find(name)?.ok();
+    let mmd2 = find("embedding_mmd2");
+    Moved {
+        kind: "embedding",
+        name: Quantity::Embedding.name(),
+        psi: None,
+        ks: value("embedding_mahalanobis_ks"),
+        reason: mmd2.as_ref().and_then(|outcome| outcome.as_ref().err()).map(ToString::to_string),
+        mmd2: mmd2.and_then(Outcome::ok),
+        unseen: value("embedding_mahalanobis_share"),
+        missing: value("embedding_missing"),
+    }
 }
 
 fn read_one(
@@ -120,6 +143,7 @@ fn read_one(
         kind,
         name: name.to_owned(),
         psi: value("psi"),
+        mmd2: None,
         ks: value("ks"),
         unseen: value("unseen"),
         missing: value("missing"),

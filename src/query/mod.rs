@@ -20,9 +20,10 @@ use crate::job::answer::Asked;
 use crate::job::fold::fold_rows;
 use crate::job::{Context, shape_of};
 use crate::metric::{CALCULATOR_VERSION, Depth};
+use crate::stats::projector::Projector;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::reference::Baseline;
-use crate::store::rows::Knowledge;
+use crate::store::rows::{Knowledge, Wanted};
 use crate::summary::Summary;
 use crate::summary::body::Body;
 use crate::summary::fold::{Cell, over_buckets};
@@ -208,7 +209,9 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
         Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
         None => None,
     };
-    let known = read(context, &version, &model, &numbers, question, output_id).await?;
+    let place = Place { version, model, numbers };
+    let known = read(context, &place, question, output_id, reference.as_deref()).await?;
+    let Place { version, model, numbers } = place;
     let (name, slice) = (question.output.clone(), question.slice.clone());
     Ok(Prepared { version, model, numbers, name, output_id, slice, reference, known })
 }
@@ -364,12 +367,12 @@ pub struct Known {
 
 async fn read(
     context: &Context,
-    version: &Version,
-    model: &Model,
-    numbers: &ModelNumbers,
+    place: &Place,
     question: &Question,
     output_id: i32,
+    reference: Option<&Baseline>,
 ) -> Result<Known, Error> {
+    let Place { version, model, .. } = place;
     let plan = context.plan.model(&model.name);
     let declared = plan.is_some_and(|plan| {
         let dimensions = question.slice.dimensions();
@@ -380,7 +383,11 @@ async fn read(
         }
     });
     let aligned = model.bucket.is_aligned(question.window.from) && model.bucket.is_aligned(question.window.to);
-    if declared && aligned && question.knowledge == Knowledge::default() {
+    // Stored embeddings were seen through the reference in force.
+    let reference_id = reference.map(|baseline| baseline.reference_id);
+    let seen_alike =
+        model.embedding.is_none() || context.store.find_reference(version.version_id).await? == reference_id;
+    if declared && aligned && seen_alike && question.knowledge == Knowledge::default() {
         let stored = context.store.load_summaries(version.version_id, question.window).await?;
         if stored.dirty == 0 && plan.is_some_and(|plan| plan.fold_digest() == stored.fold_digest) {
             let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
@@ -397,7 +404,22 @@ async fn read(
     check_size(context, version.version_id, question).await?;
     // The whole model is made of all its outputs; anything else stands alone.
     let only = Some(output_id).filter(|_| question.output != Quantity::Whole.name());
-    from_rows(context, version, model, numbers, question.window, question.knowledge, only).await
+    let projector = reference.and_then(|baseline| baseline.projector.clone());
+    let extent = Extent { window: question.window, knowledge: question.knowledge, only, projector };
+    from_rows(context, place, extent).await
+}
+
+/// What is folded from rows.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// The window.
+    pub window: Window,
+    /// The two clocks.
+    pub knowledge: Knowledge,
+    /// One quantity; all without.
+    pub only: Option<i32>,
+    /// What embeddings are seen through.
+    pub projector: Option<Arc<Projector>>,
 }
 
 /// Refuse what would take more rows than the question allows.
@@ -414,25 +436,23 @@ async fn check_size(context: &Context, version_id: i32, question: &Question) -> 
     Ok(())
 }
 
-/// Fold a window from its rows as they were known; all quantities, or `only` one.
+/// Fold a window from its rows as they were known.
 ///
 /// # Errors
 /// When the store or the fold fails.
-pub async fn from_rows(
-    context: &Context,
-    version: &Version,
-    model: &Model,
-    numbers: &ModelNumbers,
-    window: Window,
-    knowledge: Knowledge,
-    only: Option<i32>,
-) -> Result<Known, Error> {
+pub async fn from_rows(context: &Context, place: &Place, extent: Extent) -> Result<Known, Error> {
+    let Place { version, model, numbers } = place;
+    let Extent { window, knowledge, only, projector } = extent;
     let mut shape = shape_of(model, numbers);
     if let Some(output_id) = only {
         shape.keep_only(output_id);
     }
+    if let Some(embedding) = &mut shape.embedding {
+        embedding.projector = projector;
+    }
     let (outputs, findings) = (shape.output_ids(), shape.truth_ids());
-    let rows = context.store.load_rows(version.version_id, window, None, knowledge, (&outputs, &findings)).await?;
+    let wanted = Wanted { outputs: &outputs, findings: &findings, embeddings: shape.embedding.is_some() };
+    let rows = context.store.load_rows(version.version_id, window, None, knowledge, wanted).await?;
     let recorded = rows.batch_id;
     let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let now = context.clock.now();

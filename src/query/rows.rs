@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Error, Prepared, Question};
 use crate::job::Context;
 use crate::job::fold::truths_of;
+use crate::store::rows::Wanted;
 
 /// A prediction whose truth is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +25,7 @@ pub(super) async fn labelled_rows(
 ) -> Result<Vec<LabelledRow>, Error> {
     let model = &prepared.model;
     let truth_id = prepared.numbers.findings.get(&prepared.output()?.truth).copied().unwrap_or_default();
-    let what = (&[prepared.output_id][..], &[truth_id][..]);
+    let what = Wanted { outputs: &[prepared.output_id], findings: &[truth_id], embeddings: false };
     let version_id = prepared.version.version_id;
     super::check_size(context, version_id, question).await?;
     let rows = context.store.load_rows(version_id, question.window, None, question.knowledge, what).await?;

@@ -59,7 +59,7 @@ impl<'a> Mapping<'a> {
     pub fn check_columns(&self, columns: &HashMap<String, usize>) -> Result<(), String> {
         let mut missing: Vec<&str> = Vec::new();
         for (field, column) in &self.source.columns {
-            let optional = ["id", "subject", "reader", "status"].contains(&field.as_str());
+            let optional = ["id", "subject", "reader", "status", "embedding"].contains(&field.as_str());
             if !optional && !columns.contains_key(column) {
                 missing.push(column);
             }
@@ -123,7 +123,8 @@ impl<'a> Mapping<'a> {
     /// may be anything, a name or a date of birth too.
     #[must_use]
     pub fn payload(&self, row: &Row) -> serde_json::Value {
-        let identifying = |field: &str| ["id", "case", "subject"].contains(&field);
+        // An embedding is long, and may give its picture away.
+        let identifying = |field: &str| ["id", "case", "subject", "embedding"].contains(&field);
         let named = self.source.columns.iter().filter(|(field, _)| !identifying(field)).map(|(_, column)| column);
         let shown = named.chain(self.outputs.iter().chain(&self.attributes).map(|(_, column)| column));
         let hidden: Vec<&String> =
@@ -190,6 +191,7 @@ impl<'a> Mapping<'a> {
             attributes: attributes
                 .filter_map(|(name, column)| Some((name.clone(), self.plain(row.get(column)?))))
                 .collect(),
+            embedding: self.optional(row, "embedding").map(|text| (self.column("embedding").to_owned(), text)),
             is_part,
         })
     }

@@ -132,6 +132,8 @@ pub struct PredictionDraft {
     pub scores: Vec<(String, String, String)>,
     /// Slice dimensions and metadata.
     pub attributes: Vec<(String, String)>,
+    /// The embedding, as a list of numbers: `(column, text)`.
+    pub embedding: Option<(String, String)>,
     /// Whether it is one row of several that make up one prediction.
     pub is_part: bool,
 }

@@ -11,6 +11,7 @@ pub mod fixed;
 pub mod interval;
 pub mod isotonic;
 pub mod moments;
+pub mod projector;
 pub mod resample;
 pub mod special;
 pub mod spectrum;

@@ -87,7 +87,8 @@ async fn stage(transaction: &mut Transaction, batch: &Batch) -> Result<()> {
     sqlx::raw_sql(
         "create temp table staged_prediction (
             ord integer, case_id text, record_id text, digest bytea, version_id integer, occurred_at timestamptz,
-            subject_id text, output_ids integer[], scores double precision[], attributes jsonb) on commit drop;
+            subject_id text, output_ids integer[], scores double precision[], attributes jsonb, embedding real[])
+            on commit drop;
         create temp table extension (like staged_prediction) on commit drop;
         create temp table staged_assertion (
             ord integer, case_id text, record_id text, digest bytea, truth_id integer, opinion text, source text,
@@ -135,6 +136,8 @@ async fn copy_predictions(
         rows.field(&array(p.scores.iter().map(|(_, score)| score.to_string())));
         // unwrap safety: a map of texts always serialises.
         rows.field(&serde_json::to_string(&p.attributes).unwrap_or_default());
+        let embedding = p.embedding.as_ref().map(|numbers| array(numbers.iter().map(ToString::to_string)));
+        rows.optional(embedding.as_deref());
         rows.end();
     }
     rows.send(transaction, statement).await
@@ -156,8 +159,10 @@ async fn insert_new(transaction: &mut Transaction, batch_id: i64) -> Result<u64>
     .await
     .named("insert_record_keys")?;
     sqlx::query(
-        "insert into prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, batch_id)
-        select s.case_id, s.record_id, s.version_id, s.occurred_at, s.subject_id, s.output_ids, s.scores, s.attributes, $1
+        "insert into prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes,
+            embedding, batch_id)
+        select s.case_id, s.record_id, s.version_id, s.occurred_at, s.subject_id, s.output_ids, s.scores, s.attributes,
+            s.embedding, $1
         from staged_prediction s join new_key n on n.case_id = s.case_id and n.record_id = s.record_id and n.kind = 1",
     )
     .bind(batch_id)
@@ -186,9 +191,9 @@ struct Met {
 }
 
 async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64) -> Result<Met> {
-    type Known = (i32, i32, DateTime<Utc>, Option<String>, Vec<i32>, Vec<f64>, serde_json::Value);
+    type Known = (i32, i32, DateTime<Utc>, Option<String>, Vec<i32>, Vec<f64>, serde_json::Value, Option<Vec<f32>>);
     let predictions: Vec<Known> = sqlx::query_as(
-        "select s.ord, p.version_id, p.occurred_at, p.subject_id, p.output_ids, p.scores, p.attributes
+        "select s.ord, p.version_id, p.occurred_at, p.subject_id, p.output_ids, p.scores, p.attributes, p.embedding
         from staged_prediction s
             join record_key k on k.case_id = s.case_id and k.kind = 1 and k.record_id = s.record_id
             join prediction p on p.case_id = k.case_id and p.record_id = k.record_id and p.occurred_at = k.occurred_at
@@ -209,7 +214,7 @@ async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64)
     .await
     .named("meet_assertions")?;
     let mut met = Met::default();
-    for (ord, version_id, occurred_at, subject_id, output_ids, scores, attributes) in predictions {
+    for (ord, version_id, occurred_at, subject_id, output_ids, scores, attributes, embedding) in predictions {
         let new = &batch.predictions[usize::try_from(ord).unwrap_or_default()];
         let known = Prediction {
             case_id: new.prediction.case_id.clone(),
@@ -217,6 +222,7 @@ async fn meet_known(transaction: &mut Transaction, batch: &Batch, batch_id: i64)
             occurred_at,
             scores: output_ids.into_iter().zip(scores).collect(),
             attributes: super::rows::attributes(attributes, occurred_at)?,
+            embedding,
         };
         match Meeting::of((version_id, &known), (new.version_id, &new.prediction)) {
             Meeting::Same => {}
@@ -265,8 +271,10 @@ async fn extend(transaction: &mut Transaction, extensions: &[NewPrediction], bat
     let statements = [
         "update prediction p set until_batch = $1 from extension e
         where p.case_id = e.case_id and p.record_id = e.record_id and p.occurred_at = e.occurred_at and p.until_batch is null",
-        "insert into prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, batch_id)
-        select case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, $1 from extension",
+        "insert into prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes,
+            embedding, batch_id)
+        select case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores, attributes, embedding, $1
+        from extension",
         "update record_key k set digest = e.digest, batch_id = $1 from extension e
         where k.case_id = e.case_id and k.kind = 1 and k.record_id = e.record_id",
         "insert into new_key select case_id, 1, record_id, version_id from extension where $1 > 0",

@@ -61,6 +61,9 @@ pub enum Error {
     /// Another process has taken up a plan that folds a model into another shape.
     #[error("model {0} has another shape in the plan that is in force now; take the configuration up again (SIGHUP)")]
     PlanChanged(String),
+    /// Another reference has come into force, and a model's embeddings are seen through it.
+    #[error("another reference of model {0} is in force now; its buckets are folded again by themselves")]
+    ReferenceChanged(String),
     /// Something that the caller named does not exist or is in the wrong state.
     #[error("{0}")]
     Refused(String),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Error, Named, Result, Store};
 use crate::config::Shape;
 use crate::domain::{Slice, Window};
+use crate::stats::projector::{Frozen, Projector};
 use crate::summary::codec;
 use crate::summary::fold::Parts;
 
@@ -46,6 +47,8 @@ pub struct Baseline {
     pub shape: Shape,
     /// Its summaries.
     pub parts: Parts,
+    /// What was frozen of its embeddings.
+    pub projector: Option<Arc<Projector>>,
 }
 
 /// A reference to be stored.
@@ -63,6 +66,8 @@ pub struct NewReference {
     pub origin: String,
     /// What its rows were folded into.
     pub shape: Shape,
+    /// What was frozen of its embeddings.
+    pub projector: Option<Frozen>,
     /// Who made it.
     pub person: String,
     /// Why.
@@ -78,8 +83,8 @@ impl Store {
         let mut transaction = self.begin().await?;
         let reference_id = sqlx::query_scalar!(
             "insert into reference (version_id, window_from, window_to, known_at, recorded, origin, shape,
-                frozen_at, frozen_by, reason)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning reference_id",
+                frozen_at, frozen_by, reason, projector)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning reference_id",
             new.version_id,
             new.window.map(|window| window.from),
             new.window.map(|window| window.to),
@@ -90,7 +95,9 @@ impl Store {
             serde_json::to_value(&new.shape).unwrap_or_default(),
             now,
             new.person,
-            new.reason
+            new.reason,
+            // unwrap safety: lists of numbers.
+            new.projector.as_ref().map(|frozen| serde_json::to_value(frozen).unwrap_or_default())
         )
         .fetch_one(&mut *transaction)
         .await
@@ -142,6 +149,7 @@ impl Store {
                 "reference {reference_id} does not exist or is approved already; see `dosimeter reference list`"
             )));
         }
+        see_embeddings_anew(&mut transaction, reference_id).await?;
         let subject = format!("reference {reference_id}");
         let detail = serde_json::json!({});
         super::alert::audit(&mut transaction, now, person, "reference approved", &subject, reason, detail).await?;
@@ -170,14 +178,7 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn find_reference(&self, version_id: i32) -> Result<Option<i32>> {
-        sqlx::query_scalar!(
-            "select reference_id from reference where version_id = $1 and approved_at is not null
-            order by approved_at desc, reference_id desc limit 1",
-            version_id
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .named("find_reference")
+        in_force(&self.pool, version_id).await
     }
 
     /// A reference's shape and summaries. They never change, so they are kept in memory.
@@ -189,19 +190,24 @@ impl Store {
         if let Some(parts) = remembered {
             return Ok(parts);
         }
-        let shape = sqlx::query_scalar!("select shape from reference where reference_id = $1", reference_id)
+        let own = sqlx::query!("select shape, projector from reference where reference_id = $1", reference_id)
             .fetch_optional(&self.pool)
             .await
             .named("load_reference_shape")?;
-        let shape = shape.ok_or_else(|| {
+        let own = own.ok_or_else(|| {
             Error::Refused(format!("there is no reference {reference_id}; see `dosimeter reference list`"))
         })?;
-        let shape = serde_json::from_value(shape).map_err(|source| Error::Corrupt {
-            table: "reference",
-            column: "shape",
-            row: format!("reference {reference_id}"),
-            source: source.into(),
-        })?;
+        let corrupt = |column| {
+            move |source: serde_json::Error| Error::Corrupt {
+                table: "reference",
+                column,
+                row: format!("reference {reference_id}"),
+                source: source.into(),
+            }
+        };
+        let shape = serde_json::from_value(own.shape).map_err(corrupt("shape"))?;
+        let frozen = own.projector.map(serde_json::from_value).transpose().map_err(corrupt("projector"))?;
+        let projector = frozen.map(|frozen| Arc::new(Projector::of(frozen)));
         let rows =
             sqlx::query!("select output_id, slice, body from reference_summary where reference_id = $1", reference_id)
                 .fetch_all(&self.pool)
@@ -219,8 +225,46 @@ impl Store {
             let summary = codec::decode(&row.body).map_err(|error| corrupt("body", error.into()))?;
             parts.insert((row.output_id, slice), summary);
         }
-        let parts = Arc::new(Baseline { reference_id, shape, parts });
+        let parts = Arc::new(Baseline { reference_id, shape, parts, projector });
         self.references.lock().unwrap_or_else(PoisonError::into_inner).insert(reference_id, parts.clone());
         Ok(parts)
     }
+}
+
+/// The reference in force for a version: the one approved last.
+pub(super) async fn in_force<'e>(executor: impl sqlx::PgExecutor<'e>, version_id: i32) -> Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "select reference_id from reference where version_id = $1 and approved_at is not null
+        order by approved_at desc, reference_id desc limit 1",
+        version_id
+    )
+    .fetch_optional(executor)
+    .await
+    .named("find_reference")
+}
+
+/// Embeddings are seen through the reference in force: where it froze some, or the one before did, every bucket is folded
+/// again. The model's row is locked, so that no fold commits what it saw through another reference.
+async fn see_embeddings_anew(transaction: &mut super::Transaction, reference_id: i32) -> Result<()> {
+    sqlx::query!(
+        "select model_id from model where model_id = (select model_id from model_version
+            where version_id = (select version_id from reference where reference_id = $1)) for update",
+        reference_id
+    )
+    .fetch_one(&mut **transaction)
+    .await
+    .named("lock_model")?;
+    sqlx::query!(
+        "insert into dirty_bucket (version_id, bucket, batch_id)
+        select s.version_id, s.bucket, max(s.batch_id) from summary s
+        where s.version_id = (select version_id from reference where reference_id = $1)
+            and exists (select from reference r where r.version_id = s.version_id and r.projector is not null)
+        group by s.version_id, s.bucket
+        on conflict (version_id, bucket) do nothing",
+        reference_id
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("see_embeddings_anew")?;
+    Ok(())
 }

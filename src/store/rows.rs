@@ -16,6 +16,17 @@ pub struct Knowledge {
     pub recorded: Option<i64>,
 }
 
+/// Which parts of rows are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Outputs whose scores.
+    pub outputs: &'a [i32],
+    /// Findings that assertions are about.
+    pub findings: &'a [i32],
+    /// Whether embeddings, which are long.
+    pub embeddings: bool,
+}
+
 /// Predictions of a window, everything that was said about their cases, and how far the store had got.
 #[derive(Clone, Debug)]
 pub struct Rows {
@@ -46,7 +57,7 @@ impl Store {
     }
 
     /// The rows of one version in one window, in one snapshot; if `buckets` are given (their length as a field of
-    /// `date_trunc`, and their starts), only rows in these. Only scores of `outputs` and statements about `findings`.
+    /// `date_trunc`, and their starts), only rows in these.
     ///
     /// # Errors
     /// When Postgres fails or a row cannot be read.
@@ -56,7 +67,7 @@ impl Store {
         window: Window,
         buckets: Option<(&str, &[DateTime<Utc>])>,
         knowledge: Knowledge,
-        (outputs, findings): (&[i32], &[i32]),
+        what: Wanted<'_>,
     ) -> Result<Rows> {
         let mut transaction = self.snapshot().await?;
         let last = sqlx::query_scalar!("select last_batch from batch_counter")
@@ -66,7 +77,8 @@ impl Store {
         let recorded = knowledge.recorded.map_or(last, |recorded| recorded.min(last));
         let (field, starts) = buckets.unzip();
         let predictions = sqlx::query!(
-            "select case_id, subject_id, occurred_at, output_ids, scores, attributes from prediction
+            "select case_id, subject_id, occurred_at, output_ids, scores, attributes,
+                case when $7 then embedding end as embedding from prediction
             where version_id = $1 and occurred_at >= $2 and occurred_at < $3
             and batch_id <= $4 and (until_batch is null or until_batch > $4)
             and ($5::text is null or date_trunc($5, occurred_at, 'UTC') = any($6::timestamptz[]))",
@@ -75,7 +87,8 @@ impl Store {
             window.to,
             recorded,
             field,
-            starts
+            starts,
+            what.embeddings
         )
         .fetch_all(&mut *transaction)
         .await
@@ -91,7 +104,7 @@ impl Store {
             window.from,
             window.to,
             recorded,
-            findings,
+            what.findings,
             knowledge.known_at,
             field,
             starts
@@ -100,11 +113,12 @@ impl Store {
         .await
         .named("load_assertions")?;
         let predictions = predictions.into_iter().map(|row| {
-            let scores = row.output_ids.into_iter().zip(row.scores).filter(|(output, _)| outputs.contains(output));
+            let scores = row.output_ids.into_iter().zip(row.scores).filter(|(output, _)| what.outputs.contains(output));
             Ok(Prediction {
                 occurred_at: row.occurred_at,
                 scores: scores.collect(),
                 attributes: attributes(row.attributes, row.occurred_at)?,
+                embedding: row.embedding,
                 subject_id: row.subject_id,
                 case_id: row.case_id,
             })

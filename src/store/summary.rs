@@ -29,6 +29,8 @@ pub struct Folded<'a> {
     pub buckets: &'a [DateTime<Utc>],
     /// The shape of the summaries.
     pub fold_digest: &'a str,
+    /// The reference in force through which embeddings were seen, if the model has embeddings.
+    pub seen_through: Option<Option<i32>>,
     /// All rows up to this batch are in them.
     pub batch_id: i64,
     /// The latest `observed_at` of the assertions that are in any of them.
@@ -127,14 +129,15 @@ impl Store {
     /// batch set them again.
     ///
     /// # Errors
-    /// When Postgres fails, the lease is lost, or another plan has been taken up.
+    /// When Postgres fails, the lease is lost, another plan has been taken up, or, if the model has embeddings, another
+    /// reference is in force.
     pub async fn replace_summaries(
         &self,
         lease: &Lease,
         folded: &Folded<'_>,
         summaries: &BTreeMap<Cell, Body>,
     ) -> Result<()> {
-        let Folded { version_id, buckets, fold_digest, batch_id, known_at } = *folded;
+        let Folded { version_id, buckets, fold_digest, seen_through, batch_id, known_at } = *folded;
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
         // Whoever takes up a plan of another shape waits for this transaction, or this one sees that plan.
@@ -148,6 +151,13 @@ impl Store {
         .named("check_shape")?;
         if model.fold_digest != fold_digest {
             return Err(Error::PlanChanged(model.name));
+        }
+        // Whoever approves a reference of embeddings locks the model, too.
+        if let Some(seen_through) = seen_through {
+            let in_force = super::reference::in_force(&mut *transaction, version_id).await?;
+            if in_force != seen_through {
+                return Err(Error::ReferenceChanged(model.name));
+            }
         }
         sqlx::query!("delete from summary where version_id = $1 and bucket = any($2)", version_id, buckets)
             .execute(&mut *transaction)

@@ -3,6 +3,7 @@
 use super::Summary;
 use super::agreement::Agreement;
 use super::classes::ClassSummary;
+use super::embedding::EmbeddingSummary;
 use super::feature::FeatureSummary;
 use super::value::ValueSummary;
 
@@ -19,6 +20,8 @@ pub enum Kind {
     Classes,
     /// A predicted value.
     Value,
+    /// Embeddings of the input.
+    Embedding,
 }
 
 /// The sufficient statistics of one quantity.
@@ -35,6 +38,8 @@ pub enum Body {
     Classes(ClassSummary),
     /// Predicted values and their errors.
     Value(ValueSummary),
+    /// Embeddings beside those of the reference.
+    Embedding(EmbeddingSummary),
 }
 
 impl Body {
@@ -47,6 +52,7 @@ impl Body {
             Kind::Readers => Self::Readers(Agreement::default()),
             Kind::Classes => Self::Classes(ClassSummary::default()),
             Kind::Value => Self::Value(ValueSummary::default()),
+            Kind::Embedding => Self::Embedding(EmbeddingSummary::default()),
         }
     }
 
@@ -80,6 +86,12 @@ impl Body {
         if let Self::Value(summary) = self { Some(summary) } else { None }
     }
 
+    /// The embeddings.
+    #[must_use]
+    pub fn embedding(&self) -> Option<&EmbeddingSummary> {
+        if let Self::Embedding(summary) = self { Some(summary) } else { None }
+    }
+
     /// Predictions, or cases of readers.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -89,6 +101,7 @@ impl Body {
             Self::Readers(summary) => summary.cases(),
             Self::Classes(summary) => summary.complete() + summary.incomplete,
             Self::Value(summary) => summary.rows(),
+            Self::Embedding(summary) => summary.rows(),
         }
     }
 
@@ -101,6 +114,7 @@ impl Body {
             Self::Readers(summary) => Self::Readers(summary.times(copies)),
             Self::Classes(summary) => Self::Classes(summary.times(copies)),
             Self::Value(summary) => Self::Value(summary.times(copies)),
+            Self::Embedding(summary) => Self::Embedding(summary.times(copies)),
         }
     }
 
@@ -113,6 +127,7 @@ impl Body {
             (Self::Readers(mine), Self::Readers(theirs)) => mine.merge(theirs),
             (Self::Classes(mine), Self::Classes(theirs)) => mine.merge(theirs),
             (Self::Value(mine), Self::Value(theirs)) => mine.merge(theirs),
+            (Self::Embedding(mine), Self::Embedding(theirs)) => mine.merge(theirs),
             _ => debug_assert!(false, "summaries of one quantity are of one kind"),
         }
     }

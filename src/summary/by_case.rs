@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use super::agreement::Agreement;
 use super::body::Body;
+use super::embedding::EmbeddingSummary;
 use super::feature::FeatureSummary;
-use super::fold::{Cell, FeatureShape, Known, Shape};
+use super::fold::{Cell, EmbeddingShape, FeatureShape, Known, Shape};
 use crate::domain::{Prediction, Slice};
 
 /// Fold what goes by case.
@@ -16,7 +17,27 @@ pub(super) fn fold(shape: &Shape, predictions: &[Prediction], known: &Known) -> 
     let buckets = by_bucket(shape, predictions);
     let mut cells = features(shape, &buckets);
     cells.extend(readers(shape, &buckets, known));
+    cells.extend(shape.embedding.iter().flat_map(|of| embeddings(of, &buckets)));
     cells
+}
+
+/// Embeddings are summarised over all cases, as the projector of the reference in force sees them.
+fn embeddings(of: &EmbeddingShape, buckets: &Buckets<'_>) -> Vec<(Cell, Body)> {
+    let of_bucket = |(bucket, rows): (&DateTime<Utc>, &Vec<&Prediction>)| {
+        let given: Vec<&Vec<f32>> = rows.iter().filter_map(|row| row.embedding.as_ref()).collect();
+        let (missing, count) = (rows.len() - given.len(), given.len() as u64);
+        let fitting = of.projector.as_ref().filter(|projector| projector.dimensions() == of.dimensions);
+        let mut summary = match fitting {
+            Some(projector) => {
+                let projected: Vec<_> = given.into_par_iter().map(|embedding| projector.project(embedding)).collect();
+                EmbeddingSummary::of(projected.into_iter())
+            }
+            None => EmbeddingSummary { unseen: count, ..EmbeddingSummary::default() },
+        };
+        summary.missing = missing as u64;
+        (Cell { output_id: of.output_id, slice: Slice::all(), bucket: *bucket }, Body::Embedding(summary))
+    };
+    buckets.iter().map(of_bucket).collect()
 }
 
 type Buckets<'p> = BTreeMap<DateTime<Utc>, Vec<&'p Prediction>>;
@@ -110,6 +131,7 @@ mod tests {
                     occurred_at: DateTime::UNIX_EPOCH,
                     scores: vec![],
                     attributes,
+                    embedding: None,
                 })
                 .collect();
             let rows: Vec<&Prediction> = rows.iter().collect();

@@ -18,7 +18,7 @@ pub(super) fn fold(shape: &Shape, codes: &Codes, predictions: &[Prediction], tru
         by_place(shape, codes, of.output_id, &rows, &summarise)
     });
     let values = shape.values.par_iter().flat_map_iter(|of| {
-        let rows = values(of, predictions, truths);
+        let rows = values(*of, predictions, truths);
         let summarise = |own: &[&Valued]| Body::Value(ValueSummary::of(own.iter().map(|row| **row)));
         by_place(shape, codes, of.output_id, &rows, &summarise)
     });
@@ -53,7 +53,7 @@ fn hours(prediction: &Prediction, truth: &Truth) -> u32 {
     u32::try_from(hours).unwrap_or(u32::MAX)
 }
 
-fn values(of: &ValueShape, predictions: &[Prediction], truths: &Truths) -> Vec<(usize, Valued)> {
+fn values(of: ValueShape, predictions: &[Prediction], truths: &Truths) -> Vec<(usize, Valued)> {
     let valued = predictions.iter().enumerate().filter_map(|(at, prediction)| {
         let (_, predicted) = prediction.scores.iter().find(|(output_id, _)| *output_id == of.output_id)?;
         let truth = truths.get(&(prediction.case_id.clone(), of.truth_id));

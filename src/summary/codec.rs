@@ -13,11 +13,13 @@ use sha2::{Digest, Sha256};
 use super::agreement::{Agreement, Readings};
 use super::body::Body;
 use super::classes::{ClassSummary, TOP_BINS};
+use super::embedding::EmbeddingSummary;
 use super::feature::{FeatureSummary, Special};
 use super::value::{Sums, ValueSummary};
 use super::{BIN_COUNTS, Beside, Bin, Summary};
 use crate::stats::channel::Scale;
 use crate::stats::moments::Moments;
+use crate::stats::projector::FEATURES;
 use crate::stats::spectrum::{Channel, Spectrum};
 
 const OUTPUT: u8 = 1;
@@ -25,6 +27,7 @@ const FEATURE: u8 = 2;
 const READERS: u8 = 3;
 const CLASSES: u8 = 4;
 const VALUE: u8 = 5;
+const EMBEDDING: u8 = 6;
 const CHECKSUM: usize = 4;
 
 /// Why stored bytes are no summary.
@@ -50,6 +53,7 @@ pub fn encode(body: &Body) -> Vec<u8> {
         Body::Readers(summary) => encode_readers(summary),
         Body::Classes(summary) => encode_classes(summary),
         Body::Value(summary) => encode_value(summary),
+        Body::Embedding(summary) => encode_embedding(summary),
     };
     let digest = Sha256::digest(&out.0);
     out.0.extend_from_slice(&digest[..CHECKSUM]);
@@ -127,6 +131,18 @@ fn encode_readers(summary: &Agreement) -> Writer {
     out
 }
 
+fn encode_embedding(summary: &EmbeddingSummary) -> Writer {
+    let mut out = Writer(vec![EMBEDDING]);
+    out.unsigned(summary.missing.into());
+    out.unsigned(summary.unseen.into());
+    out.spectrum(&summary.distances);
+    out.spectrum(&summary.errors);
+    summary.error_sums.iter().for_each(|sum| out.large(sum));
+    out.unsigned(summary.features.len() as u128);
+    summary.features.iter().for_each(|sum| out.signed(*sum));
+    out
+}
+
 /// Read a summary back.
 ///
 /// # Errors
@@ -145,6 +161,7 @@ pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         READERS => decode_readers(&mut input).map(Body::Readers),
         CLASSES => decode_classes(&mut input).map(Body::Classes),
         VALUE => decode_value(&mut input).map(Body::Value),
+        EMBEDDING => decode_embedding(&mut input).map(Body::Embedding),
         other => return Err(DecodeError::UnknownVersion(other)),
     };
     match decoded {
@@ -225,6 +242,18 @@ fn decode_value(input: &mut Reader<'_>) -> Result<ValueSummary, &'static str> {
         *sum = input.large()?;
     }
     Ok(ValueSummary { predictions, errors, sums, not_zero: input.count()?, delays: input.delays()? })
+}
+
+fn decode_embedding(input: &mut Reader<'_>) -> Result<EmbeddingSummary, &'static str> {
+    let (missing, unseen) = (input.count()?, input.count()?);
+    let (distances, errors) = (input.spectrum(Scale::Real)?, input.spectrum(Scale::Real)?);
+    let error_sums = [input.large()?, input.large()?];
+    let features = match input.count()? {
+        0 => Vec::new(),
+        count if count == FEATURES as u64 => (0..count).map(|_| input.signed()).collect::<Result<_, _>>()?,
+        _ => return Err("random features out of range"),
+    };
+    Ok(EmbeddingSummary { missing, unseen, distances, errors, error_sums, features })
 }
 
 struct Writer(Vec<u8>);

@@ -5,6 +5,7 @@
 //! order of rows, so powers and losses are fixed-point terms, computed once per row and added as integers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
@@ -17,10 +18,11 @@ use crate::domain::truth::Truth;
 use crate::domain::{Dimension, Granularity, Opinion, Prediction, Slice};
 use crate::stats::channel::{self, Scale};
 use crate::stats::moments::{Moments, Terms};
+use crate::stats::projector::Projector;
 use crate::stats::spectrum::{Channel, Class, Spectrum};
 
 /// What the rows of one version are folded into.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Shape {
     /// Outputs of the model.
     pub outputs: Vec<OutputShape>,
@@ -36,6 +38,8 @@ pub struct Shape {
     pub classes: Vec<ClassesShape>,
     /// Predicted values.
     pub values: Vec<ValueShape>,
+    /// The embeddings, if the model has some.
+    pub embedding: Option<EmbeddingShape>,
     /// Length of a bucket.
     pub granularity: Granularity,
 }
@@ -78,6 +82,17 @@ pub struct ValueShape {
     pub output_id: i32,
     /// The finding that its truth is stated about.
     pub truth_id: i32,
+}
+
+/// The embeddings of a model's input.
+#[derive(Clone, Debug)]
+pub struct EmbeddingShape {
+    /// The quantity's number in the store.
+    pub output_id: i32,
+    /// Numbers that an embedding has.
+    pub dimensions: usize,
+    /// What the reference froze of them; without one they are only counted.
+    pub projector: Option<Arc<Projector>>,
 }
 
 /// One output of a model.
@@ -131,6 +146,7 @@ impl Shape {
         self.readers.retain(|finding| finding.output_id == output_id);
         self.classes.retain(|choice| choice.output_id == output_id);
         self.values.retain(|value| value.output_id == output_id);
+        self.embedding = self.embedding.take().filter(|embedding| embedding.output_id == output_id);
     }
 }
 
@@ -457,6 +473,7 @@ mod tests {
             readers: vec![ReadersShape { output_id: 30, truth_id: 70 }],
             classes: vec![ClassesShape { output_id: 40, truth_id: 90, classes: vec![7, 8] }],
             values: vec![ValueShape { output_id: 9, truth_id: 91 }],
+            embedding: None,
             granularity: Granularity::Day,
         }
     }
@@ -582,6 +599,7 @@ mod tests {
                     attributes: [("view", ["AP", "PA", ""][view]), ("sex", ["F", "M"][sex])]
                         .map(|(name, value)| (name.to_owned(), value.to_owned()))
                         .into(),
+                    embedding: None,
                 })
                 .collect()
         })

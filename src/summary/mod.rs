@@ -11,6 +11,7 @@ mod by_case;
 mod by_place;
 pub mod classes;
 pub mod codec;
+pub mod embedding;
 pub mod feature;
 pub mod fold;
 pub mod value;

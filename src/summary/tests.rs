@@ -8,10 +8,12 @@ use super::Summary;
 use super::agreement::Agreement;
 use super::body::Body;
 use super::classes::{Choice, ClassSummary};
+use super::embedding::EmbeddingSummary;
 use super::feature::FeatureSummary;
 use super::value::{ValueSummary, Valued};
 use crate::domain::Opinion;
 use crate::stats::channel;
+use crate::stats::projector::{FEATURES, Projection};
 use crate::stats::spectrum::Class;
 
 type Row = (f64, usize, u32);
@@ -202,6 +204,15 @@ fn valued() -> impl Strategy<Value = Valued> {
     (number(), prop::option::of((number(), 0..2000_u32))).prop_map(|(predicted, truth)| Valued { predicted, truth })
 }
 
+/// What a projector may see.
+fn projection() -> impl Strategy<Value = Projection> {
+    (0.0..1e6_f64, 0.0..1e3_f64, -0.1..0.1_f64).prop_map(|(distance, error, feature)| Projection {
+        distance,
+        error,
+        features: vec![feature; FEATURES],
+    })
+}
+
 /// As `times` says it, and as it is done.
 fn twice(body: &Body) -> Body {
     let mut sum = body.clone();
@@ -213,18 +224,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn choices_and_values_keep_the_laws_too(
+    fn choices_values_and_embeddings_keep_the_laws_too(
         choices in prop::collection::vec(choice(), 1..40),
         values in prop::collection::vec(valued(), 1..40),
+        projections in prop::collection::vec(projection(), 1..10),
         cut in any::<prop::sample::Index>(),
     ) {
         let of_choices = |rows: &[Choice]| Body::Classes(ClassSummary::of(3, rows.iter()));
         let of_values = |rows: &[Valued]| Body::Value(ValueSummary::of(rows.iter().copied()));
         let (first, second) = choices.split_at(cut.index(choices.len()));
         let (left, right) = values.split_at(cut.index(values.len()));
+        let of_embeddings = |rows: &[Projection]| Body::Embedding(EmbeddingSummary::of(rows.iter().cloned()));
+        let (before, after) = projections.split_at(cut.index(projections.len()));
         for (whole, parts) in [
             (of_choices(&choices), [of_choices(first), of_choices(second)]),
             (of_values(&values), [of_values(left), of_values(right)]),
+            (of_embeddings(&projections), [of_embeddings(before), of_embeddings(after)]),
         ] {
             let [a, b] = parts;
             let (mut ab, mut ba) = (a.clone(), b.clone());
