@@ -36,7 +36,7 @@ docs: ## make docs/metrics.md anew after a change of the catalogue
 	@scripts/install.sh cc rust postgres
 	DOSIMETER_WRITE_DOCS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it docs
 
-parity: ## the golden numbers anew, by the field's own programs; needs Python and its packages from PyPI
+parity: ## the golden numbers anew, by the field's own programs; needs Python with packages from PyPI, and R for some
 	scripts/parity/run.sh
 
 bench: ## the benchmarks, fully optimised; takes a long build first

@@ -39,16 +39,21 @@ async fn one_more_day(server: &str, days: i64) -> [Duration; 5] {
     plan.database.url = Some(dosimeter::config::Secret::new(&url));
     plan.service.data_dir = folder.path().to_owned();
     plan.service.estimate_every = Duration::ZERO;
-    let write = |from: i64, until: i64| {
-        let simulation = Simulation {
-            cases: u64::MAX,
-            start: start + TimeDelta::days(from),
-            end: start + TimeDelta::days(until),
-            ..Simulation::default()
-        };
-        simulate(&folder.path().join("inbox"), &simulation, &|_| {}).expect("files");
+    // Everything is written elsewhere and moved in day by day, so that truth comes as late as it does.
+    let end = start + TimeDelta::days(days + MORE + 30);
+    let simulation = Simulation { cases: u64::MAX, start, end, ..Simulation::default() };
+    simulate(&folder.path().join("later"), &simulation, &|_| {}).expect("files");
+    let write = |days: std::ops::Range<i64>| {
+        for day in days {
+            let name = format!("{}.csv", (start + TimeDelta::days(day)).format("%Y-%m-%d"));
+            for of in ["predictions", "truth", "quality/predictions", "quality/truth"] {
+                let to = folder.path().join("inbox").join(of);
+                std::fs::create_dir_all(&to).expect("a folder");
+                std::fs::rename(folder.path().join("later").join(of).join(&name), to.join(&name)).expect("a file");
+            }
+        }
     };
-    write(0, days);
+    write(0..days);
     let (clock, hand) = Clock::manual(start + TimeDelta::days(days));
     let app = App::start(plan, clock).await.expect("an app");
     let context = app.context();
@@ -58,7 +63,7 @@ async fn one_more_day(server: &str, days: i64) -> [Duration; 5] {
     let jobs = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Detect, Job::Publish];
     let mut times = [const { Vec::new() }; 5];
     for day in days..days + MORE {
-        write(day, day + 1);
+        write(day..day + 1);
         hand.turn_to(start + TimeDelta::days(day + 1));
         for (job, times) in jobs.iter().zip(&mut times) {
             let began = Instant::now();

@@ -24,6 +24,7 @@ use rand::{RngExt, SeedableRng};
 use sqlx::postgres::PgPoolCopyExt;
 
 mod history;
+mod realised;
 
 const OUTPUTS: i32 = 5;
 const DAYS: i64 = 30;
@@ -189,6 +190,9 @@ fn main() {
         let number =
             |nth: usize, usual| std::env::args().nth(at + nth).and_then(|text| text.parse().ok()).unwrap_or(usual);
         return features(number(1, 100_000), number(2, 200));
+    }
+    if let Some(at) = std::env::args().position(|argument| argument == "realised") {
+        return realised::run(std::env::args().nth(at + 1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000));
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     if std::env::args().any(|argument| argument == "history") {
