@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test lint format docs parity bench sqlx crash-storm dashboards-schema clean
+.PHONY: help demo test lint format docs parity bench sqlx alarms crash-storm dashboards-schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -42,6 +42,10 @@ parity: ## the golden numbers anew, by the field's own programs; needs Python wi
 bench: ## the benchmarks, fully optimised; takes a long build first
 	@scripts/install.sh cc rust postgres
 	scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
+
+alarms: ## the promises of the alarm engine by simulation, at full size, with the figures of docs/alarms.md; two minutes
+	@scripts/install.sh cc rust postgres
+	DOSIMETER_ALARMS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it alarms:: -- --nocapture
 
 crash-storm: ## kill an import at random moments, a hundred times; some minutes
 	@scripts/install.sh cc rust postgres

@@ -36,7 +36,7 @@ fn large(cases: u32) {
     let dimensions = [("site", 4_u32), ("sex", 2), ("view", 2), ("age", 3)];
     let shape = Shape {
         outputs: (1..=LARGE_OUTPUTS)
-            .map(|id| OutputShape { output_id: id, truth_id: id, thresholds: vec![0.5] })
+            .map(|id| OutputShape { output_id: id, truth_id: id, is_class: false, thresholds: vec![0.5] })
             .collect(),
         dimensions: dimensions.iter().map(|(name, _)| Dimension::any(name)).collect(),
         ..shape()
@@ -221,7 +221,7 @@ fn start() -> DateTime<Utc> {
 }
 
 fn shape() -> Shape {
-    let output = |id| OutputShape { output_id: id, truth_id: id, thresholds: vec![0.5] };
+    let output = |id| OutputShape { output_id: id, truth_id: id, is_class: false, thresholds: vec![0.5] };
     Shape {
         outputs: (1..=OUTPUTS).map(output).collect(),
         dimensions: vec![Dimension::any("site"), Dimension::any("sex")],

@@ -1,4 +1,4 @@
-//! Realised performance by day of one output: fold and metrics. `scripts/bench/nannyml_realised.py` has what NannyML takes.
+//! Realised performance by day of one output: fold and metrics. `scripts/bench/nannyml_realised.py` has what `NannyML` takes.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -15,7 +15,7 @@ use crate::{peak_megabytes, start, stated};
 
 /// Two periods of thirty days with so many rows each.
 pub fn run(rows: u32) {
-    let output = OutputShape { output_id: 1, truth_id: 1, thresholds: vec![0.5] };
+    let output = OutputShape { output_id: 1, truth_id: 1, is_class: false, thresholds: vec![0.5] };
     let shape = Shape { outputs: vec![output], ..Shape::default() };
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
     let (mut spent, mut metrics) = (Duration::ZERO, 0);

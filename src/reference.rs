@@ -2,13 +2,14 @@
 //!
 //! A reference is in force only after a person has approved it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::config::{Classes, Finding, Quantity};
 use crate::domain::{Opinion, Prediction, Real, Slice, Truth, Window};
+use crate::intake::read_value;
 use crate::job::{Context, shape_of};
 use crate::query::{Error, Extent, Place, find, from_rows};
 use crate::source::Row;
@@ -48,10 +49,18 @@ pub async fn freeze(context: &Context, maker: &Maker<'_>, window: Window) -> Res
     let mut projector = None;
     if place.model.embedding.is_some() {
         let recorded = Knowledge { known_at: None, recorded: Some(known.recorded) };
-        let (fitted, held_out) = freeze_embeddings(context, &place, window, recorded).await?;
         let output_id = place.numbers.quantities.get(&Quantity::Embedding.name()).copied().unwrap_or_default();
-        parts.insert((output_id, Slice::all()), Body::Embedding(held_out));
-        projector = Some(fitted.frozen().clone());
+        parts.remove(&(output_id, Slice::all()));
+        match freeze_embeddings(context, &place, window, recorded).await? {
+            Ok((fitted, held_out)) => {
+                parts.insert((output_id, Slice::all()), Body::Embedding(held_out));
+                projector = Some(fitted.frozen().clone());
+            }
+            Err(why) => tracing::warn!(
+                model = place.model.name,
+                "the embeddings are not frozen with this reference, everything else is: of one half of {window}, {why}"
+            ),
+        }
     }
     let new = NewReference {
         projector,
@@ -74,11 +83,15 @@ async fn freeze_embeddings(
     place: &Place,
     window: Window,
     knowledge: Knowledge,
-) -> Result<(Projector, EmbeddingSummary), Error> {
+) -> Result<Result<(Projector, EmbeddingSummary), Unfit>, Error> {
     let wanted = Wanted { outputs: &[], findings: &[], embeddings: true };
     let rows = context.store.load_rows(place.version.version_id, window, None, knowledge, wanted).await?;
     let work = move || {
-        let given = rows.predictions.into_iter().filter_map(|row| Some((row.case_id, row.embedding?)));
+        // A long file has several rows of one case and instant, and one input.
+        let mut seen = HashSet::new();
+        let first = |row: &Prediction| seen.insert((row.case_id.clone(), row.occurred_at));
+        let given = rows.predictions.into_iter().filter(|row| row.embedding.is_some()).filter(first);
+        let given = given.filter_map(|row| Some((row.case_id, row.embedding?)));
         let (fitted, held_out): (Vec<_>, Vec<_>) = given.partition(|(case, _)| Sha256::digest(case)[0] & 1 == 0);
         let fitted: Vec<Vec<f32>> = fitted.into_iter().map(|(_, embedding)| embedding).collect();
         let projector = Projector::fit(&fitted)?;
@@ -86,10 +99,7 @@ async fn freeze_embeddings(
         let summary = EmbeddingSummary::of(projections);
         Ok::<_, Unfit>((projector, summary))
     };
-    let fitted = tokio::task::spawn_blocking(work).await.map_err(crate::job::Error::from)?;
-    fitted.map_err(|why| {
-        Error::Unknown(format!("the embeddings of one half of {window} cannot be frozen: {why}; take a longer window"))
-    })
+    Ok(tokio::task::spawn_blocking(work).await.map_err(crate::job::Error::from)?)
 }
 
 /// Import a reference from a file with the columns `output`, `score`, `truth` and one for each slice dimension: a row per
@@ -160,7 +170,12 @@ fn read(place: &Place, path: &Path) -> Result<(Vec<Prediction>, Truths), String>
         let row = row.map_err(|broken| named(format!("line {}: {}", broken.line, broken.message)))?;
         let at = |message: String| named(format!("line {}: {message}", row.line));
         let (prediction, truth) = record(place, &row, index).map_err(at)?;
-        truths.extend(truth);
+        if let Some((key, truth)) = truth {
+            let case = key.0.clone();
+            if truths.insert(key, truth).is_some_and(|known| known != truth) {
+                return Err(at(format!("the truth of case {case:?} contradicts an earlier row")));
+            }
+        }
         predictions.push(prediction);
     }
     if predictions.is_empty() {
@@ -178,11 +193,16 @@ fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelle
         place.model.finding(name).filter(|_| is_output).ok_or_else(|| format!("{name:?} is no output of the model"))?;
     let number = |map: &HashMap<String, i32>, name: &str| map.get(name).copied().unwrap_or_default();
     let score = row.get("score").ok_or("score is empty")?;
-    let score: f64 = score.parse().map_err(|_| format!("{score:?} is no number"))?;
+    let score = read_value(score).ok_or_else(|| format!("{score:?} is no number between -1e75 and 1e75"))?;
     if !matches!(kind, Finding::Value) && !(0.0..=1.0).contains(&score) {
         return Err(format!("{score} is not a probability from 0 to 1"));
     }
     // Rows of one case belong together, if the file says which they are.
+    if matches!(kind, Finding::Classes(_)) && row.get("case").is_none() {
+        return Err(format!(
+            "{name} is one class of several: the column \"case\" has to say which rows belong together"
+        ));
+    }
     let case_id = row.get("case").map_or_else(|| index.to_string(), str::to_owned);
     let occurred_at = chrono::DateTime::UNIX_EPOCH;
     let class = |choice: &Classes, text: &str| {
@@ -192,8 +212,9 @@ fn record(place: &Place, row: &Row, index: usize) -> Result<(Prediction, Labelle
     let stated = match (row.get("truth"), kind) {
         (None, _) => None,
         (Some(text), Finding::Value) => {
-            let real = text.parse().ok().and_then(Real::new);
-            Some(Opinion::Value(real.ok_or_else(|| format!("the truth {text:?} is no number"))?))
+            let real = read_value(text).and_then(Real::new);
+            let real = real.ok_or_else(|| format!("the truth {text:?} is no number between -1e75 and 1e75"))?;
+            Some(Opinion::Value(real))
         }
         (Some(text), Finding::Classes(choice)) => {
             let known = choice.classes.join(", ");

@@ -291,3 +291,97 @@ async fn what_is_no_class_and_no_value_is_refused_with_a_reason() {
     let density = installation.ask("density", "all", window("2025-02-01", "2025-02-26"), Knowledge::default()).await;
     assert_eq!(value(&density, "incomplete_predictions"), 1.0, "case 4 has no score for B");
 }
+
+/// What a plan says of a model that grows: embeddings named later are read from the files that are still there, and a finding that
+/// turns from yes and no into classes is not mistaken for its former self.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_changes_its_mind_reads_again_and_mixes_nothing_up() {
+    let url = crate::support::database().await;
+    let yes_no = PLAN
+        .replace("kind = \"classes\"\nclasses = [\"A\", \"B\", \"C\"]\ncosts = [[0, 1, 2], [1, 0, 1], [3, 2, 0]]\n", "")
+        .replace("[[model.alert]]\nname = \"density-c-missed\"\nmetric = \"class_recall\"\noutput = \"density\"\nclass = \"C\"\nwindow = \"30d\"\nbelow = 0.99\nbound = \"value\"\n", "")
+        .replace("outputs = { \"density=A\" = \"p_a\", \"density=B\" = \"p_b\", \"density=C\" = \"p_c\" }", "outputs = { density = \"p_c\" }");
+    let first = Installation::over(url.clone(), &yes_no, "2025-02-26").await;
+    let files = |installation: &Installation, truth: &dyn Fn(u32) -> String| {
+        let (mut predictions, mut said) =
+            ("study,p_a,p_b,p_c,thickness,site,inside,at\n".to_owned(), "study,density,at\n".to_owned());
+        for number in 0..60 {
+            let ([a, b, c], thickness) = (case(number).scores, case(number).thickness);
+            let _ = writeln!(predictions, "{number},{a},{b},{c},{thickness},n,1;2,{}", day(number));
+            let _ = writeln!(said, "{number},{},{}", truth(number), day(number));
+        }
+        installation.write("predictions/1.csv", predictions);
+        installation.write("truth/1.csv", said);
+    };
+    files(&first, &|number| u8::from(case(number).class == 2).to_string());
+    first.pass().await;
+    let whole = window("2025-02-01", "2025-02-26");
+    let before = first.ask("density", "all", whole, Knowledge::default()).await;
+    assert!(value(&before, "auroc") > 0.5);
+
+    let classes = PLAN
+        .replace("windows = [\"30d\"]", "windows = [\"30d\"]\nembedding = { dimensions = 3 }")
+        .replace("occurred_at = \"at\" }\noutputs", "occurred_at = \"at\", embedding = \"inside\" }\noutputs");
+    let second = Installation::over(url.clone(), &classes, "2025-02-26").await;
+    files(&second, &|number| ["A", "B", "C"][case(number).class].to_owned());
+    second.pass().await;
+    assert_eq!(
+        second.count("rejection where reason = 'bad-value'").await,
+        60,
+        "an embedding has two numbers, not three"
+    );
+    let mended = classes.replace("dimensions = 3", "dimensions = 2");
+    let third = Installation::over(url, &mended, "2025-02-26").await;
+    files(&third, &|number| ["A", "B", "C"][case(number).class].to_owned());
+    third.pass().await;
+    let asked = third.ask("(embedding)", "all", whole, Knowledge::default()).await;
+    assert_eq!(value(&asked, "embedding_missing"), 0.0, "the file was read again");
+    let after = third.ask("density=C", "all", whole, Knowledge::default()).await;
+    let of_class = (0..60).filter(|number| case(*number).class == 2).count();
+    assert_eq!(value(&after, "positives"), of_class as f64, "yes and no of old are no classes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_one_input_count_once_and_what_cannot_belong_together_is_incomplete() {
+    let plan = PLAN
+        .replace("dimension = [{ name = \"site\" }]", "dimension = [{ name = \"site\" }]\nfeature = [{ name = \"age\" }]")
+        .replace("paths = [\"predictions\"]\nsettle", "layout = \"long\"\npaths = [\"predictions\"]\nsettle")
+        .replace("occurred_at = \"at\" }", "id = \"id\", occurred_at = \"at\", output = \"output\", score = \"score\" }")
+        .replace("outputs = { \"density=A\" = \"p_a\", \"density=B\" = \"p_b\", \"density=C\" = \"p_c\" }\n", "")
+        .replace("columns = { case = \"study\", id = \"id\", occurred_at = \"at\", output = \"output\", score = \"score\", observed_at", "columns = { case = \"study\", observed_at");
+    let installation = Installation::new(&plan, "2025-02-26").await;
+    let mut file = "study,id,output,score,age,site,at\n".to_owned();
+    for (study, id, scores) in
+        [("one", "p1", [0.8, 0.1, 0.1]), ("two", "p2", [0.8, 0.1, 0.1]), ("two", "p3", [0.1, 0.1, 0.8])]
+    {
+        for (class, score) in ["A", "B", "C"].iter().zip(scores) {
+            let _ = writeln!(file, "{study},{id},density={class},{score},50,n,2025-02-03T08:00:00Z");
+        }
+    }
+    installation.write("predictions/1.csv", file);
+    installation.pass().await;
+    assert_eq!(installation.rejections().await, []);
+    let whole = window("2025-02-01", "2025-02-26");
+    let age = installation.ask("(feature) age", "all", whole, Knowledge::default()).await;
+    assert_eq!(metric(&age, "feature_missing").estimate.as_ref().map(|estimate| estimate.n), Some(2), "two inputs");
+    let density = installation.ask("density", "all", whole, Knowledge::default()).await;
+    assert_eq!((value(&density, "predictions"), value(&density, "incomplete_predictions")), (1.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_from_files_are_whole_and_free_of_contradictions() {
+    let installation = installation(PLAN).await;
+    let context = installation.context();
+    let maker = Maker { model: "mammography", version: None, person: "Dr Example", reason: "acceptance" };
+    for (file, complaint) in [
+        ("output,score,truth,site\ndensity=A,0.5,A,n\n", "column \"case\""),
+        ("case,output,score,truth,site\n1,density=A,0.5,A,n\n1,density=B,0.5,B,n\n", "contradicts"),
+        ("output,score,truth,site\nthickness,NaN,1,n\n", "no number between"),
+        ("output,score,truth,site\nthickness,1,1e300,n\n", "no number between"),
+    ] {
+        installation.write("reference.csv", file);
+        let refused = dosimeter::reference::import(&context, &maker, &installation.path("reference.csv")).await;
+        let said = refused.expect_err(file).to_string();
+        assert!(said.contains(complaint), "{said}");
+    }
+}

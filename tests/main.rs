@@ -7,8 +7,10 @@
 )]
 #![allow(missing_docs, reason = "nobody links this")]
 
+mod alarms;
 mod alerting;
 mod architecture;
+mod backtest;
 mod broken;
 mod configuration;
 mod crash;

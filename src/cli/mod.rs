@@ -1,6 +1,7 @@
 //! The commands: a file each, with its arguments; `show` is what they print.
 
 mod alert;
+mod backtest;
 mod compare;
 mod curve;
 mod demo;
@@ -61,7 +62,7 @@ enum Command {
     /// Example: dosimeter query --config dosimeter.toml --model chest-xray --output effusion --slice view=AP
     /// --from 2025-03-01 --to 2025-04-01 --known-at 2025-04-10
     Query(query::QueryArgs),
-    /// What has moved away from the reference, the surest first: scores, features, case mix.
+    /// What has moved away from the reference, the surest first: scores, values, classes, features, embeddings, case mix.
     Drift(drift::DriftArgs),
     /// The points of a curve: ROC, precision and recall, reliability, net benefit, histogram of scores.
     Curve(curve::CurveArgs),
@@ -70,6 +71,13 @@ enum Command {
     /// Example: dosimeter compare --config dosimeter.toml --output effusion --slice view=AP --against-slice view=PA
     /// --from 2025-03-01 --to 2025-04-01
     Compare(compare::CompareArgs),
+    /// Replay a history under the plan's watches: which alarms they would have raised, and when.
+    ///
+    /// Example: dosimeter backtest --config dosimeter.toml --reference-from 2025-01-01 --reference-to 2025-03-01
+    /// --from 2025-03-01 --to 2025-07-01
+    Backtest(backtest::BacktestArgs),
+    /// What each watch can find within thirty days at this volume, and what the reference's size costs.
+    PlanPower(backtest::PowerArgs),
     /// Freeze, import, list and approve references: what a version is compared with.
     #[command(subcommand)]
     Reference(reference::ReferenceCommand),
@@ -170,6 +178,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Drift(args) => drift::run(args),
         Command::Curve(args) => curve::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Backtest(args) => backtest::run(args),
+        Command::PlanPower(args) => backtest::plan_power(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
         Command::Rejections(command) => rejections::run(command),

@@ -47,7 +47,7 @@ impl WindowArgs {
 pub(super) struct QuestionArgs {
     #[command(flatten)]
     version: VersionArgs,
-    /// The output; also "(model)" for means over the outputs, "(feature) NAME", "(readers) FINDING".
+    /// The output, choice or value; also "(model)" for means over the outputs, "(feature) NAME", "(embedding)", "(readers) FINDING".
     #[arg(long)]
     output: String,
     /// The slice: all, view=AP, "sex=F & site=north"; it need not be declared in the plan.

@@ -38,6 +38,20 @@ pub(super) fn plan(plan: &Plan) -> String {
             let tolerance = value.tolerance.map(|tolerance| format!(", tolerance {tolerance}")).unwrap_or_default();
             let _ = writeln!(out, "  value {}{tolerance}", value.name);
         }
+        if let Some(numbers) = model.embedding {
+            let _ = writeln!(out, "  embedding of {numbers} numbers");
+        }
+        for watch in &model.watches {
+            let output = watch.output.as_deref().unwrap_or("every probability");
+            let _ = writeln!(
+                out,
+                "  watch {} ({}): {} of {output}, {}; for backtest and plan-power, the daemon does not run it yet",
+                watch.name,
+                watch.tier.as_str(),
+                watch.measure,
+                watch.slices
+            );
+        }
         let dimensions: Vec<String> = model.dimensions.iter().map(|d| d.name.clone()).collect();
         let crossings: Vec<String> = model.crossings.iter().map(|names| names.join(" & ")).collect();
         let slices = [vec!["all".to_owned()], dimensions, crossings].concat();
@@ -365,7 +379,7 @@ pub(super) fn rejections(rejections: &[Rejection]) -> String {
 }
 
 /// Rows in columns of equal width.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
     rows.iter().fold(String::new(), |mut out, row| {
         let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

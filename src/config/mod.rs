@@ -12,6 +12,7 @@ mod reader;
 mod rule;
 mod service;
 mod source;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,6 +30,7 @@ use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
 pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
 pub use source::{Format, Layout, RecordKind, Source, TimeFormat};
+pub use watch::{Budget, Measure, Unit, Watch};
 
 /// A configuration that has passed every check.
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +45,8 @@ pub struct Plan {
     pub identity: Identity,
     /// What the one door accepts.
     pub intake: Intake,
+    /// How many false alarms the alarm engine may raise.
+    pub budget: Budget,
     /// The monitored models.
     pub models: Vec<Model>,
     /// Where records come from.
@@ -145,6 +149,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let database = service::database(root.section("database"), around);
     let identity = service::identity(root.section("identity"), around);
     let intake = service::intake(root.section("intake"));
+    let budget = watch::budget(root.section("alarms"));
     let models: Vec<Model> = root.sections("model").into_iter().map(model::model).collect();
     unique(root, "model", models.iter().map(|model| model.name.as_str()));
     if models.is_empty() {
@@ -156,7 +161,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let notify = notify::notify(root.section("notify"), around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();
-    Plan { service, database, identity, intake, models, sources, notify, retention }
+    Plan { service, database, identity, intake, budget, models, sources, notify, retention }
 }
 
 fn unique<'a>(section: &Section<'_>, key: &str, names: impl Iterator<Item = &'a str>) {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::output::{self, Classes, Finding, Output, Said, ValueOutput, checked_thresholds};
 use super::reader::Section;
 use super::rule::{self, AlertRule};
+use super::watch::{self, Watch};
 use super::{hex, unique};
 use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, Undefined, WindowSpec};
 use crate::metric::catalogue::{self, Tier};
@@ -49,6 +50,9 @@ pub struct Model {
     pub expose: Vec<String>,
     /// Alert rules.
     pub alerts: Vec<AlertRule>,
+    /// What the alarm engine watches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<Watch>,
 }
 
 /// A feature of the input.
@@ -314,9 +318,12 @@ pub(super) fn model(section: Section<'_>) -> Model {
         dimensions,
         expose: expose(&section),
         alerts: Vec::new(),
+        watches: Vec::new(),
     };
     truth.refuse_unknown();
     model.alerts = section.sections("alert").into_iter().map(|section| rule::alert(section, &model)).collect();
+    model.watches = section.sections("watch").into_iter().map(|section| watch::watch(section, &model)).collect();
+    unique(&section, "watch", model.watches.iter().map(|watch| watch.name.as_str()));
     unique(&section, "alert", model.alerts.iter().map(|rule| rule.name.as_str()));
     section.refuse_unknown();
     model

@@ -105,6 +105,9 @@ pub(super) fn findings<'m>(
     plain.chain(classes).chain(values).collect()
 }
 
+/// Every pair of classes has a spectrum of its own: with more than this a summary grows too large.
+const MOST_CLASSES: usize = 32;
+
 /// Read `[[model.output]]`.
 pub(super) fn outputs(section: &Section<'_>, thresholds: &[f64]) -> Said {
     let mut said = Said::default();
@@ -145,8 +148,14 @@ fn add(said: &mut Said, section: Section<'_>, thresholds: &[f64]) {
                 section.problem("classes", "a choice needs two classes or more, as in [\"A\", \"B\"]");
             }
             unique(&section, "classes", classes.iter().map(String::as_str));
-            if classes.iter().any(|class| class.trim().is_empty()) {
-                section.problem("classes", "a class has no name");
+            if classes.iter().any(|class| class.trim() != class || class.is_empty()) {
+                section.problem("classes", "a class has no name, or blanks around it");
+            }
+            if classes.len() > MOST_CLASSES {
+                section.problem(
+                    "classes",
+                    format!("a choice has at most {MOST_CLASSES} classes; watch the others as one"),
+                );
             }
             let choice = Classes { costs: class_costs(&section, classes.len()), name, truth, classes };
             said.outputs.extend(choice.classes.iter().map(|class| Output {

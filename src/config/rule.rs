@@ -147,13 +147,16 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
         }
         _ => {}
     }
-    if let (Some(entry), Some(kind)) = (known, known.and_then(Entry::kind)) {
-        let watched: Vec<Kind> = match &output {
-            Some(output) => kind_of(output).into_iter().collect(),
-            None => model.quantities().iter().filter_map(Quantity::kind).collect(),
-        };
-        if !watched.is_empty() && !watched.contains(&kind) {
-            section.problem("metric", format!("{metric} is no metric of such an output; see docs/metrics.md"));
+    if let Some(entry) = known {
+        let quantities = model.quantities();
+        let watched = quantities.iter().filter(|quantity| output.as_ref().is_none_or(|name| *name == quantity.name()));
+        if !watched.clone().any(|quantity| answers(entry, *quantity))
+            && output.as_ref().is_none_or(|name| kind_of(name).is_some())
+        {
+            section.problem(
+                "metric",
+                format!("the output never answers {metric}; docs/metrics.md says which kinds do, and what it needs"),
+            );
         }
         let classes = model.classes.iter().filter(|choice| output.as_ref().is_none_or(|name| *name == choice.name));
         match &class {
@@ -203,7 +206,23 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     rule
 }
 
-fn slice_pattern(section: &Section<'_>, model: &Model) -> SlicePattern {
+/// Whether a quantity ever has a value of a metric, as the plan describes it.
+fn answers(entry: &Entry, quantity: Quantity<'_>) -> bool {
+    let is_kind = quantity.kind().is_some_and(|kind| entry.kinds().contains(&kind));
+    let has_what_it_takes = match (quantity, entry.name) {
+        (Quantity::Value(value), "within_tolerance") => value.tolerance.is_some(),
+        (Quantity::Output(output), "expected_cost" | "normalised_cost" | "cost_regret") => output.costs.is_some(),
+        (Quantity::Classes(choice), "multiclass_expected_cost" | "multiclass_normalised_cost") => {
+            choice.costs.is_some()
+        }
+        (Quantity::Classes(choice), "multiclass_top_2_accuracy") => choice.classes.len() > 2,
+        (Quantity::Classes(choice), "multiclass_top_3_accuracy") => choice.classes.len() > 3,
+        _ => true,
+    };
+    is_kind && has_what_it_takes
+}
+
+pub(super) fn slice_pattern(section: &Section<'_>, model: &Model) -> SlicePattern {
     let known = |name: &str| model.dimensions.iter().any(|dimension| dimension.name == name);
     section.parsed("slice", SlicePattern::One(Slice::all()), |text| {
         if let Some(dimension) = text.strip_suffix("=*") {

@@ -62,9 +62,11 @@ impl Source {
         let dimensions = model.dimensions.iter().map(|dimension| dimension.name.as_str());
         let features = model.features.iter().map(|feature| feature.name.as_str());
         let attributes: Vec<&str> = dimensions.chain(features).filter(|_| is_prediction).collect();
+        let embedding = model.embedding.filter(|_| is_prediction);
         let limits = (intake.earliest, intake.future_tolerance, intake.most_versions);
         // unwrap safety: texts, numbers and maps with text keys always serialise.
-        let what = serde_json::to_string(&(source, outputs, findings, attributes, limits)).unwrap_or_default();
+        let what =
+            serde_json::to_string(&(source, outputs, findings, attributes, embedding, limits)).unwrap_or_default();
         hex(&Sha256::digest(what))
     }
 }

@@ -116,3 +116,37 @@ fn the_environment_wins_over_the_file() {
             .expect("valid");
     assert_eq!(plan.database.url.expect("set").expose(), "postgres://elsewhere/db");
 }
+
+#[test]
+fn a_rule_that_could_never_speak_is_refused() {
+    let rule = |output: &str, metric: &str| {
+        let text = format!(
+            "[[model]]\nname = \"m\"\noutput = [{{ name = \"p\" }}, {{ name = \"c\", kind = \"classes\", classes = [\"a\", \"b\"] }}, \
+             {{ name = \"v\", kind = \"value\" }}]\n[[model.alert]]\nname = \"r\"\noutput = \"{output}\"\nmetric = \"{metric}\"\n\
+             bound = \"value\"\nbelow = 0.5\n"
+        );
+        check(&text).err().unwrap_or_default().join("\n")
+    };
+    for (output, metric) in [
+        ("c", "auroc"),
+        ("v", "prevalence"),
+        ("v", "within_tolerance"),
+        ("c", "score_psi"),
+        ("c", "multiclass_top_2_accuracy"),
+        ("c", "multiclass_expected_cost"),
+        ("p", "mae"),
+    ] {
+        assert!(rule(output, metric).contains("never answers"), "{output} {metric}: {}", rule(output, metric));
+    }
+    for (output, metric) in
+        [("p", "auroc"), ("c", "multiclass_kappa"), ("v", "mae"), ("v", "score_psi"), ("c=a", "brier")]
+    {
+        assert!(!rule(output, metric).contains("never answers"), "{output} {metric}: {}", rule(output, metric));
+    }
+    let many: Vec<String> = (0..40).map(|class| format!("\"{class}\"")).collect();
+    let text = format!(
+        "[[model]]\nname = \"m\"\noutput = [{{ name = \"c\", kind = \"classes\", classes = [{}] }}]\n",
+        many.join(",")
+    );
+    assert!(check(&text).expect_err("too many")[0].contains("at most 32 classes"));
+}

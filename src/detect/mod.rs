@@ -1,93 +1,18 @@
 //! Detectors: when is a number bad enough to tell somebody?
 //!
-//! Pure functions from estimates to verdicts. The detector here compares an estimate with a fixed limit; it says what it
-//! is and promises no rate of false alarms. Detectors with a false-alarm budget read sealed evidence and belong here too.
-//! Must never: send, store or look at a clock. Look next at `alert`, which turns verdicts into alerts.
+//! Two kinds. [`limit`] compares an estimate with a fixed limit and promises no rate of false alarms. The others form an alarm
+//! engine that does: [`bets`] turn the cases sealed on one day into factors whose expectation is at most one while all is
+//! well; [`detector`] multiplies them up (Shiryaev and Roberts' sum, an e-detector after Shin, Ramdas and Rinaldo 2024);
+//! [`budget`] shares the false alarms that a year may have among the streams; [`null_value`] says what "well" is, from a
+//! contract or a reference; [`dependence`] checks what the promise rests on; [`planner`] says beforehand what can be found.
+//! Must never: send, store or look at a clock; read an estimate in place of sealed evidence.
+//! Look next at `alert`, which turns verdicts into alerts.
 
-use crate::config::{AlertRule, BoundRule, Limit};
-use crate::domain::{Estimate, Outcome};
-
-/// What a detector makes of one estimate.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// The limit is broken.
-    Breached,
-    /// The limit is kept, or at least not surely broken.
-    Kept,
-    /// There is no number to judge; the reason.
-    Undecided(String),
-}
-
-/// Judge an estimate by a rule with a fixed limit.
-///
-/// With [`BoundRule::Interval`] the whole 95 % interval must lie past the limit: the data rule out a metric that keeps it.
-/// An estimate without an interval is judged by its value.
-#[must_use]
-pub fn judge(rule: &AlertRule, outcome: &Outcome) -> Verdict {
-    let estimate = match outcome {
-        Ok(estimate) => estimate,
-        Err(reason) => return Verdict::Undecided(reason.to_string()),
-    };
-    let (least, most) = range(rule.bound, estimate);
-    let breached = match rule.limit {
-        Limit::Below(limit) => most < limit,
-        Limit::Above(limit) => least > limit,
-    };
-    if breached { Verdict::Breached } else { Verdict::Kept }
-}
-
-fn range(bound: BoundRule, estimate: &Estimate) -> (f64, f64) {
-    match (bound, &estimate.interval) {
-        (BoundRule::Interval, Some(interval)) => (interval.lower, interval.upper),
-        _ => (estimate.value, estimate.value),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Severity, SlicePattern};
-    use crate::domain::estimate::Interval;
-    use crate::domain::{MetricKey, Slice, Undefined, WindowSpec};
-
-    fn rule(limit: Limit, bound: BoundRule) -> AlertRule {
-        AlertRule {
-            name: "r".into(),
-            metric: MetricKey::plain("auroc"),
-            output: None,
-            slices: SlicePattern::One(Slice::all()),
-            window: WindowSpec::RollingDays(7),
-            limit,
-            bound,
-            hold: std::time::Duration::ZERO,
-            severity: Severity::Page,
-        }
-    }
-
-    fn estimate(value: f64, lower: f64, upper: f64) -> Outcome {
-        let interval = Some(Interval { lower, upper, method: "wilson".into() });
-        Ok(Estimate { interval, ..Estimate::exact(value, 100) })
-    }
-
-    #[test]
-    fn an_interval_rule_waits_for_proof() {
-        let interval = rule(Limit::Below(0.85), BoundRule::Interval);
-        assert_eq!(judge(&interval, &estimate(0.80, 0.74, 0.86)), Verdict::Kept);
-        assert_eq!(judge(&interval, &estimate(0.78, 0.72, 0.84)), Verdict::Breached);
-        let value = rule(Limit::Below(0.85), BoundRule::Value);
-        assert_eq!(judge(&value, &estimate(0.80, 0.74, 0.86)), Verdict::Breached);
-    }
-
-    #[test]
-    fn a_limit_from_above_looks_at_the_lower_bound() {
-        let above = rule(Limit::Above(0.2), BoundRule::Interval);
-        assert_eq!(judge(&above, &estimate(0.3, 0.19, 0.4)), Verdict::Kept);
-        assert_eq!(judge(&above, &estimate(0.3, 0.21, 0.4)), Verdict::Breached);
-    }
-
-    #[test]
-    fn no_number_is_no_verdict() {
-        let verdict = judge(&rule(Limit::Below(0.85), BoundRule::Interval), &Err(Undefined::NoPredictions));
-        assert_eq!(verdict, Verdict::Undecided("no predictions in this window".into()));
-    }
-}
+pub mod bets;
+pub mod budget;
+pub mod dependence;
+pub mod detector;
+pub mod limit;
+pub mod null_value;
+pub mod planner;
+pub mod stream;

@@ -217,6 +217,20 @@ pub enum Undefined {
         /// The class.
         class: String,
     },
+    /// A formula needs more cases than there are.
+    #[error("only {n} case(s) with truth; this takes {least}")]
+    TooFew {
+        /// Cases at hand.
+        n: u64,
+        /// How many it takes.
+        least: u64,
+    },
+    /// No prediction of the window has an embedding.
+    #[error("none of the {n} predictions has an embedding")]
+    NoEmbedding {
+        /// Predictions.
+        n: u64,
+    },
     /// What has to vary does not.
     #[error("{what} are all the same")]
     AllTheSame {
@@ -276,6 +290,8 @@ impl Undefined {
             Self::NoVariation => "no-variation",
             Self::NoCaseOf { .. } => "no-case-of-class",
             Self::NeverPredicted { .. } => "never-predicted",
+            Self::TooFew { .. } => "too-few",
+            Self::NoEmbedding { .. } => "no-embedding",
             Self::AllTheSame { .. } => "all-the-same",
             Self::OutputUndefined { .. } => "output-undefined",
             Self::TooFewBuckets { .. } => "too-few-buckets",

@@ -46,15 +46,15 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Whether what an output speaks of is the case: the condition is present, or the class is the output's. A true value
-    /// says nothing of the kind.
+    /// Whether what an output speaks of is the case: the condition is present, or, for the output of a class, the class is its
+    /// own. What is of another kind, from a time when the plan said otherwise, says nothing.
     #[must_use]
-    pub fn holds_for(&self, output_id: i32) -> Option<bool> {
-        match self.stated {
-            Opinion::Positive => Some(true),
-            Opinion::Negative => Some(false),
-            Opinion::Class(class) => Some(class == output_id),
-            Opinion::Uncertain | Opinion::Value(_) => None,
+    pub fn holds_for(&self, output_id: i32, is_class: bool) -> Option<bool> {
+        match (self.stated, is_class) {
+            (Opinion::Positive, false) => Some(true),
+            (Opinion::Negative, false) => Some(false),
+            (Opinion::Class(class), true) => Some(class == output_id),
+            _ => None,
         }
     }
 }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn truth(policy: TruthPolicy, assertions: &[Assertion]) -> Option<bool> {
-        decide(policy, Uncertain::Ignore, assertions)?.holds_for(0)
+        decide(policy, Uncertain::Ignore, assertions)?.holds_for(0, false)
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
             [says("a", Opinion::Positive, Status::Final, 1), says("b", Opinion::Negative, Status::Final, 2)];
         assert_eq!(truth(TruthPolicy::Majority, &assertions), None);
         let settled = decide(TruthPolicy::Majority, Uncertain::Positive, &assertions).expect("U-Ones settles it");
-        assert_eq!(settled.holds_for(0), Some(true));
+        assert_eq!(settled.holds_for(0, false), Some(true));
     }
 
     #[test]

@@ -63,6 +63,14 @@ pub struct Window {
     pub to: DateTime<Utc>,
 }
 
+impl Window {
+    /// Whether an instant lies in it.
+    #[must_use]
+    pub fn contains(&self, at: DateTime<Utc>) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}", show_instant(self.from), show_instant(self.to))

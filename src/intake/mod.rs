@@ -151,7 +151,12 @@ impl Door {
             status,
             observed_at: draft.observed_at,
         };
-        let finding = truth_id.to_string();
+        // A finding may have been of another kind in an earlier plan: its statements are others.
+        let finding = match assertion.opinion {
+            Opinion::Class(_) => format!("{truth_id}:class"),
+            Opinion::Value(_) => format!("{truth_id}:value"),
+            _ => truth_id.to_string(),
+        };
         let micros = assertion.observed_at.timestamp_micros().to_string();
         let status = assertion.status.as_str();
         let record_id = match &draft.id {
@@ -260,10 +265,16 @@ const LARGEST_COORDINATE: f32 = 1e15;
 /// Values may be so large: fourth powers of their errors are still numbers.
 const LARGEST_VALUE: f64 = 1e75;
 
-fn value(column: &str, text: &str) -> Result<f64, Problem> {
+/// A value that is kept: a finite number that is not absurdly large.
+#[must_use]
+pub fn read_value(text: &str) -> Option<f64> {
     let number = text.trim().parse::<f64>().ok().filter(|number| number.abs() <= LARGEST_VALUE);
     // Adding zero turns -0 into 0.
-    number.map(|number| number + 0.0).ok_or_else(|| {
+    number.map(|number| number + 0.0)
+}
+
+fn value(column: &str, text: &str) -> Result<f64, Problem> {
+    read_value(text).ok_or_else(|| {
         let message = format!(
             "{text:?} is no number between -1e75 and 1e75; values are written such as 12.5 (with a decimal comma, set the \
              source's decimal)"

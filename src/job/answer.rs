@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::{Model, Output, Quantity};
 use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined};
 use crate::metric::{
-    Depth, Mix, Question, agreement, embedding, evaluate, feature, macro_mean, multiclass, regression,
+    Depth, Mix, Question, agreement, drift, embedding, evaluate, feature, macro_mean, multiclass, regression,
 };
 use crate::store::catalog::ModelNumbers;
 use crate::store::estimate::Metrics;
@@ -50,13 +50,17 @@ impl Asked<'_> {
                     minimum_n: self.model.minimum_n,
                     reference,
                 };
-                Some(multiclass::evaluate(&question, own?.classes()?))
+                let mut answers = multiclass::evaluate(&question, own?.classes()?);
+                answers.extend(self.mixes(&choice.name, parts).iter().flat_map(drift::of_mix));
+                Some(answers)
             }
             Quantity::Value(output) => {
                 let reference = self.known(&output.name).and_then(|body| body.value().ok_or(Undefined::NoReference));
                 let question =
                     regression::Question { tolerance: output.tolerance, minimum_n: self.model.minimum_n, reference };
-                Some(regression::evaluate(&question, own?.value()?))
+                let mut answers = regression::evaluate(&question, own?.value()?);
+                answers.extend(self.mixes(&output.name, parts).iter().flat_map(drift::of_mix));
+                Some(answers)
             }
             Quantity::Feature(of) => {
                 let reference = self.baseline().and_then(|baseline| {
@@ -101,17 +105,19 @@ impl Asked<'_> {
     }
 
     fn output(&self, output: &Output, summary: &Summary, parts: &Parts) -> Metrics {
-        let mixes: Vec<Mix> = if self.slice.is_all() {
-            let mix_of = |dimension: &Dimension| {
-                let reference =
-                    comparable(self.model, &output.name, self.reference, std::slice::from_ref(&dimension.name));
-                mix(dimension, self.output_id, parts, reference)
-            };
-            self.model.dimensions.iter().map(mix_of).collect()
-        } else {
-            Vec::new()
+        evaluate(&self.question(output, &self.mixes(&output.name, parts)), summary)
+    }
+
+    /// The mix of every dimension, for the slice of everything.
+    fn mixes(&self, name: &str, parts: &Parts) -> Vec<Mix> {
+        if !self.slice.is_all() {
+            return Vec::new();
+        }
+        let mix_of = |dimension: &Dimension| {
+            let reference = comparable(self.model, name, self.reference, std::slice::from_ref(&dimension.name));
+            mix(dimension, self.output_id, parts, reference)
         };
-        evaluate(&self.question(output, &mixes), summary)
+        self.model.dimensions.iter().map(mix_of).collect()
     }
 
     /// The question that an output's summary is asked.
@@ -149,7 +155,7 @@ fn comparable<'r>(
 fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Result<&Parts, Undefined>) -> Mix {
     let count = |parts: &Parts| -> BTreeMap<String, u64> {
         let own = parts.iter().filter(|((output, _), _)| *output == output_id);
-        own.filter_map(|((_, slice), body)| Some((slice.value_of(&dimension.name)?.to_owned(), total(body)))).collect()
+        own.filter_map(|((_, slice), body)| Some((slice.value_of(&dimension.name)?.to_owned(), body.rows()))).collect()
     };
     let (before, unlike) = match reference {
         Ok(reference) => (count(reference), None),
@@ -164,10 +170,6 @@ fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Result<&
     let of = |counts: &BTreeMap<String, u64>, value: &String| counts.get(value).copied().unwrap_or(0);
     let cells = values.into_iter().map(|value| (value.clone(), of(&before, value), of(&after, value)));
     Mix { dimension: dimension.clone(), cells: cells.collect(), unlike }
-}
-
-fn total(body: &Body) -> u64 {
-    body.output().map_or(0, |summary| summary.totals().iter().sum())
 }
 
 /// A number that is none never leaves: whatever let it through, it is undefined.

@@ -12,7 +12,7 @@ use super::{Context, Error, Result};
 use crate::alert::report::{Facts, write};
 use crate::alert::{Standing, Step, step};
 use crate::config::{AlertRule, Model};
-use crate::detect::{Verdict, judge};
+use crate::detect::limit::{Verdict, judge};
 use crate::domain::{Estimate, MetricKey, Outcome as MetricOutcome};
 use crate::runtime::Outcome;
 use crate::store::alert::{AlertChange, AlertKey, NewNotice, OpenAlert};

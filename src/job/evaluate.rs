@@ -225,7 +225,8 @@ impl Work {
         } else {
             hasher.update(own(asked.output_id)?);
         }
-        if let (Quantity::Output(_), true) = (asked.quantity, asked.slice.is_all()) {
+        let has_mixes = matches!(asked.quantity, Quantity::Output(_) | Quantity::Classes(_) | Quantity::Value(_));
+        if has_mixes && asked.slice.is_all() {
             // The mixes read the slices of every dimension.
             for ((output_id, slice), digest) in digests {
                 if *output_id == asked.output_id && slice.dimensions().len() == 1 {

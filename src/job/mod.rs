@@ -194,6 +194,7 @@ pub fn shape_of(model: &Model, numbers: &ModelNumbers) -> Shape {
     let outputs = model.outputs.iter().map(|output| OutputShape {
         output_id: number(&numbers.outputs, &output.name),
         truth_id: number(&numbers.findings, &output.truth),
+        is_class: output.class.is_some(),
         thresholds: output.thresholds.clone(),
     });
     let classes = model.classes.iter().map(|choice| ClassesShape {

@@ -120,17 +120,22 @@ impl Entry {
         !null_only && !self.interval.is_empty() && self.interval != NONE && !self.interval.contains("null")
     }
 
-    /// The kind of summary that it is read from; `None` where several have it.
+    /// The kinds of summary that answer it.
     #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
+    pub fn kinds(&self) -> &'static [Kind] {
+        const SAID: [Kind; 3] = [Kind::Output, Kind::Classes, Kind::Value];
         match self.chapter {
-            Discrimination | OperatingPoint | Calibration => Some(Kind::Output),
-            Multiclass => Some(Kind::Classes),
-            Regression => Some(Kind::Value),
-            Feature => Some(Kind::Feature),
-            Embedding => Some(Kind::Embedding),
-            Readers => Some(Kind::Readers),
-            Volume | Drift | Model | Reference => None,
+            Volume if ["positives", "prevalence", "mean_score"].contains(&self.name) => &[Kind::Output],
+            Drift if self.name.starts_with("prevalence_") => &[Kind::Output],
+            Drift if self.name.starts_with("score_") => &[Kind::Output, Kind::Value],
+            Volume | Drift => &SAID,
+            Discrimination | OperatingPoint | Calibration => &[Kind::Output],
+            Multiclass => &[Kind::Classes],
+            Regression => &[Kind::Value],
+            Feature => &[Kind::Feature],
+            Embedding => &[Kind::Embedding],
+            Readers => &[Kind::Readers],
+            Model | Reference => &[],
         }
     }
 
@@ -214,8 +219,11 @@ const TABLE: &str = "reliability table of ten equal-width bins, closed on the ri
 const SKLEARN: &str = "scikit-learn";
 const CONFUSION: &str = "counts by true and predicted class: exact";
 const CLASS_SCORES: &str = "spectra of every class's score by true class; approximate when coarse";
-const DELTA: &str = "delta method over the multinomial cells, numerical gradient";
-const FULL: &str = "standard error of full correlation (an upper bound), normal";
+const DELTA: &str =
+    "delta method over the multinomial cells with a numerical gradient, Fisher's scale; none at its ends";
+const MOVER: &str = "square-and-add of the classes' intervals";
+const OF_SHARE: &str = "Wilson of hits / (true or predicted), mapped";
+const FULL: &str = "mean of the parts' ends: full correlation, an upper bound";
 const EVERY_CLASS: &str = "a class without cases: no-case-of-class";
 const SUMS: &str = "exact sums of values, errors and their products";
 const NONE: &str = "none in closed form; `query --bootstrap` where it is computed for every window";
@@ -303,14 +311,14 @@ pub const ENTRIES: &[Entry] = entries![
     Calibration Asked "emax", "Largest distance between score and isotonic fit.", "max |p - g(p)|", "spectrum; approximate when coarse", NONE, NEEDS_TRUTH, "as ici", SKLEARN;
     Multiclass Exposed "incomplete_predictions", "Predictions that lack a score for some class: they count nowhere else.", "count", "counts", "", "", "", "";
     Multiclass Exposed "multiclass_accuracy", "Share of cases whose class is the predicted one: that of the greatest score, of several the first of the plan.", "hits / N", CONFUSION, "Wilson", NEEDS_TRUTH, "Wilson 1927", SKLEARN;
-    Multiclass Exposed "multiclass_balanced_accuracy", "Mean recall of the classes.", "mean over k of hits_k / N_k", CONFUSION, DELTA, EVERY_CLASS, "", SKLEARN;
+    Multiclass Exposed "multiclass_balanced_accuracy", "Mean recall of the classes.", "mean over k of hits_k / N_k", CONFUSION, MOVER, EVERY_CLASS, "", SKLEARN;
     Multiclass Kept "multiclass_mcc", "Correlation of true and predicted class.", "Gorodkin's R_K: (c s - sum p t) / sqrt((s^2 - sum p^2)(s^2 - sum t^2))", CONFUSION, DELTA, "one class only is true or predicted: all-the-same", "Gorodkin 2004", SKLEARN;
     Multiclass Exposed "multiclass_kappa", "Cohen's kappa of truth and prediction.", "1 - observed / expected disagreement", CONFUSION, DELTA, "as multiclass_mcc", "Cohen 1960; Fleiss, Cohen and Everitt 1969", SKLEARN;
     Multiclass Kept "multiclass_quadratic_kappa", "Kappa whose disagreement grows with the square of the distance, for classes in an order.", "as multiclass_kappa with weights (i - j)^2", CONFUSION, DELTA, "as multiclass_mcc", "Cohen 1968", SKLEARN;
-    Multiclass Kept "multiclass_precision_macro", "Mean precision of the classes.", "mean over k of hits_k / predicted_k", CONFUSION, DELTA, "a class that is never predicted: never-predicted (scikit-learn says 0); as multiclass_balanced_accuracy", "", SKLEARN;
-    Multiclass Kept "multiclass_precision_weighted", "The same, each class weighted by its cases.", "sum N_k/N hits_k / predicted_k", CONFUSION, DELTA, "as multiclass_precision_macro", "", SKLEARN;
-    Multiclass Kept "multiclass_f1_macro", "Mean F1 of the classes.", "mean over k of 2 hits_k / (N_k + predicted_k)", CONFUSION, DELTA, EVERY_CLASS, "", SKLEARN;
-    Multiclass Kept "multiclass_f1_weighted", "The same, each class weighted by its cases.", "sum N_k/N F1_k", CONFUSION, DELTA, EVERY_CLASS, "", SKLEARN;
+    Multiclass Kept "multiclass_precision_macro", "Mean precision of the classes.", "mean over k of hits_k / predicted_k", CONFUSION, MOVER, "a class that is never predicted: never-predicted (scikit-learn says 0); as multiclass_balanced_accuracy", "", SKLEARN;
+    Multiclass Kept "multiclass_precision_weighted", "The same, each class weighted by its cases.", "sum N_k/N hits_k / predicted_k", CONFUSION, MOVER, "as multiclass_precision_macro", "", SKLEARN;
+    Multiclass Kept "multiclass_f1_macro", "Mean F1 of the classes.", "mean over k of 2 hits_k / (N_k + predicted_k)", CONFUSION, MOVER, EVERY_CLASS, "", SKLEARN;
+    Multiclass Kept "multiclass_f1_weighted", "The same, each class weighted by its cases.", "sum N_k/N F1_k", CONFUSION, MOVER, EVERY_CLASS, "", SKLEARN;
     Multiclass Kept "multiclass_auroc_ovr_macro", "Mean AUROC of each class against all others.", "mean over k of AUROC_k", CLASS_SCORES, FULL, EVERY_CLASS, "", SKLEARN;
     Multiclass Kept "multiclass_auroc_ovr_weighted", "The same, each class weighted by its cases.", "sum N_k/N AUROC_k", CLASS_SCORES, FULL, EVERY_CLASS, "", SKLEARN;
     Multiclass Exposed "multiclass_auroc_hand_till", "Hand and Till's M: how well the scores of each class tell it from each other one, whatever the mix.", "mean over i, j of P(p_i of a case of i > p_i of a case of j), ties one half", CLASS_SCORES, FULL, EVERY_CLASS, "Hand and Till 2001", "scikit-learn (ovo)";
@@ -324,7 +332,7 @@ pub const ENTRIES: &[Entry] = entries![
     Multiclass Kept "multiclass_normalised_cost", "Mean cost over that of the best constant decision.", "EC / min over k of EC(always k)", CONFUSION, "", "a constant decision that costs nothing: no-weight", "Drummond and Holte 2006", "numpy";
     Multiclass Kept "class_precision", "Share of the cases predicted to be of a class that are.", "hits_k / predicted_k", CONFUSION, "Wilson", "never-predicted", "Wilson 1927", SKLEARN;
     Multiclass Exposed "class_recall", "Share of the cases of a class that are predicted to be.", "hits_k / N_k", CONFUSION, "Wilson", "no-case-of-class", "Wilson 1927", SKLEARN;
-    Multiclass Kept "class_f1", "Harmonic mean of precision and recall of a class.", "2 hits_k / (N_k + predicted_k)", CONFUSION, DELTA, "neither true nor predicted: no-case-of-class", "", SKLEARN;
+    Multiclass Kept "class_f1", "Harmonic mean of precision and recall of a class.", "2 hits_k / (N_k + predicted_k)", CONFUSION, OF_SHARE, "neither true nor predicted: no-case-of-class", "", SKLEARN;
     Multiclass Kept "class_auroc", "AUROC of a class against all others.", "as auroc", CLASS_SCORES, "as auroc", "no case of the class, or no other: no-positives, no-negatives", "DeLong, DeLong and Clarke-Pearson 1988", SKLEARN;
     Multiclass Exposed "predicted_psi", "Population stability index of the mix of predicted classes against the reference.", "as score_psi over the classes", "counts by predicted class: exact", "null (1/n + 1/n_ref) chi2(K - 1)", "no-reference, other-shape, one-cell", "", "numpy";
     Multiclass Kept "predicted_js", "Jensen-Shannon distance (base 2) of the same mix.", "as score_js over the classes", "counts by predicted class: exact", "null chi2(K - 1)", "as predicted_psi", "Lin 1991", "scipy";
@@ -334,15 +342,15 @@ pub const ENTRIES: &[Entry] = entries![
     Regression Exposed "mae", "Mean absolute error.", "sum |e| / N with e = prediction - truth", SUMS, "normal, from the error of each case", NEEDS_TRUTH, "", SKLEARN;
     Regression Exposed "rmse", "Root mean square error.", "sqrt(sum e^2 / N)", SUMS, "normal of the mean square, by its root", NEEDS_TRUTH, "", SKLEARN;
     Regression Exposed "bias", "Mean error: how far predictions are too high.", "sum e / N", SUMS, "normal", NEEDS_TRUTH, "", "numpy";
-    Regression Exposed "loa_lower", "Lower limit of agreement: one case in forty has an error below it.", "bias - z sd(e)", SUMS, "normal, error sd sqrt(1/N + z^2 / (2 (N - 1)))", "fewer than two cases: below-minimum", "Bland and Altman 1986, 1999", "numpy";
-    Regression Exposed "loa_upper", "Upper limit of agreement: one case in forty has an error above it.", "bias + z sd(e)", SUMS, "normal, error sd sqrt(1/N + z^2 / (2 (N - 1)))", "fewer than two cases: below-minimum", "Bland and Altman 1986, 1999", "numpy";
+    Regression Exposed "loa_lower", "Lower limit of agreement: one case in forty has an error below it.", "bias - z sd(e)", SUMS, "normal, error sd sqrt(1/N + z^2 / (2 (N - 1)))", "fewer than two cases: too-few", "Bland and Altman 1986, 1999", "numpy";
+    Regression Exposed "loa_upper", "Upper limit of agreement: one case in forty has an error above it.", "bias + z sd(e)", SUMS, "normal, error sd sqrt(1/N + z^2 / (2 (N - 1)))", "fewer than two cases: too-few", "Bland and Altman 1986, 1999", "numpy";
     Regression Exposed "median_absolute_error", "Median of the absolute errors.", "median |e|", "spectrum of the errors; bracketed when coarse", NONE, NEEDS_TRUTH, "", SKLEARN;
     Regression Kept "mape", "Mean absolute error relative to the truth, over the cases whose truth is not zero.", "mean |e / y|", SUMS, NONE, "every true value zero: no-weight", "", SKLEARN;
     Regression Exposed "r2", "Share of the variance of the truth that the prediction explains.", "1 - sum e^2 / sum (y - mean y)^2", SUMS, NONE, "constant truth: all-the-same", "", SKLEARN;
     Regression Kept "pearson_r", "Pearson's correlation of prediction and truth.", "s_yf / (s_y s_f)", SUMS, "Fisher's scale, 1 / sqrt(N - 3)", "constant truth or prediction: all-the-same", "Fisher 1915", "scipy";
     Regression Kept "ccc", "Lin's concordance: correlation with the line of identity.", "2 s_yf / (s_y^2 + s_f^2 + bias^2)", SUMS, "Fisher's scale, with Lin's error", "as pearson_r", "Lin 1989, 2000", "R epiR";
     Regression Kept "icc", "Intraclass correlation of truth and prediction as two raters, absolute agreement of one: ICC(2,1).", "(MSR - MSE) / (MSR + MSE + 2 (MSC - MSE) / N)", SUMS, NONE, "constant truth: all-the-same", "Shrout and Fleiss 1979", "R psych";
-    Regression Kept "value_calibration_slope", "Slope of the line of truth on prediction.", "least squares: s_yf / s_f^2", SUMS, "normal, error of least squares", "as pearson_r; fewer than three cases: below-minimum", "", "statsmodels";
+    Regression Kept "value_calibration_slope", "Slope of the line of truth on prediction.", "least squares: s_yf / s_f^2", SUMS, "normal, error of least squares", "as pearson_r; fewer than three cases: too-few", "", "statsmodels";
     Regression Kept "value_calibration_intercept", "Intercept of the same line.", "mean y - slope mean f", SUMS, "normal, error of least squares", "as value_calibration_slope", "", "statsmodels";
     Regression Exposed "within_tolerance", "Share of cases whose error is within the plan's tolerance.", "share of |e| <= tolerance", "spectrum of the errors; bracketed when coarse", "Wilson", "only for values with a tolerance; no-truth", "Wilson 1927", "numpy";
     Drift Exposed "score_psi", "Population stability index of the scores against the reference.", "sum (p - q) ln (p / q), half a count added to every cell", "16 quantile bins of the reference; approximate when coarse", "null (1/n + 1/n_ref) chi2(B - 1)", "no-reference, other-shape, one-cell", "Yurdakul 2018", "numpy";

@@ -41,7 +41,7 @@ pub fn auroc(summary: &Summary) -> Outcome {
 }
 
 /// The same of any spectrum.
-pub(super) fn area(spectrum: &Spectrum) -> Outcome {
+pub(crate) fn area(spectrum: &Spectrum) -> Outcome {
     let labelled = Labelled::of_totals(spectrum.totals()).both()?;
     let channels = spectrum.channels();
     let (m, n) = (real(labelled.positives), real(labelled.negatives));

@@ -187,7 +187,7 @@ pub(super) fn estimate(distance: Distance, n: u64) -> Estimate {
 }
 
 /// Upper ends of the reference-quantile bins but the last: distinct scores such that each bin holds about the same share.
-pub(super) fn quantile_edges(reference: &Spectrum, bins: usize) -> Vec<f64> {
+pub(crate) fn quantile_edges(reference: &Spectrum, bins: usize) -> Vec<f64> {
     let total: u64 = reference.channels().iter().map(crate::stats::spectrum::Channel::total).sum();
     let mut edges = Vec::with_capacity(bins);
     let (mut seen, mut next) = (0_u64, 1_u64);
@@ -209,7 +209,7 @@ pub(super) fn quantile_edges(reference: &Spectrum, bins: usize) -> Vec<f64> {
 }
 
 /// Counts by bin; a channel belongs to the bin of its upper end.
-pub(super) fn binned(spectrum: &Spectrum, edges: &[f64]) -> Vec<u64> {
+pub(crate) fn binned(spectrum: &Spectrum, edges: &[f64]) -> Vec<u64> {
     let mut counts = vec![0; edges.len() + 1];
     for channel in spectrum.channels() {
         let (_, high) = spectrum.range(channel);

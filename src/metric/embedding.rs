@@ -33,7 +33,8 @@ pub fn evaluate(reference: Result<Reference<'_>, &Undefined>, current: &Embeddin
     let n = current.projected();
     let given = current.rows() - current.missing;
     let reference = match (current.rows(), given) {
-        (0, _) | (_, 0) => Err(Undefined::NoPredictions),
+        (0, _) => Err(Undefined::NoPredictions),
+        (n, 0) => Err(Undefined::NoEmbedding { n }),
         // Not looked at yet: there was no reference when they were folded.
         _ if n == 0 => Err(Undefined::NoReference),
         _ => reference.map_err(Clone::clone),
@@ -120,9 +121,10 @@ fn mean_error(summary: &EmbeddingSummary) -> Outcome {
     let mean = exact::ratio(sum, &of_n, -UNIT);
     let about = exact::ratio(&(squares * &of_n - sum * sum), &of_n, -2 * UNIT);
     let standard_error = libm::sqrt(about.max(0.0) / real(n.saturating_sub(1).max(1)) / real(n));
+    let varied = standard_error > 0.0;
     Ok(Estimate {
-        interval: interval(wald(mean, standard_error, Z_95), "normal"),
-        standard_error: Some(standard_error),
+        interval: interval(wald(mean, standard_error, Z_95), "normal").filter(|_| varied),
+        standard_error: varied.then_some(standard_error),
         ..Estimate::exact(mean, n)
     })
 }

@@ -3,10 +3,11 @@
 //! The predicted class is that of the greatest score, of several the first of the plan.
 
 use super::{interval, real, volume, withhold};
+use crate::domain::estimate::Interval;
 use crate::domain::{Estimate, Exactness, MetricKey, Outcome, Undefined};
 use crate::stats::divergence::{chi_square, hellinger, jensen_shannon, l_infinity, psi};
 use crate::stats::fixed;
-use crate::stats::interval::{Bounds, wald};
+use crate::stats::interval::{Bounds, fisher_normal, wald, wilson};
 use crate::stats::special::Z_95;
 use crate::stats::spectrum::{Class, Spectrum};
 use crate::summary::classes::{ClassSummary, TOP_BINS};
@@ -52,14 +53,14 @@ fn performance(question: &Question<'_>, summary: &ClassSummary) -> Vec<(MetricKe
     let table = Table::of(question, summary);
     let mut answers: Vec<(MetricKey, Outcome)> = [
         ("multiclass_accuracy", table.accuracy()),
-        ("multiclass_balanced_accuracy", table.every_class(&Cells::balanced_accuracy, 0.0)),
+        ("multiclass_balanced_accuracy", table.mean_of(&Table::recall, false)),
         ("multiclass_mcc", table.varied(&Cells::mcc)),
         ("multiclass_kappa", table.varied(&|cells| cells.kappa(false))),
         ("multiclass_quadratic_kappa", table.varied(&|cells| cells.kappa(true))),
-        ("multiclass_precision_macro", table.every_prediction(&|cells| cells.mean(&Cells::precision, false))),
-        ("multiclass_precision_weighted", table.every_prediction(&|cells| cells.mean(&Cells::precision, true))),
-        ("multiclass_f1_macro", table.every_class(&|cells| cells.mean(&Cells::f1, false), 0.0)),
-        ("multiclass_f1_weighted", table.every_class(&|cells| cells.mean(&Cells::f1, true), 0.0)),
+        ("multiclass_precision_macro", table.mean_of(&Table::precision, false)),
+        ("multiclass_precision_weighted", table.mean_of(&Table::precision, true)),
+        ("multiclass_f1_macro", table.mean_of(&Table::f1, false)),
+        ("multiclass_f1_weighted", table.mean_of(&Table::f1, true)),
         ("multiclass_auroc_ovr_macro", table.one_against_rest(false)),
         ("multiclass_auroc_ovr_weighted", table.one_against_rest(true)),
         ("multiclass_auroc_hand_till", table.hand_till()),
@@ -180,27 +181,43 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// `F1 = 2 J / (1 + J)` of the share `J` of hits among the cases that are of the class or predicted to be: its interval is that
+    /// of the share.
     fn f1(&self, of: usize) -> Outcome {
         self.defined()?;
-        match self.margins(of) {
-            (0, 0) => Err(Undefined::NoCaseOf { class: self.classes[of].clone() }),
-            _ => Ok(self.smooth(&|cells| cells.f1(of), 0.0)),
+        let hits = self.summary.confusion[of * self.k + of];
+        let (truths, predicted) = self.margins(of);
+        let either = truths + predicted - hits;
+        if either == 0 {
+            return Err(Undefined::NoCaseOf { class: self.classes[of].clone() });
         }
+        let bounds = wilson(hits, either, Z_95);
+        let of_share = |share: f64| 2.0 * share / (1.0 + share);
+        let bounds = Bounds { lower: of_share(bounds.lower), upper: of_share(bounds.upper) };
+        let value = 2.0 * real(hits) / real(truths + predicted);
+        Ok(Estimate { interval: interval(bounds, "wilson-of-share"), ..Estimate::exact(value, either) })
     }
 
-    /// A function of the cells that needs every class to have cases.
-    fn every_class(&self, of: &dyn Fn(&Cells) -> f64, least: f64) -> Outcome {
+    /// The mean over the classes of something that each has an interval of, weighted by the cases of the class or not; the
+    /// distances from the values to their ends are squared and added.
+    fn mean_of(&self, of: &dyn Fn(&Self, usize) -> Outcome, weighted: bool) -> Outcome {
         self.has_every_class()?;
-        Ok(self.smooth(of, least))
-    }
-
-    /// A function of the cells that needs every class to be predicted, too.
-    fn every_prediction(&self, of: &dyn Fn(&Cells) -> f64) -> Outcome {
-        self.has_every_class()?;
-        match (0..self.k).find(|at| self.margins(*at).1 == 0) {
-            Some(at) => Err(Undefined::NeverPredicted { class: self.classes[at].clone() }),
-            None => Ok(self.smooth(of, 0.0)),
-        }
+        let parts = (0..self.k).map(|at| {
+            let weight = if weighted { real(self.margins(at).0) / real(self.n()) } else { 1.0 / real(self.k as u64) };
+            Ok((weight, of(self, at)?))
+        });
+        let parts = parts.collect::<Result<Vec<_>, Undefined>>()?;
+        let value: f64 = parts.iter().map(|(weight, part)| weight * part.value).sum();
+        let reach = |end: fn(&Interval) -> f64| {
+            let gap = |(weight, part): &(f64, Estimate)| {
+                let gap = weight * (part.interval.as_ref().map_or(0.0, end) - part.value);
+                gap * gap
+            };
+            libm::sqrt(parts.iter().map(gap).sum())
+        };
+        let bounds = Bounds { lower: value - reach(|ends| ends.lower), upper: value + reach(|ends| ends.upper) };
+        let bounds = Bounds { lower: bounds.lower.max(0.0), upper: bounds.upper.min(1.0) };
+        Ok(Estimate { interval: interval(bounds, "square-and-add"), ..Estimate::exact(value, self.n()) })
     }
 
     /// A correlation of truth and prediction: both have to vary.
@@ -211,17 +228,18 @@ impl<'a> Table<'a> {
         match (0..self.k).map(|at| self.margins(at)).find(|(truths, predicted)| *truths == n || *predicted == n) {
             Some((truths, _)) if truths == n => same("the true classes"),
             Some(_) => same("the predicted classes"),
-            None => Ok(self.smooth(of, -1.0)),
+            None => Ok(self.smooth(of)),
         }
     }
 
-    /// The delta method over the multinomial cells: `Var = (sum p g^2 - (sum p g)^2) / N`, the gradient by central differences.
-    fn smooth(&self, of: &dyn Fn(&Cells) -> f64, least: f64) -> Estimate {
+    /// The delta method over the multinomial cells, `Var = (sum p g^2 - (sum p g)^2) / N`, the gradient by central differences; the
+    /// interval on Fisher's scale.
+    fn smooth(&self, of: &dyn Fn(&Cells) -> f64) -> Estimate {
         let n = real(self.n());
         let shares = Cells { k: self.k, counts: self.cells.counts.iter().map(|count| count / n).collect() };
         let value = of(&shares);
         let gradient = |at: usize| {
-            let step = 1e-6;
+            let step = 1e-4 * shares.counts[at];
             let moved = |by: f64| {
                 let mut cells = shares.clone();
                 cells.counts[at] += by;
@@ -237,12 +255,11 @@ impl<'a> Table<'a> {
             square += p * g * g;
         }
         let standard_error = libm::sqrt((square - mean * mean).max(0.0) / n);
-        let bounds = wald(value, standard_error, Z_95);
-        let bounds = Bounds { lower: bounds.lower.max(least), upper: bounds.upper.min(1.0) };
+        // At its ends the metric does not move with the cells: the method says nothing there.
+        let varied = standard_error > 1e-9 && value.abs() < 1.0;
         Estimate {
-            // At its ends the metric does not move with the cells: the method says nothing there.
-            interval: if standard_error > 1e-9 { interval(bounds, "delta") } else { None },
-            standard_error: (standard_error > 1e-9).then_some(standard_error),
+            interval: interval(fisher_normal(value, standard_error, Z_95), "delta").filter(|_| varied),
+            standard_error: varied.then_some(standard_error),
             ..Estimate::exact(value, self.n())
         }
     }
@@ -276,17 +293,18 @@ impl<'a> Table<'a> {
         Ok(self.weighted_mean(&areas.collect::<Result<Vec<_>, Undefined>>()?))
     }
 
-    /// The parts share cases, so the standard error is that of full correlation, an upper bound.
+    /// The parts share cases, so their ends are taken to move together: an upper bound of the width.
     fn weighted_mean(&self, parts: &[(f64, Estimate)]) -> Estimate {
+        let mean = |of: &dyn Fn(&Estimate) -> Option<f64>| -> Option<f64> {
+            parts.iter().map(|(weight, part)| Some(weight * of(part)?)).sum()
+        };
         let value = parts.iter().map(|(weight, part)| weight * part.value).sum();
-        let error = |(weight, part): &(f64, Estimate)| Some(weight * part.standard_error.filter(|error| *error > 0.0)?);
-        let standard_error: Option<f64> = parts.iter().map(error).sum();
-        let bounds = standard_error.map(|error| wald(value, error, Z_95));
-        let bounds = bounds.map(|b| Bounds { lower: b.lower.max(0.0), upper: b.upper.min(1.0) });
+        let lower = mean(&|part| part.interval.as_ref().map(|ends| ends.lower));
+        let upper = mean(&|part| part.interval.as_ref().map(|ends| ends.upper));
         let exact = parts.iter().all(|(_, part)| part.exactness == Exactness::Exact);
         Estimate {
-            interval: bounds.and_then(|bounds| interval(bounds, "full-correlation")),
-            standard_error,
+            interval: lower.zip(upper).and_then(|(lower, upper)| interval(Bounds { lower, upper }, "full-correlation")),
+            standard_error: mean(&|part| part.standard_error.filter(|error| *error > 0.0)),
             exactness: if exact { Exactness::Exact } else { Exactness::Approximate },
             ..Estimate::exact(value, self.n())
         }
@@ -302,10 +320,15 @@ impl<'a> Table<'a> {
     }
 
     fn normal(&self, mean: f64, square: f64) -> Estimate {
-        let standard_error = libm::sqrt((square - mean * mean).max(0.0) / real(self.n()));
+        let least = self.n().saturating_sub(1).max(1);
+        let standard_error = libm::sqrt((square - mean * mean).max(0.0) / real(least));
+        let bounds = wald(mean, standard_error, Z_95);
+        let bounds = Bounds { lower: bounds.lower.max(0.0), upper: bounds.upper };
+        // Losses that are all the same say nothing of how sure their mean is.
+        let varied = standard_error > 0.0 && self.n() > 1;
         Estimate {
-            interval: interval(wald(mean, standard_error, Z_95), "normal"),
-            standard_error: Some(standard_error),
+            interval: interval(bounds, "normal").filter(|_| varied),
+            standard_error: varied.then_some(standard_error),
             ..Estimate::exact(mean, self.n())
         }
     }
@@ -377,57 +400,39 @@ impl Cells {
         self.counts[truth * self.k + predicted]
     }
 
-    fn truths(&self, of: usize) -> f64 {
-        (0..self.k).map(|at| self.cell(of, at)).sum()
-    }
-
-    fn predicted(&self, of: usize) -> f64 {
-        (0..self.k).map(|at| self.cell(at, of)).sum()
-    }
-
     fn total(&self) -> f64 {
         self.counts.iter().sum()
     }
 
-    fn precision(&self, of: usize) -> f64 {
-        self.cell(of, of) / self.predicted(of)
-    }
-
-    fn f1(&self, of: usize) -> f64 {
-        2.0 * self.cell(of, of) / (self.truths(of) + self.predicted(of))
-    }
-
-    /// The mean of a metric over the classes; weighted by their cases.
-    fn mean(&self, metric: &dyn Fn(&Self, usize) -> f64, weighted: bool) -> f64 {
-        let weight = |at: usize| if weighted { self.truths(at) / self.total() } else { 1.0 / real(self.k as u64) };
-        (0..self.k).map(|at| weight(at) * metric(self, at)).sum()
-    }
-
-    fn balanced_accuracy(&self) -> f64 {
-        self.mean(&|cells, at| cells.cell(at, at) / cells.truths(at), false)
+    /// Cases by true class, and by predicted class.
+    fn margins(&self) -> (Vec<f64>, Vec<f64>) {
+        let truths = (0..self.k).map(|of| (0..self.k).map(|at| self.cell(of, at)).sum());
+        let predicted = (0..self.k).map(|of| (0..self.k).map(|at| self.cell(at, of)).sum());
+        (truths.collect(), predicted.collect())
     }
 
     /// Gorodkin's `R_K`.
     fn mcc(&self) -> f64 {
         let total = self.total();
+        let (truths, predicted) = self.margins();
         let hits: f64 = (0..self.k).map(|at| self.cell(at, at)).sum();
-        let sum = |of: &dyn Fn(usize) -> f64| (0..self.k).map(of).sum::<f64>();
-        let both = sum(&|at| self.truths(at) * self.predicted(at));
-        let of_truths = total * total - sum(&|at| self.truths(at) * self.truths(at));
-        let of_predicted = total * total - sum(&|at| self.predicted(at) * self.predicted(at));
-        (hits * total - both) / libm::sqrt(of_truths * of_predicted)
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let of_truths = total * total - dot(&truths, &truths);
+        let of_predicted = total * total - dot(&predicted, &predicted);
+        (hits * total - dot(&truths, &predicted)) / libm::sqrt(of_truths * of_predicted)
     }
 
     /// Cohen's kappa; with disagreement that grows with the square of the distance, or all alike.
     fn kappa(&self, quadratic: bool) -> f64 {
         let total = self.total();
+        let (truths, predictions) = self.margins();
         let (mut observed, mut expected) = (0.0, 0.0);
-        for truth in 0..self.k {
-            for predicted in (0..self.k).filter(|at| *at != truth) {
+        for (truth, of_truth) in truths.iter().enumerate() {
+            for (predicted, of_predicted) in predictions.iter().enumerate().filter(|(at, _)| *at != truth) {
                 let distance = real(truth.abs_diff(predicted) as u64);
                 let weight = if quadratic { distance * distance } else { 1.0 };
                 observed += weight * self.cell(truth, predicted) / total;
-                expected += weight * self.truths(truth) * self.predicted(predicted) / (total * total);
+                expected += weight * of_truth * of_predicted / (total * total);
             }
         }
         1.0 - observed / expected
@@ -488,25 +493,26 @@ mod tests {
         assert!(compared > 80, "{compared} numbers");
     }
 
-    /// Of one class against another the delta method has closed forms: that of kappa is Fleiss, Cohen and Everitt's, and that of
-    /// a mean of two recalls is the sum of two binomial variances but for the randomness of the classes' sizes.
+    fn two_classes(confusion: [u64; 4]) -> ClassSummary {
+        let [a, b, c, d] = confusion;
+        ClassSummary { predicted: vec![a + c, b + d], confusion: confusion.to_vec(), ..ClassSummary::default() }
+    }
+
+    fn answer(summary: &ClassSummary, of: fn(&Table<'_>) -> Outcome) -> Estimate {
+        let classes = ["a".to_owned(), "b".to_owned()];
+        let question =
+            Question { classes: &classes, costs: None, minimum_n: 0, reference: Err(Undefined::NoReference) };
+        of(&Table::of(&question, summary)).expect("defined")
+    }
+
+    /// The delta method of kappa has a closed form: Fleiss, Cohen and Everitt 1969, as statsmodels has it.
     #[test]
     fn numerical_gradients_give_the_closed_form() {
-        let classes = ["a".to_owned(), "b".to_owned()];
-        let cells = Cells { k: 2, counts: vec![40.0, 10.0, 5.0, 45.0] };
-        let summary =
-            ClassSummary { predicted: vec![45, 55], confusion: vec![40, 10, 5, 45], ..ClassSummary::default() };
-        let table = Table { classes: &classes, k: 2, summary: &summary, cells };
-        let error = |outcome: Outcome| outcome.expect("defined").standard_error.expect("an error");
-        let of_recalls = (0.8 * 0.2 / 50.0 + 0.9 * 0.1 / 50.0_f64).sqrt() / 2.0;
-        assert!((error(table.every_class(&Cells::balanced_accuracy, 0.0)) - of_recalls).abs() < 1e-8);
-        // Fleiss, Cohen and Everitt 1969 on the same table: statsmodels' cohens_kappa says std_kappa.
         let (po, pe) = (0.85, 0.5);
         let kappa = (po - pe) / (1.0 - pe);
         let cell = |i: usize, j: usize| [[0.40, 0.10], [0.05, 0.45]][i][j];
         let (rows, columns) = ([0.5, 0.5], [0.45, 0.55]);
-        let mut a = 0.0;
-        let mut b = 0.0;
+        let (mut a, mut b) = (0.0, 0.0);
         for i in 0..2 {
             let t = 1.0 - (rows[i] + columns[i]) * (1.0 - kappa);
             a += cell(i, i) * t * t;
@@ -516,7 +522,21 @@ mod tests {
         }
         let c = kappa - pe * (1.0 - kappa);
         let closed = ((a + (1.0 - kappa) * (1.0 - kappa) * b - c * c) / 100.0_f64).sqrt() / (1.0 - pe);
-        assert!((error(table.varied(&|cells| cells.kappa(false))) - closed).abs() < 1e-8);
+        let ours = answer(&two_classes([40, 10, 5, 45]), |table| table.varied(&|cells| cells.kappa(false)));
+        assert!((ours.standard_error.expect("an error") - closed).abs() < 1e-8);
+    }
+
+    /// A class of three cases, all of them right, is no sure thing.
+    #[test]
+    fn a_rare_class_without_a_miss_leaves_the_interval_wide() {
+        let summary = two_classes([90, 10, 0, 3]);
+        let mean = answer(&summary, |table| table.mean_of(&Table::recall, false));
+        let interval = mean.interval.expect("an interval");
+        assert!((mean.value - 0.95).abs() < 1e-12);
+        assert!(interval.lower < 0.75 && interval.upper < 0.99, "{interval:?}");
+        let f1 = answer(&two_classes([50, 0, 1, 0]), |table| table.f1(1));
+        assert_eq!((f1.value, f1.n), (0.0, 1));
+        assert!(f1.interval.expect("an interval").upper > 0.8, "one case proves nothing");
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl<'a> Moments<'a> {
     fn defined(&self, least: u64) -> Result<(), Undefined> {
         let n = self.summary.labelled();
         volume::has_truth(self.summary.rows(), n)?;
-        if n < least { Err(Undefined::BelowMinimum { n, minimum: least }) } else { Ok(()) }
+        if n < least { Err(Undefined::TooFew { n, least }) } else { Ok(()) }
     }
 
     fn single(&self, at: usize) -> f64 {
@@ -122,9 +122,11 @@ impl<'a> Moments<'a> {
     }
 
     fn with_error(&self, value: f64, standard_error: f64) -> Estimate {
+        // Errors that are all the same say nothing of how sure their mean is.
+        let varied = standard_error > 0.0;
         Estimate {
-            interval: interval(wald(value, standard_error, Z_95), "normal"),
-            standard_error: Some(standard_error),
+            interval: interval(wald(value, standard_error, Z_95), "normal").filter(|_| varied),
+            standard_error: varied.then_some(standard_error),
             ..self.plain(value)
         }
     }
@@ -159,9 +161,10 @@ impl<'a> Moments<'a> {
         let of_square = libm::sqrt((fourth - self.n * square * square).max(0.0) / (self.n - 1.0) / self.n);
         let bounds = wald(square, of_square, Z_95);
         let bounds = Bounds { lower: libm::sqrt(bounds.lower.max(0.0)), upper: libm::sqrt(bounds.upper) };
+        let varied = of_square > 0.0;
         Ok(Estimate {
-            interval: interval(bounds, "normal-of-square"),
-            standard_error: (value > 0.0).then(|| of_square / (2.0 * value)),
+            interval: interval(bounds, "normal-of-square").filter(|_| varied),
+            standard_error: varied.then(|| of_square / (2.0 * value)),
             ..self.plain(value)
         })
     }
@@ -203,7 +206,7 @@ impl<'a> Moments<'a> {
 
     fn pearson(&self) -> Outcome {
         self.varied()?;
-        let r = (self.yf / libm::sqrt(self.yy * self.ff)).clamp(-1.0, 1.0);
+        let r = (self.yf / libm::sqrt(self.yy) / libm::sqrt(self.ff)).clamp(-1.0, 1.0);
         if self.n < 4.0 || r.abs() >= 1.0 {
             return Ok(self.plain(r));
         }
@@ -219,12 +222,12 @@ impl<'a> Moments<'a> {
         let (y, f, yf) = (self.yy / self.n, self.ff / self.n, self.yf / self.n);
         let shift = self.single(2) / self.n;
         let ccc = 2.0 * yf / (y + f + shift * shift);
-        let r = yf / libm::sqrt(y * f);
+        let r = yf / libm::sqrt(y) / libm::sqrt(f);
         let (c2, r2) = (ccc * ccc, r * r);
         if self.n < 3.0 || r2 >= 1.0 || r == 0.0 || c2 >= 1.0 {
             return Ok(self.plain(ccc));
         }
-        let u2 = shift * shift / libm::sqrt(y * f);
+        let u2 = shift * shift / libm::sqrt(y) / libm::sqrt(f);
         let variance = ((1.0 - r2) * c2 * (1.0 - c2) / r2 + 2.0 * c2 * ccc * (1.0 - ccc) * u2 / r
             - 0.5 * c2 * c2 * u2 * u2 / r2)
             / (self.n - 2.0);
@@ -261,6 +264,11 @@ impl<'a> Moments<'a> {
     fn within(&self, tolerance: f64) -> Outcome {
         self.defined(1)?;
         let errors = &self.summary.errors;
+        // A difference of two decimals is off by the rounding of both: 0.3 - 0.2 is no more than 0.1.
+        let predictions = &self.summary.predictions;
+        let size = |channel| [predictions.range(channel).0.abs(), predictions.range(channel).1.abs()];
+        let largest = predictions.channels().iter().flat_map(size).fold(tolerance, f64::max);
+        let tolerance = tolerance + 4.0 * f64::EPSILON * largest;
         let count = |spectrum: &Spectrum| spectrum.totals().iter().sum::<u64>();
         let n = self.summary.labelled();
         let surely = count(&errors.filtered(|(low, high)| low >= -tolerance && high <= tolerance));
@@ -331,7 +339,7 @@ mod tests {
                 let (_, outcome) =
                     answers.iter().find(|(key, _)| key.name == of).unwrap_or_else(|| panic!("{of} is not answered"));
                 let estimate = outcome.as_ref().unwrap_or_else(|why| panic!("{}: {of}: {why}", case["name"]));
-                let value = if is_error { estimate.standard_error.expect("an error") } else { estimate.value };
+                let value = if is_error { estimate.standard_error.unwrap_or(0.0) } else { estimate.value };
                 let expected = expected.as_f64().expect("a number");
                 let room = 1e-9 * expected.abs().max(1.0);
                 assert!((value - expected).abs() <= room, "{}: {name} {value} against {expected}", case["name"]);
@@ -355,6 +363,11 @@ mod tests {
         assert_eq!(reason(&constant, "r2"), "all-the-same");
         assert_eq!(reason(&constant, "ccc"), "all-the-same");
         assert_eq!(reason(&[row(1.0, Some(0.0))], "mape"), "no-weight");
-        assert_eq!(reason(&[row(1.0, Some(0.0))], "loa_upper"), "below-minimum");
+        assert_eq!(reason(&[row(1.0, Some(0.0))], "loa_upper"), "too-few");
+        let tenths = (1..40).map(|at| f64::from(at) / 10.0);
+        let rows = tenths.map(|truth| row(((truth + 0.1) * 10.0_f64).round() / 10.0, Some(truth)));
+        let answers = evaluate(&question(Some(0.1)), &ValueSummary::of(rows));
+        let (_, within) = answers.iter().find(|(key, _)| key.name == "within_tolerance").expect("answered");
+        assert_eq!(within.as_ref().map(|estimate| estimate.value), Ok(1.0), "every error is a tenth");
     }
 }

@@ -72,18 +72,22 @@ pub async fn rank(context: &Context, question: &Question) -> Result<Vec<Moved>, 
             depth: Depth::Published,
         };
         let Some(metrics) = asked.answer(&parts) else { continue };
+        // The mix is that of the cases, whatever the quantity: it is told once.
+        if !moved.iter().any(|one| one.kind == "dimension") {
+            let measured = model
+                .dimensions
+                .iter()
+                .filter(|dimension| metrics.iter().any(|(key, _)| key.dimension.as_ref() == Some(&dimension.name)));
+            for dimension in measured {
+                let key = |name: &str| MetricKey::of(&format!("dimension_{name}"), &dimension.name);
+                moved.push(read_one("dimension", &dimension.name, &metrics, &key));
+            }
+        }
         match quantity {
             Quantity::Output(output) => {
                 moved.push(read_one("score", &output.name, &metrics, &|name| {
                     MetricKey::plain(&format!("score_{name}"))
                 }));
-                // The mix is that of the cases, whatever the output: it is told once.
-                if model.outputs.first().is_some_and(|first| first.name == output.name) {
-                    for dimension in &model.dimensions {
-                        let key = |name: &str| MetricKey::of(&format!("dimension_{name}"), &dimension.name);
-                        moved.push(read_one("dimension", &dimension.name, &metrics, &key));
-                    }
-                }
             }
             Quantity::Feature(feature) => {
                 let key = |name: &str| MetricKey::plain(&format!("feature_{name}"));

@@ -3,6 +3,7 @@
 //! The latest knowledge about whole buckets of declared slices is read from summaries; everything else is folded from rows.
 //! Both ways give the same bits, but that rows know thresholds exactly which a coarsened summary does not have. The CLI and the HTTP API ask here, and so does whoever freezes a reference.
 
+pub mod backtest;
 pub mod compare;
 pub mod curve;
 pub mod drift;
@@ -156,7 +157,10 @@ impl Prepared {
     fn output(&self) -> Result<&Output, Error> {
         let output = self.model.output(&self.name);
         output.ok_or_else(|| {
-            Error::Unknown(format!("{} is no output: this question is about scores and truth", self.name))
+            Error::Unknown(format!(
+                "{} is no probability: curves and comparisons are for probabilities, each class of a choice among them",
+                self.name
+            ))
         })
     }
 

@@ -37,7 +37,9 @@ pub(super) async fn labelled_rows(
         })
     };
     let labelled = rows.predictions.into_iter().filter(|prediction| belongs(&prediction.attributes)).filter_map(|p| {
-        let positive = truths.get(&(p.case_id.clone(), truth_id))?.holds_for(prepared.output_id)?;
+        let positive = truths
+            .get(&(p.case_id.clone(), truth_id))?
+            .holds_for(prepared.output_id, prepared.output().is_ok_and(|output| output.class.is_some()))?;
         let score = p.scores.iter().find(|(output, _)| *output == prepared.output_id)?.1;
         Some(LabelledRow { case_id: p.case_id, subject_id: p.subject_id, occurred_at: p.occurred_at, score, positive })
     });

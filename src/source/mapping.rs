@@ -15,6 +15,8 @@ pub struct Mapping<'a> {
     attributes: Vec<(String, String)>,
     /// What a long file may call its outputs.
     names: Vec<String>,
+    /// Those of them whose truth is a number.
+    numbers: Vec<String>,
 }
 
 impl<'a> Mapping<'a> {
@@ -49,7 +51,9 @@ impl<'a> Mapping<'a> {
         }
         let findings = findings.iter().flat_map(|(truth, name, _)| [*truth, *name]);
         let names = model.scores().chain(findings).map(str::to_owned).collect();
-        Self { source, outputs, attributes, names }
+        let of_values = model.findings().into_iter().filter(|(.., finding)| matches!(finding, Finding::Value));
+        let numbers = of_values.flat_map(|(truth, name, _)| [truth.to_owned(), name.to_owned()]).collect();
+        Self { source, outputs, attributes, names, numbers }
     }
 
     /// Columns that must be there and are not: then the file as a whole is refused.
@@ -166,6 +170,11 @@ impl<'a> Mapping<'a> {
         if self.source.decimal == ',' && plain.parse::<f64>().is_ok() { plain } else { text.to_owned() }
     }
 
+    /// What is stated of a finding: only a number is written as one, the name of a class may have a comma.
+    fn stated(&self, finding: &str, text: &str) -> String {
+        if self.numbers.iter().any(|name| name == finding) { self.plain(text) } else { text.to_owned() }
+    }
+
     fn prediction(&self, row: &Row) -> Result<PredictionDraft, Problem> {
         let is_part = self.source.layout == Layout::Long;
         let number = |text: String| if self.source.decimal == ',' { text.replace(',', ".") } else { text };
@@ -191,7 +200,7 @@ impl<'a> Mapping<'a> {
             attributes: attributes
                 .filter_map(|(name, column)| Some((name.clone(), self.plain(row.get(column)?))))
                 .collect(),
-            embedding: self.optional(row, "embedding").map(|text| (self.column("embedding").to_owned(), text)),
+            embedding: self.optional(row, "embedding").map(|text| (self.column("embedding").to_owned(), number(text))),
             is_part,
         })
     }
@@ -207,14 +216,15 @@ impl<'a> Mapping<'a> {
             ..AssertionDraft::default()
         };
         if self.source.layout == Layout::Long {
-            let value = (self.column("value").to_owned(), self.plain(&self.required(row, "value")?));
-            return Ok(vec![AssertionDraft { finding: self.required(row, "output")?, value, ..shared }]);
+            let finding = self.required(row, "output")?;
+            let value = (self.column("value").to_owned(), self.stated(&finding, &self.required(row, "value")?));
+            return Ok(vec![AssertionDraft { finding, value, ..shared }]);
         }
         let stated = self.outputs.iter().filter_map(|(finding, column)| Some((finding, column, row.get(column)?)));
         let drafts: Vec<AssertionDraft> = stated
             .map(|(finding, column, value)| AssertionDraft {
                 finding: finding.clone(),
-                value: (column.clone(), self.plain(value)),
+                value: (column.clone(), self.stated(finding, value)),
                 ..shared.clone()
             })
             .collect();

@@ -106,8 +106,8 @@ fn text(value: &AnyValue<'_>) -> Option<String> {
         AnyValue::DatetimeOwned(at, unit, zone) => datetime(*at, *unit, zone.is_some()),
         AnyValue::Binary(bytes) => Some(bytes_text(bytes)),
         AnyValue::BinaryOwned(bytes) => Some(bytes_text(bytes)),
-        AnyValue::List(numbers) => {
-            let texts: Vec<String> = numbers.iter().map(|value| text(&value).unwrap_or_default()).collect();
+        AnyValue::List(numbers) | AnyValue::Array(numbers, _) => {
+            let texts: Vec<String> = numbers.iter().map(|value| text(&value).unwrap_or("null".into())).collect();
             Some(format!("[{}]", texts.join(",")))
         }
         other => Some(other.to_string()),
@@ -155,7 +155,9 @@ mod tests {
         let bytes = Series::new("bytes".into(), [b"1.2.840.113619".as_slice()]);
         let decimal = Series::new("decimal".into(), ["0.25"]).cast(&DataType::Decimal(10, 2)).expect("a cast");
         let list = Series::new("list".into(), [Series::new("".into(), [0.5_f32, -1.25])]);
-        let columns = [naive.expect("a cast"), zoned, category.expect("a cast"), bytes, decimal, list];
+        let array =
+            list.cast(&DataType::Array(Box::new(DataType::Float32), 2)).expect("a cast").with_name("array".into());
+        let columns = [naive.expect("a cast"), zoned, category.expect("a cast"), bytes, decimal, list, array];
         let frame = DataFrame::new(1, columns.map(Column::from).to_vec()).expect("a frame");
         let mut rows = ParquetRows::new(written(frame), None, 0).expect("a file");
         let row = rows.next().expect("a row").expect("readable").expect("whole");
@@ -164,7 +166,7 @@ mod tests {
         assert_eq!(value("zoned"), "2025-01-01T12:00:00+00:00");
         assert_eq!(value("category"), "north");
         assert_eq!(value("bytes"), "1.2.840.113619");
-        assert_eq!(value("list"), "[0.5,-1.25]");
+        assert_eq!((value("list"), value("array")), ("[0.5,-1.25]".to_owned(), "[0.5,-1.25]".to_owned()));
         assert_eq!(value("decimal").parse::<f64>(), Ok(0.25));
         assert!(rows.next().is_none());
     }

@@ -61,11 +61,14 @@ pub struct Projection {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// Too few.
-    #[error("{0} embeddings are too few to freeze a covariance of; it takes {LEAST_ROWS}")]
+    #[error("{0} embeddings are too few to freeze a covariance of; it takes {LEAST_ROWS}: take a longer window")]
     TooFew(usize),
     /// All alike.
     #[error("all embeddings are the same")]
     Constant,
+    /// They lie on a line or a plane in which rounding leaves nothing to tell them apart by.
+    #[error("the embeddings do not vary enough to tell a covariance from: it is singular")]
+    Singular,
 }
 
 impl Projector {
@@ -94,9 +97,9 @@ impl Projector {
         let shrinkage = ledoit_wolf(&centred, &covariance);
         let level = covariance.trace() / dimensions as f64;
         let shrunk = &covariance * (1.0 - shrinkage) + DMatrix::identity(dimensions, dimensions) * (shrinkage * level);
-        let factor = shrunk.cholesky().ok_or(Unfit::Constant)?.l();
+        let factor = shrunk.cholesky().ok_or(Unfit::Singular)?.l();
         let inverse =
-            factor.solve_lower_triangular(&DMatrix::identity(dimensions, dimensions)).ok_or(Unfit::Constant)?;
+            factor.solve_lower_triangular(&DMatrix::identity(dimensions, dimensions)).ok_or(Unfit::Singular)?;
         let whitener = (0..dimensions).map(|row| (0..=row).map(|column| inverse[(row, column)]).collect()).collect();
 
         let deviation = |at: usize| libm::sqrt(covariance[(at, at)]);
@@ -105,7 +108,7 @@ impl Projector {
         let components = main_directions(&covariance, &deviations);
         let step = n.div_ceil(MOST_PAIRED);
         let paired: Vec<&Vec<f32>> = rows.iter().step_by(step).collect();
-        let bandwidth = median_distance(&paired).filter(|median| *median > 0.0).ok_or(Unfit::Constant)?;
+        let bandwidth = median_distance(&paired).ok_or(Unfit::Constant)?;
         let frozen = Frozen { mean, deviations, whitener, shrinkage, components, bandwidth, traces: [0.0; 2] };
         let mut projector = Self::of(frozen);
         projector.frozen.traces = projector.traces(&paired);
@@ -215,7 +218,8 @@ fn median_distance(rows: &[&Vec<f32>]) -> Option<f64> {
         libm::sqrt(squares.sum())
     };
     let pairs = rows.iter().enumerate().flat_map(|(at, a)| rows[..at].iter().map(move |b| distance(a, b)));
-    let mut distances: Vec<f64> = pairs.collect();
+    // Embeddings that are the same say nothing of a scale.
+    let mut distances: Vec<f64> = pairs.filter(|distance| *distance > 0.0).collect();
     distances.sort_unstable_by(f64::total_cmp);
     let n = distances.len();
     (n > 0).then(|| 0.5 * (distances[(n - 1) / 2] + distances[n / 2]))

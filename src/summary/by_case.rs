@@ -1,6 +1,6 @@
 //! The part of the fold that goes by case and not by output: features of the input, and agreement of readers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
@@ -42,10 +42,24 @@ fn embeddings(of: &EmbeddingShape, buckets: &Buckets<'_>) -> Vec<(Cell, Body)> {
 
 type Buckets<'p> = BTreeMap<DateTime<Utc>, Vec<&'p Prediction>>;
 
+/// The inputs of each bucket. Rows of one case and instant with the same attributes had one input, as those of a long file do
+/// that has a row per output: it counts once, with the embedding that any of them has.
 fn by_bucket<'p>(shape: &Shape, predictions: &'p [Prediction]) -> Buckets<'p> {
     let mut buckets = Buckets::new();
+    let mut seen: HashMap<(&str, DateTime<Utc>), Vec<usize>> = HashMap::with_capacity(predictions.len());
     for prediction in predictions {
-        buckets.entry(shape.granularity.start_of(prediction.occurred_at)).or_default().push(prediction);
+        let bucket = shape.granularity.start_of(prediction.occurred_at);
+        let inputs = buckets.entry(bucket).or_default();
+        let known = seen.entry((&prediction.case_id, prediction.occurred_at)).or_default();
+        let same = known.iter().copied().find(|at| inputs[*at].attributes == prediction.attributes);
+        match same.map(|at| &mut inputs[at]) {
+            Some(input) if input.embedding == prediction.embedding || prediction.embedding.is_none() => {}
+            Some(input) if input.embedding.is_none() => *input = prediction,
+            Some(_) | None => {
+                known.push(inputs.len());
+                inputs.push(prediction);
+            }
+        }
     }
     buckets
 }

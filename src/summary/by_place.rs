@@ -67,7 +67,8 @@ fn values(of: ValueShape, predictions: &[Prediction], truths: &Truths) -> Vec<(u
 }
 
 /// The predictions with a score for any class. A long file has a row per class: rows of one case and instant that lack
-/// classes make one prediction together.
+/// classes make one prediction together. Where they contradict each other nobody knows what belongs together, and the
+/// prediction is incomplete.
 fn choices(of: &ClassesShape, predictions: &[Prediction], truths: &Truths) -> Vec<(usize, Choice)> {
     let mut whole = Vec::new();
     let mut parts: BTreeMap<_, Vec<(Vec<Option<f64>>, usize)>> = BTreeMap::new();
@@ -85,11 +86,13 @@ fn choices(of: &ClassesShape, predictions: &[Prediction], truths: &Truths) -> Ve
         let rank =
             |scores: &[Option<f64>]| -> Vec<Option<u64>> { scores.iter().map(|s| s.map(f64::to_bits)).collect() };
         rows.sort_by_cached_key(|(scores, at)| (rank(scores), predictions[*at].attributes.clone()));
-        let mut together = vec![None; of.classes.len()];
-        for (scores, _) in &rows {
-            together.iter_mut().zip(scores).for_each(|(known, score)| *known = known.or(*score));
+        let mut together: Vec<Option<f64>> = vec![None; of.classes.len()];
+        let mut contradicts = false;
+        for (known, score) in rows.iter().flat_map(|(scores, _)| scores.iter().enumerate()) {
+            contradicts |= together[known].is_some_and(|before| score.is_some_and(|now| now != before));
+            together[known] = together[known].or(*score);
         }
-        whole.push((rows[0].1, together));
+        whole.push((rows[0].1, if contradicts { vec![None; of.classes.len()] } else { together }));
     }
     let choice = |(at, scores): (usize, Vec<Option<f64>>)| {
         let prediction = &predictions[at];

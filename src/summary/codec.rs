@@ -2,8 +2,11 @@
 //!
 //! Layout 1, an output: level, channels (key differences and three counts), moments (zigzag), delays, and, beside a coarse
 //! spectrum, thresholds and reliability tables. Layout 2, a feature: level and channels of numbers (key differences and
-//! counts), categories, special counts. Layout 3, readers: tables by number of readers, tables by couple. The last four bytes
-//! are the first four of the SHA-256 of everything before them. A change takes a new byte; an old layout always decodes.
+//! counts), categories, special counts. Layout 3, readers: tables by number of readers, tables by couple. Layout 4, a choice:
+//! classes, counts, a spectrum for every class by true class, the table of top scores, losses, delays. Layout 5, a value: spectra of
+//! predictions and errors, exact sums (trailing zeros, then bytes), delays. Layout 6, embeddings: counts, spectra of distances and
+//! errors, exact sums, random features. The last four bytes are the first four of the SHA-256 of everything before them. A change
+//! takes a new byte; an old layout always decodes.
 
 use std::collections::BTreeMap;
 

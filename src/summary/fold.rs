@@ -102,6 +102,8 @@ pub struct OutputShape {
     pub output_id: i32,
     /// The finding that its truth is stated about.
     pub truth_id: i32,
+    /// Whether it is the probability of a class, of several.
+    pub is_class: bool,
     /// Operating points of the plan.
     pub thresholds: Vec<f64>,
 }
@@ -286,8 +288,8 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsRes
         case_of.push(*cases.entry(&prediction.case_id).or_insert(next));
     }
 
-    let mut outputs_of: HashMap<i32, Vec<i32>> = HashMap::new();
-    shape.outputs.iter().for_each(|output| outputs_of.entry(output.truth_id).or_default().push(output.output_id));
+    let mut outputs_of: HashMap<i32, Vec<&OutputShape>> = HashMap::new();
+    shape.outputs.iter().for_each(|output| outputs_of.entry(output.truth_id).or_default().push(output));
     let known_outputs: HashSet<i32> = shape.outputs.iter().map(|output| output.output_id).collect();
     let (mut row, mut output, mut key) = (Vec::new(), Vec::new(), Vec::new());
     for (at, prediction) in (0_u32..).zip(predictions) {
@@ -309,10 +311,10 @@ fn join(shape: &Shape, predictions: &[Prediction], truths: &Truths) -> PolarsRes
     let (mut case, mut output, mut class, mut known_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for ((case_id, truth_id), settled) in truths {
         let Some(case_index) = cases.get(case_id.as_str()) else { continue };
-        for output_id in outputs_of.get(truth_id).into_iter().flatten() {
-            let Some(positive) = settled.holds_for(*output_id) else { continue };
+        for of in outputs_of.get(truth_id).into_iter().flatten() {
+            let Some(positive) = settled.holds_for(of.output_id, of.is_class) else { continue };
             case.push(*case_index);
-            output.push(*output_id);
+            output.push(of.output_id);
             class.push(if positive { 2_u32 } else { 1 });
             known_at.push(settled.known_at.timestamp_micros());
         }
@@ -461,8 +463,8 @@ mod tests {
     fn shape() -> Shape {
         Shape {
             outputs: vec![
-                OutputShape { output_id: 7, truth_id: 70, thresholds: vec![0.5] },
-                OutputShape { output_id: 8, truth_id: 80, thresholds: vec![] },
+                OutputShape { output_id: 7, truth_id: 70, is_class: false, thresholds: vec![0.5] },
+                OutputShape { output_id: 8, truth_id: 80, is_class: false, thresholds: vec![] },
             ],
             dimensions: vec![Dimension::any("view"), Dimension::any("sex")],
             crossings: vec![vec![0, 1]],
@@ -502,7 +504,7 @@ mod tests {
                     let (cells, delays) = rows.entry(cell).or_default();
                     let class = match truth {
                         None => Class::Unlabelled,
-                        Some(truth) if truth.holds_for(*output_id) == Some(true) => Class::Positive,
+                        Some(truth) if truth.holds_for(*output_id, false) == Some(true) => Class::Positive,
                         Some(_) => Class::Negative,
                     };
                     cells.push((channel::key(*score), class, 1));
@@ -526,9 +528,10 @@ mod tests {
                 predictions.iter().filter(|p| Granularity::Day.start_of(p.occurred_at) == start).collect();
             let cell = |output_id| Cell { output_id, slice: Slice::all(), bucket: start };
             let (mut sex, mut view) = (FeatureSummary::default(), FeatureSummary::default());
-            for prediction in &own {
-                *sex.categories.entry(prediction.attributes["sex"].clone()).or_default() += 1;
-                if prediction.attributes["view"].is_empty() {
+            let inputs: BTreeSet<_> = own.iter().map(|p| (&p.case_id, &p.attributes)).collect();
+            for (_, attributes) in inputs {
+                *sex.categories.entry(attributes["sex"].clone()).or_default() += 1;
+                if attributes["view"].is_empty() {
                     view.special.missing += 1;
                 } else {
                     view.special.not_a_number += 1;

@@ -29,7 +29,8 @@ pub struct Sums {
 impl Sums {
     fn add(&mut self, y: f64, f: f64) {
         let e = f - y;
-        let relative = if y == 0.0 { 0.0 } else { (e / y).abs() };
+        // Beyond the doubles it is the greatest of them: nothing may count as nothing.
+        let relative = if y == 0.0 { 0.0 } else { (e / y).abs().min(f64::MAX) };
         let singles = [y, f, e, e.abs(), relative];
         self.single.iter_mut().zip(singles).for_each(|(sum, term)| *sum += exact::of(term));
         let square = e * e;

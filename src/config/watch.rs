@@ -1,0 +1,200 @@
+//! What the alarm engine watches, and how many false alarms it may raise.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::model::{Model, Quantity};
+use super::reader::Section;
+use super::rule::{Severity, SlicePattern, slice_pattern};
+use super::seconds;
+
+/// False alarms a year that the whole deployment may cause.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Budget {
+    /// Pages.
+    pub pages: f64,
+    /// Tickets.
+    pub tickets: f64,
+    /// Probability that a null value from a reference holds, for all streams together.
+    pub confidence: f64,
+}
+
+/// What is independent of what, given the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// The buckets alone: whatever happens within one stays together.
+    Cluster,
+    /// The cases, or blocks of them.
+    Case,
+}
+
+/// What is measured of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Area under the ROC curve.
+    Auroc,
+    /// Share of positives that are flagged.
+    Sensitivity,
+    /// Share of negatives that are not flagged.
+    Specificity,
+    /// Share of flagged cases that are positive.
+    Ppv,
+    /// Share of cases that are flagged or not as they should not be.
+    Error,
+    /// Brier score.
+    Brier,
+    /// Logarithmic loss, cut at ln 100.
+    LogLoss,
+    /// Share of flagged cases, with truth or without.
+    AlertRate,
+    /// Stated probabilities against true ones.
+    Calibration,
+    /// Distribution of the scores.
+    ScoreDrift,
+}
+
+impl Measure {
+    const WORDS: [(&'static str, Self); 10] = [
+        ("auroc", Self::Auroc),
+        ("sensitivity", Self::Sensitivity),
+        ("specificity", Self::Specificity),
+        ("ppv", Self::Ppv),
+        ("error", Self::Error),
+        ("brier", Self::Brier),
+        ("log_loss", Self::LogLoss),
+        ("alert_rate", Self::AlertRate),
+        ("calibration", Self::Calibration),
+        ("score_drift", Self::ScoreDrift),
+    ];
+
+    /// Whether it is measured at an operating point.
+    #[must_use]
+    pub fn has_threshold(self) -> bool {
+        matches!(self, Self::Sensitivity | Self::Specificity | Self::Ppv | Self::Error | Self::AlertRate)
+    }
+
+    /// Whether it needs truth.
+    #[must_use]
+    pub fn needs_truth(self) -> bool {
+        !matches!(self, Self::AlertRate | Self::ScoreDrift)
+    }
+
+    /// Whether a contract can state its limit.
+    #[must_use]
+    pub fn has_limit(self) -> bool {
+        !matches!(self, Self::Calibration | Self::ScoreDrift)
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, measure)| measure == self).map_or("", |(word, _)| word);
+        f.write_str(word)
+    }
+}
+
+/// What the alarm engine watches: one measure of outputs in slices. Every output and slice is a stream of its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct Watch {
+    /// Its name.
+    pub name: String,
+    /// What is measured.
+    pub measure: Measure,
+    /// The output; every probability of the model when absent.
+    pub output: Option<String>,
+    /// The slices.
+    pub slices: SlicePattern,
+    /// The operating point.
+    pub threshold: Option<f64>,
+    /// The contract: at least so much, or at most so much of a loss.
+    pub limit: Option<f64>,
+    /// Room beyond what the reference was.
+    pub tolerance: f64,
+    /// What a unit is.
+    pub unit: Unit,
+    /// What is done about an alarm.
+    pub tier: Severity,
+    /// A case is sealed so long after it was made, or when its truth settles, whichever is later.
+    #[serde(serialize_with = "seconds")]
+    pub maturity: Duration,
+}
+
+pub(super) fn budget(section: Section<'_>) -> Budget {
+    let positive = |key: &str, default: f64| {
+        let value = section.number(key).unwrap_or(default);
+        if value <= 0.0 {
+            section.problem(key, "must be above 0; a budget of no false alarm at all finds nothing either");
+        }
+        value
+    };
+    let budget = Budget {
+        pages: positive("pages_per_year", 1.0),
+        tickets: positive("tickets_per_year", 12.0),
+        confidence: positive("confidence", 0.95),
+    };
+    if budget.confidence >= 1.0 {
+        section.problem("confidence", "must lie between 0 and 1, such as 0.95");
+    }
+    section.refuse_unknown();
+    budget
+}
+
+pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
+    let name = section.required_string("name", "name the watch; its alarms carry the name");
+    if section.string("measure").is_none() {
+        section.problem("measure", "is missing; write what to watch, such as \"auroc\"");
+    }
+    let measure = section.choice("measure", Measure::Auroc, &Measure::WORDS);
+    let output = section.string("output").filter(|output| output != "*");
+    let is_output = |name: &str| {
+        let quantities = model.quantities();
+        quantities.iter().any(|quantity| matches!(quantity, Quantity::Output(output) if output.name == name))
+    };
+    if let Some(output) = output.as_ref().filter(|output| !is_output(output)) {
+        section.problem("output", format!("{output:?} is no probability of this model"));
+    }
+    let threshold = section.number("threshold");
+    match (measure.has_threshold(), threshold) {
+        (true, None) => section.problem("threshold", format!("is missing; {measure} is measured at one")),
+        (true, Some(at)) if !(0.0..=1.0).contains(&at) => section.problem("threshold", "is no probability from 0 to 1"),
+        (false, Some(_)) => section.problem("threshold", format!("has no meaning for {measure}; remove it")),
+        _ => {}
+    }
+    let limit = section.number("limit");
+    match limit {
+        Some(_) if !measure.has_limit() => {
+            section.problem("limit", format!("has no meaning for {measure}; its tolerance says how much is allowed"));
+        }
+        Some(limit) if measure != Measure::LogLoss && !(0.0 < limit && limit < 1.0) => {
+            section.problem("limit", "must lie between 0 and 1");
+        }
+        _ => {}
+    }
+    let usual = match measure {
+        Measure::Calibration => 0.1,
+        Measure::ScoreDrift => 0.01,
+        _ => 0.0,
+    };
+    let tolerance = section.number("tolerance").unwrap_or(usual);
+    if tolerance < 0.0 {
+        section.problem("tolerance", "is negative; it is room beyond the reference");
+    }
+    let watch = Watch {
+        slices: slice_pattern(&section, model),
+        unit: section.choice("unit", Unit::Cluster, &[("cluster", Unit::Cluster), ("case", Unit::Case)]),
+        tier: section.choice("tier", Severity::Page, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
+        maturity: section.duration("maturity", Duration::from_secs(7 * 86_400)),
+        name,
+        measure,
+        output,
+        threshold,
+        limit,
+        tolerance,
+    };
+    section.refuse_unknown();
+    watch
+}

@@ -1,0 +1,245 @@
+//! The promises of the alarm engine, by simulation: false alarms, a fleet's budget, delays, days that hang together.
+//!
+//! `make alarms` runs them at full size and prints the figures of docs/alarms.md; `make test` at a tenth of it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dosimeter::config::{Budget, Severity, Unit};
+use dosimeter::detect::bets::{Bank, Loss};
+use dosimeter::detect::budget::threshold;
+use dosimeter::detect::detector::Detector;
+use dosimeter::stats::channel::{self, Scale};
+use dosimeter::stats::resample::{Binomial, normal};
+use dosimeter::stats::special::{logit, sigmoid};
+use dosimeter::stats::spectrum::{Class, Spectrum};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// Thresholds of one stream with a tenth of a false alarm a year.
+const C: f64 = 3650.0;
+const YEAR: u32 = 365;
+
+/// How often a simulation is repeated.
+fn repeats(full: u32) -> u32 {
+    if std::env::var_os("DOSIMETER_ALARMS").is_some() { full } else { full / 10 }
+}
+
+fn seed() -> u64 {
+    std::env::var("DOSIMETER_ALARMS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_124)
+}
+
+fn day(at: u32) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(at.into())
+}
+
+fn rng(stream: u32) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed());
+    rng.set_stream(stream.into());
+    rng
+}
+
+/// Two hundred cases, fifteen in a hundred positive, of which the model misses a share.
+fn missed(rng: &mut ChaCha8Rng, rate: f64) -> Spectrum {
+    let positives = Binomial::new(200, 0.15).draw(rng);
+    let missed = if positives > 0 { Binomial::new(positives, rate).draw(rng) } else { 0 };
+    let at = |p: f64, n: u64| (channel::key(p), Class::Positive, n);
+    Spectrum::from_cells(Scale::Probability, vec![at(0.2, missed), at(0.8, positives - missed)])
+}
+
+/// The same with binormal scores: the area under the curve is `Phi(shift / sqrt 2)`.
+fn binormal(rng: &mut ChaCha8Rng, shift: f64) -> Spectrum {
+    let row = |_| {
+        let positive = rng.random_bool(0.15);
+        let score = sigmoid(normal(rng) + if positive { shift } else { 0.0 });
+        (channel::key(score), if positive { Class::Positive } else { Class::Negative }, 1)
+    };
+    Spectrum::from_cells(Scale::Probability, (0..200).map(row).collect())
+}
+
+/// Scores whose log odds are off by `shift` from the truth's.
+fn calibrated(rng: &mut ChaCha8Rng, shift: f64) -> Spectrum {
+    let row = |_| {
+        let odds = -2.2 + 1.2 * normal(rng);
+        let positive = rng.random_bool(sigmoid(odds + shift));
+        (channel::key(sigmoid(odds)), if positive { Class::Positive } else { Class::Negative }, 1)
+    };
+    Spectrum::from_cells(Scale::Probability, (0..200).map(row).collect())
+}
+
+fn scores(rng: &mut ChaCha8Rng, n: u32, shift: f64) -> Spectrum {
+    let row = |_| (channel::key(sigmoid(normal(rng) + shift)), Class::Unlabelled, 1);
+    Spectrum::from_cells(Scale::Probability, (0..n).map(row).collect())
+}
+
+/// Alarms of one stream over so many days, with resets.
+fn alarms(bank: &Bank, c: f64, days: u32, mut of_day: impl FnMut(u32) -> Spectrum) -> Vec<u32> {
+    let mut detector = Detector::new(bank.bets());
+    let mut alarms = Vec::new();
+    for at in 0..days {
+        let Some(increments) = bank.increments(&at.to_string(), &of_day(at)) else { continue };
+        if detector.take(day(at), &increments).log >= c.ln() {
+            alarms.push(at);
+            detector.reset();
+        }
+    }
+    alarms
+}
+
+/// The share of years with an alarm and the mean number of alarms a year.
+fn quiet_years(name: &str, years: u32, bound: f64, of_year: impl Fn(u32) -> usize + Sync + Send) {
+    let counts: Vec<usize> = (0..years).into_par_iter().map(of_year).collect();
+    let n = f64::from(years);
+    let share = counts.iter().filter(|count| **count > 0).count() as f64 / n;
+    let mean = counts.iter().sum::<usize>() as f64 / n;
+    println!(
+        "{name}: an alarm in {share:.4} of {years} quiet years, {mean:.4} alarms a year (promised: at most {bound})"
+    );
+    assert!(share <= bound + 3.0 * (bound * (1.0 - bound) / n).sqrt(), "{name}: {share}");
+    assert!(mean <= bound + 3.0 * (bound / n).sqrt(), "{name}: {mean}");
+}
+
+/// The median number of days from a change on day 60 to the first alarm.
+fn delay(name: &str, runs: u32, at_most: f64, of_run: impl Fn(u32) -> Vec<u32> + Sync + Send) {
+    const CHANGE: u32 = 60;
+    let delays: Vec<Option<u32>> = (0..runs)
+        .into_par_iter()
+        .filter_map(|run| {
+            let alarms = of_run(run);
+            let is_early = alarms.first().is_some_and(|at| *at < CHANGE);
+            (!is_early).then(|| alarms.first().map(|at| at - CHANGE + 1))
+        })
+        .collect();
+    let mut found: Vec<u32> = delays.iter().map(|delay| delay.unwrap_or(u32::MAX)).collect();
+    found.sort_unstable();
+    let quantile = |percent: usize| found[(found.len() - 1) * percent / 100];
+    println!("{name}: median {} days, nine of ten within {} ({} runs)", quantile(50), quantile(90), found.len());
+    assert!(f64::from(quantile(50)) <= at_most, "{name}: {}", quantile(50));
+}
+
+#[test]
+fn a_quiet_year_keeps_the_promise() {
+    let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
+    quiet_years("sensitivity .90", repeats(20_000), 0.1, |year| {
+        let mut rng = rng(year);
+        alarms(&bank, C, YEAR, |_| missed(&mut rng, 0.1)).len()
+    });
+    let shift = 2.0_f64.sqrt() * 1.281_551_565_545; // an area of .90
+    quiet_years("AUROC .90 by blocks", repeats(1000), 0.1, |year| {
+        let bank = Bank::of_area(0.1, Unit::Case, 0.05, &year.to_string());
+        let mut rng = rng(100_000 + year);
+        alarms(&bank, C, YEAR, |_| binormal(&mut rng, shift)).len()
+    });
+    for tolerance in [0.0, 0.1] {
+        let bank = Bank::of_calibration(tolerance, Unit::Case);
+        quiet_years(&format!("calibration, tolerance {tolerance}"), repeats(1000), 0.1, |year| {
+            let mut rng = rng(200_000 + year);
+            alarms(&bank, C, YEAR, |_| calibrated(&mut rng, 0.0)).len()
+        });
+    }
+    quiet_years("drift of scores, reference of 5,000", repeats(300), 0.15, |year| {
+        let mut rng = rng(300_000 + year);
+        let bank = Bank::of_drift(&scores(&mut rng, 5000, 0.0), 0.05, 0.0, Unit::Case).expect("a reference");
+        alarms(&bank, C, YEAR, |_| scores(&mut rng, 200, 0.0)).len()
+    });
+}
+
+#[test]
+fn a_fleet_keeps_its_budget() {
+    // A hundred streams that share nine tenths of their days' luck.
+    let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.95 };
+    let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
+    let c = threshold(&budget, Severity::Page, 0.01, 365.0);
+    let fleet = |year: u32| -> usize {
+        let mut rngs: Vec<ChaCha8Rng> = (0..100).map(|stream| rng(1_000_000 + year * 100 + stream)).collect();
+        let mut shared = rng(5_000_000 + year);
+        let mut detectors = vec![Detector::new(bank.bets()); 100];
+        let mut count = 0;
+        for at in 0..YEAR {
+            let common = missed(&mut shared, 0.1);
+            for (detector, own) in detectors.iter_mut().zip(&mut rngs) {
+                let spectrum = if own.random_bool(0.9) { common.clone() } else { missed(own, 0.1) };
+                let Some(increments) = bank.increments("", &spectrum) else { continue };
+                if detector.take(day(at), &increments).log >= c.ln() {
+                    count += 1;
+                    detector.reset();
+                }
+            }
+        }
+        count
+    };
+    let years = repeats(200);
+    let counts: Vec<usize> = (0..years).into_par_iter().map(fleet).collect();
+    let mean = counts.iter().sum::<usize>() as f64 / f64::from(years);
+    let square = counts.iter().map(|count| (*count as f64 - mean).powi(2)).sum::<f64>() / f64::from(years);
+    let error = (square / f64::from(years)).sqrt();
+    println!(
+        "fleet of 100 streams, budget of one page a year: {mean:.3} pages a year (standard error {error:.3}, {years} years)"
+    );
+    assert!(mean <= 1.0 + 3.0 * error.max(0.1), "{mean}");
+}
+
+#[test]
+fn changes_are_found_in_time() {
+    let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
+    let sensitivity = |name: &str, bank: &Bank, c: f64, after: f64, at_most: f64| {
+        delay(name, repeats(5000), at_most, |run| {
+            let mut rng = rng(10_000_000 + run);
+            alarms(bank, c, 300, |at| missed(&mut rng, if at < 60 { 0.1 } else { after }))
+        });
+    };
+    sensitivity("sensitivity .90 to .80", &bank, C, 0.2, 8.0);
+    sensitivity("sensitivity .90 to .85", &bank, C, 0.15, 25.0);
+    sensitivity("sensitivity .90 to .80 in a fleet of 100", &bank, 36_500.0, 0.2, 12.0);
+    let means = Bank::of_means(Loss::Missed(0.5), 0.1, 0.003, Unit::Cluster);
+    sensitivity("sensitivity .90 to .80, days as units", &means, C, 0.2, 18.0);
+    let root = 2.0_f64.sqrt();
+    let (before, after) = (root * 1.281_551_565_545, root * 1.036_433_389_494);
+    delay("AUROC .90 to .85 by blocks", repeats(600), 9.0, |run| {
+        let bank = Bank::of_area(0.1, Unit::Case, 0.05, &run.to_string());
+        let mut rng = rng(20_000_000 + run);
+        alarms(&bank, C, 200, |at| binormal(&mut rng, if at < 60 { before } else { after }))
+    });
+    let bank = Bank::of_calibration(0.0, Unit::Case);
+    delay("calibration off by half a unit of log odds", repeats(600), 6.0, |run| {
+        let mut rng = rng(30_000_000 + run);
+        alarms(&bank, C, 200, |at| calibrated(&mut rng, if at < 60 { 0.0 } else { 0.5 }))
+    });
+    delay("scores moved by a fifth of a deviation, reference of 5,000", repeats(300), 7.0, |run| {
+        let mut rng = rng(40_000_000 + run);
+        let bank = Bank::of_drift(&scores(&mut rng, 5000, 0.0), 0.05, 0.0, Unit::Case).expect("a reference");
+        alarms(&bank, C, 200, |at| scores(&mut rng, 200, if at < 60 { 0.0 } else { 0.2 }))
+    });
+}
+
+#[test]
+fn days_that_hang_together_break_case_units_and_not_cluster_units() {
+    // Intraclass correlation .05: a day's rate is beta distributed about .1; drawn by a logistic normal of about that spread.
+    let rate = |rng: &mut ChaCha8Rng| sigmoid(logit(0.0917) + 0.74 * normal(rng)).min(0.9);
+    let mut mean = 0.0;
+    let mut draws = rng(1);
+    for _ in 0..100_000 {
+        mean += rate(&mut draws) / 100_000.0;
+    }
+    assert!(mean <= 0.1 * 1.3, "{mean}");
+    let scale = 0.1 / mean;
+    let of_units = |bank: Bank, stream: u32| {
+        move |year: u32| {
+            let mut rng = rng(stream + year);
+            alarms(&bank, C, YEAR, |_| {
+                let rate = rate(&mut rng) * scale;
+                missed(&mut rng, rate)
+            })
+            .len()
+        }
+    };
+    let years = repeats(2000);
+    let days = Bank::of_means(Loss::Missed(0.5), 0.1, 0.007, Unit::Cluster);
+    quiet_years("sensitivity with days that hang together, days as units", years, 0.1, of_units(days, 50_000_000));
+    let cases = of_units(Bank::of_counts(Loss::Missed(0.5), 0.1), 60_000_000);
+    let broken = (0..years).into_par_iter().filter(|year| cases(*year) > 0).count();
+    println!(
+        "the same with cases as units: an alarm in {:.3} of the years",
+        f64::from(u32::try_from(broken).expect("few")) / f64::from(years)
+    );
+    assert!(broken > years as usize / 2, "the assumption check is there for a reason");
+}
