@@ -82,6 +82,8 @@ pub struct Quality {
     pub scores: [f64; 3],
     /// The predicted ratio.
     pub ratio: f64,
+    /// What the model made of the film inside.
+    pub embedding: [f64; 4],
     /// The true projection, the measured ratio and when they were noted; of the films that somebody has looked at.
     pub noted: Option<(&'static str, f64, DateTime<Utc>)>,
 }
@@ -131,7 +133,7 @@ impl Department {
             // A stream of its own: what this model says changes nothing of what the other does.
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_mul(1_000_003).wrapping_add(date));
             rng.set_stream(1 + index as u64);
-            study.quality = quality(&mut rng, study);
+            study.quality = quality(&mut rng, study, day >= self.replacement.day);
         }
         studies
     }
@@ -214,7 +216,7 @@ fn statements(rng: &mut ChaCha8Rng, created_at: DateTime<Utc>, present: [bool; 5
 }
 
 /// A film's projection follows from how it was taken, its ratio from the heart; whoever reports notes both.
-fn quality(rng: &mut ChaCha8Rng, study: &Study) -> Quality {
+fn quality(rng: &mut ChaCha8Rng, study: &Study, is_replaced: bool) -> Quality {
     let projection = match study.attributes[4].as_str() {
         "AP" => 0,
         _ if rng.random_bool(0.7) => 1,
@@ -226,8 +228,17 @@ fn quality(rng: &mut ChaCha8Rng, study: &Study) -> Quality {
     let true_ratio = 0.48 + 0.05 * normal(rng) + if projection == 0 { 0.06 } else { 0.0 };
     let hundredth = |ratio: f64| (ratio * 100.0).round() / 100.0;
     let ratio = ((true_ratio + 0.005 + 0.02 * normal(rng)) * 1e4).round() / 1e4;
+    // Films of the new scanner look otherwise.
+    let from_new = is_replaced && study.attributes[0] == REPLACEMENT.site;
+    let middle = [f64::from(u8::from(projection == 0)), true_ratio, if from_new { 1.5 } else { 0.0 }, 0.0];
+    let embedding = middle.map(|middle| ((middle + normal(rng)) * 1e3).round() / 1e3);
     let reported_at = study.statements.iter().map(|statement| statement.observed_at).min();
-    Quality { scores, ratio, noted: reported_at.map(|at| (PROJECTIONS[projection], hundredth(true_ratio), at)) }
+    Quality {
+        scores,
+        ratio,
+        embedding,
+        noted: reported_at.map(|at| (PROJECTIONS[projection], hundredth(true_ratio), at)),
+    }
 }
 
 fn hours_of(hours: f64) -> TimeDelta {
@@ -249,7 +260,7 @@ pub const STATEMENTS_HEADER: &str = "study_uid,finding,value,source,reader,statu
 
 /// The header of a file of what the model of image quality says.
 pub const QUALITY_HEADER: &str =
-    "study_uid,created_at,projection=AP,projection=PA,projection=lateral,cardiothoracic_ratio";
+    "study_uid,created_at,projection=AP,projection=PA,projection=lateral,cardiothoracic_ratio,penultimate";
 /// The header of a file of what is noted about films.
 pub const NOTES_HEADER: &str = "study_uid,observed_at,projection,cardiothoracic_ratio";
 
@@ -268,7 +279,8 @@ impl Study {
     pub fn quality_line(&self) -> String {
         let scores = self.quality.scores.map(|score| score.to_string()).join(",");
         let time = self.created_at.format("%Y-%m-%dT%H:%M:%SZ");
-        format!("{},{time},{scores},{}", self.study_uid, self.quality.ratio)
+        let embedding = self.quality.embedding.map(|number| number.to_string()).join(";");
+        format!("{},{time},{scores},{},{embedding}", self.study_uid, self.quality.ratio)
     }
 
     /// What is noted about the film, if somebody has looked at it.

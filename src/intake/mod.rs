@@ -4,19 +4,20 @@
 //! is known happens in the transaction of `store::intake`.
 //! Must never: drop a record without a reason.
 
+mod collector;
 mod identity;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+pub use collector::{Collector, Kept};
 pub use identity::Pseudonyms;
-use sha2::{Digest, Sha256};
 
 use crate::config::{Finding, Intake, Model};
 use crate::domain::window::show_instant;
 use crate::domain::{Assertion, Opinion, Prediction, Real, Reason, Status};
 use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
-use crate::store::batch::{ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position};
+use crate::store::batch::{NewAssertion, NewPrediction, Position};
 use crate::store::catalog::ModelNumbers;
 
 /// Ids and names may be so long.
@@ -312,145 +313,6 @@ fn checked(field: &str, text: &str, longest: usize) -> Result<(), Problem> {
 /// An identity derived from what identifies the record. Parts are separated so that they cannot run together.
 fn derived(parts: &[&str]) -> String {
     parts.join("\u{1f}").trim_end_matches('\u{1f}').to_owned()
-}
-
-/// What is kept of a refused record.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// The mapped columns without the identifiers.
-    pub payload: serde_json::Value,
-    /// SHA-256 of the record as it stood.
-    pub fingerprint: [u8; 32],
-}
-
-impl Kept {
-    /// Of something that is no record: its text.
-    #[must_use]
-    pub fn of_text(text: &str) -> Self {
-        Self { payload: serde_json::json!({}), fingerprint: Sha256::digest(text).into() }
-    }
-}
-
-/// Collects what is admitted and refused into a batch whose identities are distinct.
-#[derive(Debug, Default)]
-pub struct Collector {
-    predictions: Vec<NewPrediction>,
-    assertions: Vec<NewAssertion>,
-    rejections: Vec<NewRejection>,
-    duplicates: u64,
-    ignored: u64,
-    seen: HashMap<(String, i16, String), usize>,
-}
-
-impl Collector {
-    /// Leave a row out that the plan has no interest in.
-    pub fn ignore(&mut self) {
-        self.ignored += 1;
-    }
-
-    /// Rows and records at hand.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.predictions.len() + self.assertions.len() + self.rejections.len()
-    }
-
-    /// Whether nothing is at hand.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Versions that the predictions name.
-    #[must_use]
-    pub fn versions(&self) -> std::collections::BTreeSet<String> {
-        self.predictions.iter().map(|record| record.version.clone()).collect()
-    }
-
-    /// Refuse predictions of versions beyond the plan's limit; `known` ones are always welcome, then the first to appear.
-    pub fn limit_versions(&mut self, known: impl IntoIterator<Item = String>, most: usize) {
-        let mut welcome: BTreeSet<String> = known.into_iter().collect();
-        let all = std::mem::take(&mut self.predictions);
-        let (kept, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|record| {
-            if welcome.len() < most {
-                welcome.insert(record.version.clone());
-            }
-            welcome.contains(&record.version)
-        });
-        self.predictions = kept;
-        for record in refused {
-            let message = format!(
-                "{:?} would be version number {} of this model; does the version's column hold something else? \
-                 Correct the source's columns, or raise intake.most_versions",
-                record.version,
-                most + 1
-            );
-            let problem = Problem::new("version", Reason::TooManyVersions, message);
-            let kept = Kept { payload: serde_json::json!({ "version": record.version }), fingerprint: record.digest };
-            self.reject(problem, record.position, kept);
-        }
-    }
-
-    /// Take a record in. One that is in this batch already is a duplicate, says more, or is a conflict that is rejected.
-    pub fn admit(&mut self, admitted: Admitted, kept: impl FnOnce() -> Kept) {
-        let (position, meeting) = match admitted {
-            Admitted::Prediction(new) => {
-                let key = (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
-                let Some(known) = self.seen.get(&key).map(|at| &mut self.predictions[*at]) else {
-                    self.seen.insert(key, self.predictions.len());
-                    return self.predictions.push(new);
-                };
-                let meeting = Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction));
-                if let Meeting::Extends(both) = &meeting {
-                    known.prediction = both.clone();
-                    known.digest = both.digest(&known.version);
-                }
-                (new.position, meeting)
-            }
-            Admitted::Assertion(new) => {
-                let key = (new.assertion.case_id.clone(), ASSERTION, new.record_id.clone());
-                let Some(known) = self.seen.get(&key).map(|at| &self.assertions[*at]) else {
-                    self.seen.insert(key, self.assertions.len());
-                    return self.assertions.push(new);
-                };
-                let meeting = if known.digest == new.digest { Meeting::Same } else { Meeting::Conflict };
-                (new.position, meeting)
-            }
-        };
-        if meeting == Meeting::Conflict {
-            let message =
-                "a record with this identity stands earlier in the same file with other content; the first one stands";
-            return self.reject(Problem::new("id", Reason::Conflict, message), position, kept());
-        }
-        self.duplicates += 1;
-    }
-
-    /// Refuse a record.
-    pub fn reject(&mut self, problem: Problem, position: Position, kept: Kept) {
-        let Problem { field, reason, message } = problem;
-        // What goes into the database is text without NUL.
-        let clean = |text: String| text.replace('\0', "\u{FFFD}");
-        let Kept { payload, fingerprint } = kept;
-        let (field, message) = (clean(field), clean(message));
-        self.rejections.push(NewRejection { position, field, reason, message, payload, fingerprint });
-    }
-
-    /// The batch, with the numbers of the versions filled in.
-    #[must_use]
-    pub fn into_batch(self, progress: crate::store::file::FileProgress, versions: &HashMap<String, i32>) -> Batch {
-        let numbered = self.predictions.into_iter().map(|record| {
-            // unwrap safety: the caller numbered every one of `versions()`.
-            let version_id = versions.get(&record.version).copied().unwrap_or_default();
-            NewPrediction { version_id, ..record }
-        });
-        Batch {
-            progress,
-            predictions: numbered.collect(),
-            assertions: self.assertions,
-            rejections: self.rejections,
-            duplicates: self.duplicates,
-            ignored: self.ignored,
-        }
-    }
 }
 
 #[cfg(test)]

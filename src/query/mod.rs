@@ -7,27 +7,28 @@ pub mod backtest;
 pub mod compare;
 pub mod curve;
 pub mod drift;
+mod read;
 mod rows;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+pub use read::{Extent, Known, from_rows};
+use read::{check_size, read};
 use serde::Serialize;
 
 use crate::config::{Model, Output, Quantity};
 use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined, Window};
+use crate::job::Context;
 use crate::job::answer::Asked;
-use crate::job::fold::fold_rows;
-use crate::job::{Context, shape_of};
 use crate::metric::{CALCULATOR_VERSION, Depth};
-use crate::stats::projector::Projector;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::reference::Baseline;
-use crate::store::rows::{Knowledge, Wanted};
+use crate::store::rows::Knowledge;
 use crate::summary::Summary;
 use crate::summary::body::Body;
-use crate::summary::fold::{Cell, over_buckets};
+use crate::summary::fold::over_buckets;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -354,113 +355,4 @@ fn narrowed(model: &Model, question: &Question) -> Model {
     }
     let crossings = if named.len() > 1 { vec![named] } else { Vec::new() };
     Model { outputs, dimensions, crossings, ..model.clone() }
-}
-
-/// What is known of a window.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Summaries by output, slice and bucket.
-    pub cells: Vec<(Cell, Body)>,
-    /// Truth observed up to then is in them.
-    pub known_at: DateTime<Utc>,
-    /// Batches up to this one are in them.
-    pub recorded: i64,
-    /// summaries or rows.
-    pub read_from: &'static str,
-}
-
-async fn read(
-    context: &Context,
-    place: &Place,
-    question: &Question,
-    output_id: i32,
-    reference: Option<&Baseline>,
-) -> Result<Known, Error> {
-    let Place { version, model, .. } = place;
-    let plan = context.plan.model(&model.name);
-    let declared = plan.is_some_and(|plan| {
-        let dimensions = question.slice.dimensions();
-        match dimensions.as_slice() {
-            [] => true,
-            [one] => plan.dimensions.iter().any(|dimension| dimension.name == *one),
-            _ => plan.crossings.contains(&dimensions),
-        }
-    });
-    let aligned = model.bucket.is_aligned(question.window.from) && model.bucket.is_aligned(question.window.to);
-    // Stored embeddings were seen through the reference in force.
-    let reference_id = reference.map(|baseline| baseline.reference_id);
-    let seen_alike =
-        model.embedding.is_none() || context.store.find_reference(version.version_id).await? == reference_id;
-    if declared && aligned && seen_alike && question.knowledge == Knowledge::default() {
-        let stored = context.store.load_summaries(version.version_id, question.window).await?;
-        if stored.dirty == 0 && plan.is_some_and(|plan| plan.fold_digest() == stored.fold_digest) {
-            let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
-            let cells = stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)).collect();
-            let now = context.clock.now();
-            return Ok(Known {
-                cells,
-                known_at: latest.map_or(now, |at| at.max(now)),
-                recorded: stored.batch_id,
-                read_from: "summaries",
-            });
-        }
-    }
-    check_size(context, version.version_id, question).await?;
-    // The whole model is made of all its outputs; anything else stands alone.
-    let only = Some(output_id).filter(|_| question.output != Quantity::Whole.name());
-    let projector = reference.and_then(|baseline| baseline.projector.clone());
-    let extent = Extent { window: question.window, knowledge: question.knowledge, only, projector };
-    from_rows(context, place, extent).await
-}
-
-/// What is folded from rows.
-#[derive(Clone, Debug)]
-pub struct Extent {
-    /// The window.
-    pub window: Window,
-    /// The two clocks.
-    pub knowledge: Knowledge,
-    /// One quantity; all without.
-    pub only: Option<i32>,
-    /// What embeddings are seen through.
-    pub projector: Option<Arc<Projector>>,
-}
-
-/// Refuse what would take more rows than the question allows.
-async fn check_size(context: &Context, version_id: i32, question: &Question) -> Result<(), Error> {
-    if let Some(most) = question.most_rows {
-        let rows = context.store.count_predictions(version_id, question.window).await?;
-        if rows > most {
-            return Err(Error::Unknown(format!(
-                "the answer has to be read from {rows} predictions, more than the {most} that are read here; ask for a \
-                 narrower window, for whole buckets of a declared slice as known now, or with `dosimeter query`"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Fold a window from its rows as they were known.
-///
-/// # Errors
-/// When the store or the fold fails.
-pub async fn from_rows(context: &Context, place: &Place, extent: Extent) -> Result<Known, Error> {
-    let Place { version, model, numbers } = place;
-    let Extent { window, knowledge, only, projector } = extent;
-    let mut shape = shape_of(model, numbers);
-    if let Some(output_id) = only {
-        shape.keep_only(output_id);
-    }
-    if let Some(embedding) = &mut shape.embedding {
-        embedding.projector = projector;
-    }
-    let (outputs, findings) = (shape.output_ids(), shape.truth_ids());
-    let wanted = Wanted { outputs: &outputs, findings: &findings, embeddings: shape.embedding.is_some() };
-    let rows = context.store.load_rows(version.version_id, window, None, knowledge, wanted).await?;
-    let recorded = rows.batch_id;
-    let latest = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
-    let now = context.clock.now();
-    let known_at = knowledge.known_at.unwrap_or_else(|| latest.map_or(now, |at| at.max(now)));
-    let cells = fold_rows(model.clone(), shape, rows).await?.into_iter().collect();
-    Ok(Known { cells, known_at, recorded, read_from: "rows" })
 }
