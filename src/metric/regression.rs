@@ -349,6 +349,35 @@ mod tests {
         assert!(compared > 60, "{compared} numbers");
     }
 
+    /// `epiR` and psych; the interval of concordance is that of the z transform.
+    #[test]
+    fn concordance_and_intraclass_correlation_are_those_of_r() {
+        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/regression.json")).expect("JSON");
+        let of_r: Value = serde_json::from_str(include_str!("../../tests/golden/r.json")).expect("JSON");
+        let cases = golden["cases"].as_array().expect("cases");
+        for (case, r) in cases.iter().zip(of_r["regression"].as_array().expect("cases")) {
+            assert_eq!(case["name"], r["name"]);
+            let numbers = |key: &str| -> Vec<f64> { serde_json::from_value(case[key].clone()).expect("numbers") };
+            let (truth, predicted) = (numbers("truth"), numbers("predictions"));
+            let rows = truth.iter().zip(&predicted).map(|(y, f)| Valued { predicted: *f, truth: Some((*y, 1)) });
+            let answers = evaluate(&question(None), &ValueSummary::of(rows));
+            let answer = |name: &str| {
+                let (_, outcome) = answers.iter().find(|(key, _)| key.name == name).expect("answered");
+                outcome.clone().expect("defined")
+            };
+            let close = |ours: f64, theirs: &Value, room: f64| {
+                let theirs = theirs.as_f64().expect("a number");
+                assert!((ours - theirs).abs() < room, "{}: {ours} against {theirs}", case["name"]);
+            };
+            close(answer("ccc").value, &r["ccc"], 1e-10);
+            close(answer("icc").value, &r["icc"], 1e-9);
+            if let Some(interval) = answer("ccc").interval {
+                close(interval.lower, &r["ccc_interval"][0], 1e-9);
+                close(interval.upper, &r["ccc_interval"][1], 1e-9);
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_there_has_a_reason() {
         let reason = |rows: &[Valued], name: &str| {
