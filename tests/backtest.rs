@@ -164,3 +164,64 @@ output = "nodule"
         backtest(&context, &Asked { reference: window("2025-01-15", "2025-02-15"), ..asked(Order::Sealed) }).await;
     assert!(refused.expect_err("they overlap").to_string().contains("reaches into the history"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn charts_are_labelled_as_what_they_are_and_take_no_share_of_the_budget() {
+    let chart = |name: &str, method: &str| {
+        format!(
+            "[[model.watch]]\nname = \"{name}\"\nmeasure = \"sensitivity\"\noutput = \"effusion\"\nthreshold = 0.5\nmethod = \"{method}\"\n\
+             run_length = 200\nmaturity = \"3d\"\n\n"
+        )
+    };
+    let watches = format!("{}{}{}", chart("sum", "cusum"), chart("average", "ewma"), SENSITIVITY);
+    let installation = installation(&watches, false).await;
+    let streams = backtest(&installation.context(), &asked(Order::Sealed)).await.expect("a backtest");
+    // The days of the reference are all alike: a chart has nothing to go by.
+    assert!(streams[0].reason.as_deref().is_some_and(|reason| reason.contains("varies")));
+    assert_eq!(streams[2].weight, 1.0, "the charts take nothing of it");
+
+    // A reference with the decay's first days in it varies.
+    let varied = Asked {
+        reference: window("2025-01-01", "2025-03-03"),
+        window: window("2025-03-03", "2025-04-01"),
+        ..asked(Order::Sealed)
+    };
+    let streams = backtest(&installation.context(), &varied).await.expect("a backtest");
+    for stream in &streams[..2] {
+        assert!(stream.promise.contains("200 days"), "{}", stream.promise);
+        assert!(!days(stream).is_empty(), "{}: a drop by half is found", stream.watch);
+    }
+    assert!(streams[2].promise.contains("budget"));
+}
+
+/// A hundred and twenty days of a model's specificity, by the raw sums of the FDA's AIM-CU.
+#[test]
+fn a_cusum_of_a_real_series_alarms_on_the_same_day() {
+    let Some(data) = crate::nih::data() else { return };
+    let read = |name: &str| std::fs::read_to_string(data.join("golden").join(name)).expect("a file");
+    let values: Vec<f64> = read("cusum_specificity.csv")
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(1).expect("a column").parse().expect("a number"))
+        .collect();
+    let expected: serde_json::Value = serde_json::from_str(&read("cusum_expected.json")).expect("JSON");
+    for case in ["init_30", "init_60"] {
+        let number = |key: &str| expected[case][key].as_f64().expect("a number");
+        let chart =
+            dosimeter::detect::chart::Chart::Cusum { k: number("k") / number("std"), h: number("h") / number("std") };
+        let mut sum = 0.0;
+        let sums: Vec<f64> = values
+            .iter()
+            .map(|value| {
+                // A drop is bad: up is the mean minus the value. The series' first sum is zero by definition.
+                sum = chart.next(sum, (number("mu") - value) / number("std"));
+                sum
+            })
+            .collect();
+        let first = sums.iter().position(|sum| *sum > chart.limit());
+        assert_eq!(first.map(|at| at as u64), expected[case]["first_S_lo_exceed"].as_u64(), "{case}");
+        for (ours, theirs) in sums.iter().zip(expected[case]["S_lo"].as_array().expect("sums")) {
+            assert!((ours * number("std") - theirs.as_f64().expect("a number")).abs() < 1e-9, "{case}");
+        }
+    }
+}

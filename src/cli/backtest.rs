@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 
 use super::show::{Format, columns};
 use super::{ConfigArg, VersionArgs, with_app};
+use crate::config::Method;
 use crate::domain::Window;
 use crate::domain::window::{parse_instant, show_instant};
 use crate::query::backtest::{Asked, Order, Power, Report, backtest, power};
@@ -113,7 +114,11 @@ pub(super) fn plan_power(args: PowerArgs) -> anyhow::Result<()> {
 }
 
 fn heading(report: &Report) -> [String; 3] {
-    let threshold = |report: &Report| format!("{:.0}", report.threshold);
+    let threshold = |report: &Report| match report.method {
+        Method::Evidence => format!("{:.0}", report.threshold),
+        Method::Cusum => format!("cusum {:.2}", report.threshold),
+        Method::Ewma => format!("ewma {:.2}", report.threshold),
+    };
     [
         format!("{} ({})", report.watch, report.tier.as_str()),
         format!("{}, {}", report.output, report.slice),
@@ -152,7 +157,10 @@ fn table(streams: &[Report]) -> String {
         [watch, stream, threshold, well(report), buckets, greatest, alarms + stressed]
     };
     let rows: Vec<_> = std::iter::once(header).chain(streams.iter().map(row)).collect();
-    format!("{}\nAn alarm is raised when the evidence M reaches c; then it starts anew.\n", columns(&rows))
+    format!(
+        "{}\nAn alarm is raised when the evidence M, or a chart's sum or average, reaches c; then it starts anew. A chart promises the days\nbetween its own false alarms, if its days are independent and normal; evidence promises the budget.\n",
+        columns(&rows)
+    )
 }
 
 fn power_table(streams: &[Power]) -> String {

@@ -31,6 +31,18 @@ pub enum Unit {
     Case,
 }
 
+/// How a stream is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// By evidence, within the budget of false alarms.
+    Evidence,
+    /// By a cumulative sum, with a run length of its own.
+    Cusum,
+    /// By an exponentially weighted moving average, with a run length of its own.
+    Ewma,
+}
+
 /// What is measured of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +116,10 @@ pub struct Watch {
     pub name: String,
     /// What is measured.
     pub measure: Measure,
+    /// How.
+    pub method: Method,
+    /// Days between the false alarms of a chart, on average.
+    pub run_length: f64,
     /// The output; every probability of the model when absent.
     pub output: Option<String>,
     /// The slices.
@@ -179,6 +195,25 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         Measure::ScoreDrift => 0.01,
         _ => 0.0,
     };
+    let method = section.choice(
+        "method",
+        Method::Evidence,
+        &[("evidence", Method::Evidence), ("cusum", Method::Cusum), ("ewma", Method::Ewma)],
+    );
+    let run_length = section.number("run_length");
+    match (method, run_length) {
+        (Method::Evidence, Some(_)) => {
+            section.problem("run_length", "has no meaning for evidence, whose budget stands in [alarms]; remove it");
+        }
+        (_, Some(days)) if !(10.0..=1e6).contains(&days) => section.problem("run_length", "must be 10 to 1000000 days"),
+        (Method::Cusum | Method::Ewma, _) if !measure.has_limit() => {
+            section.problem("method", format!("a chart needs a mean, and {measure} has none; remove it"));
+        }
+        (Method::Cusum | Method::Ewma, _) if limit.is_some() => {
+            section.problem("limit", "has no meaning for a chart, which knows the reference's mean and deviation");
+        }
+        _ => {}
+    }
     let tolerance = section.number("tolerance").unwrap_or(usual);
     if tolerance < 0.0 {
         section.problem("tolerance", "is negative; it is room beyond the reference");
@@ -190,6 +225,8 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         maturity: section.duration("maturity", Duration::from_secs(7 * 86_400)),
         name,
         measure,
+        method,
+        run_length: run_length.unwrap_or(365.0),
         output,
         threshold,
         limit,

@@ -10,6 +10,7 @@
 
 pub mod bets;
 pub mod budget;
+pub mod chart;
 pub mod dependence;
 pub mod detector;
 pub mod limit;

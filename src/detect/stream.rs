@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::bets::{Bank, Loss, area, blocks};
+use super::chart::Chart;
 use super::dependence::DesignEffect;
 use super::detector::Detector;
 use super::null_value::{self, Margin, NullValue};
 use super::planner;
-use crate::config::{Measure, Unit, Watch};
+use crate::config::{Measure, Method, Unit, Watch};
 use crate::domain::Slice;
 use crate::stats::spectrum::Spectrum;
 
@@ -30,8 +31,8 @@ pub struct Stream {
     pub weight: f64,
     /// The evidence at which it alarms.
     pub threshold: f64,
-    /// What it bets on.
-    pub bank: Bank,
+    /// What it bets on, or the chart.
+    pub engine: Engine,
     /// What "well" is; absent for calibration and drift, whose tolerance says it.
     pub null: Option<NullValue>,
     /// Units of a reference's bucket, on average.
@@ -40,14 +41,30 @@ pub struct Stream {
     variance: f64,
 }
 
+/// What a stream is watched by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Engine {
+    /// Bets.
+    Bets(Bank),
+    /// A control chart of the buckets' means, standardised by the reference's mean and deviation of them.
+    Chart {
+        /// The chart.
+        chart: Chart,
+        /// The mean loss of the reference's buckets.
+        mean: f64,
+        /// Its standard deviation.
+        deviation: f64,
+    },
+}
+
 /// One alarm.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alarm {
     /// The bucket that brought it.
     pub bucket: DateTime<Utc>,
-    /// The evidence `M`.
+    /// The evidence `M`, or what the chart came to.
     pub evidence: f64,
-    /// When the change began, by the bet that won.
+    /// When the change began, by the bet that won or the sum that grew.
     pub change: Option<DateTime<Utc>>,
     /// What the watch measured from then on, where it has a mean.
     pub measured: Option<f64>,
@@ -138,7 +155,59 @@ impl Stream {
         };
         let watch = watch.clone();
         let (output, slice) = (output.to_owned(), slice.clone());
-        Ok(Self { watch, output, slice, weight, threshold, bank, null, size, variance })
+        let engine = Engine::Bets(bank);
+        Ok(Self { watch, output, slice, weight, threshold, engine, null, size, variance })
+    }
+
+    /// Make a stream that a control chart watches.
+    ///
+    /// # Errors
+    /// What the reference lacks.
+    pub fn of_chart(watch: &Watch, (output, slice): (&str, &Slice), reference: &[Spectrum]) -> Result<Self, String> {
+        let loss = loss_of(watch.measure, watch.threshold.unwrap_or_default());
+        let means: Vec<f64> = reference.iter().filter_map(|spectrum| mean_of(loss, spectrum)).collect();
+        let mean = means.iter().sum::<f64>() / means.len() as f64;
+        let variance = variance(&means).filter(|variance| *variance > 1e-12).ok_or_else(|| {
+            format!(
+                "the reference's days do not tell how the {} of {output}, {slice} varies; take a longer one",
+                watch.measure
+            )
+        })?;
+        let chart = match watch.method {
+            Method::Ewma => Chart::ewma(watch.run_length),
+            Method::Cusum | Method::Evidence => Chart::cusum(watch.run_length),
+        };
+        let own = loss.map_or(1.0 - mean, |loss| null_value::in_its_terms(loss, mean));
+        let null =
+            NullValue { value: mean, limit: own, reference: Some(own), n: means.len() as u64, design_effect: None };
+        let (size, _) = sizes(loss, reference, &watch.name);
+        Ok(Self {
+            output: output.to_owned(),
+            slice: slice.clone(),
+            weight: 0.0,
+            threshold: chart.limit(),
+            engine: Engine::Chart { chart, mean, deviation: libm::sqrt(variance) },
+            null: Some(null),
+            size,
+            variance,
+            watch: watch.clone(),
+        })
+    }
+
+    /// What an alarm of this stream promises.
+    #[must_use]
+    pub fn promise(&self) -> String {
+        match self.engine {
+            Engine::Bets(_) => format!(
+                "its share {:.4} of the budget of false {}s, whatever the other streams do",
+                self.weight,
+                self.watch.tier.as_str()
+            ),
+            Engine::Chart { .. } => format!(
+                "{} days between false alarms of this stream alone, if its days are independent and normal",
+                self.watch.run_length
+            ),
+        }
     }
 
     /// What keeps the promise from being kept: days hang together, and cases are taken for independent. `None` while it holds.
@@ -151,11 +220,40 @@ impl Stream {
     /// Take buckets in, in their order.
     #[must_use]
     pub fn replay(&self, buckets: &Buckets) -> Replay {
-        let mut detector = Detector::new(self.bank.bets());
+        match &self.engine {
+            Engine::Bets(bank) => self.replay_bets(bank, buckets),
+            Engine::Chart { chart, mean, deviation } => self.replay_chart(chart, (*mean, *deviation), buckets),
+        }
+    }
+
+    fn replay_chart(&self, chart: &Chart, (mean, deviation): (f64, f64), buckets: &Buckets) -> Replay {
+        let loss = loss_of(self.watch.measure, self.watch.threshold.unwrap_or_default());
+        let mut replay = Replay { buckets: 0, alarms: Vec::new(), evidence: 0.0, greatest: 0.0 };
+        let mut since = None;
+        let values = buckets.iter().filter_map(|(bucket, spectrum)| Some((*bucket, mean_of(loss, spectrum)?)));
+        for (bucket, value) in values {
+            replay.buckets += 1;
+            if replay.evidence <= 0.0 {
+                since = Some(bucket);
+            }
+            replay.evidence = chart.next(replay.evidence, (value - mean) / deviation);
+            replay.greatest = replay.greatest.max(replay.evidence.abs());
+            if replay.evidence.abs() > chart.limit() {
+                let own = buckets.range(since.unwrap_or(bucket)..=bucket).map(|(_, spectrum)| spectrum);
+                let measured = self.measured(own);
+                replay.alarms.push(Alarm { bucket, evidence: replay.evidence, change: since, measured });
+                replay.evidence = 0.0;
+            }
+        }
+        replay
+    }
+
+    fn replay_bets(&self, bank: &Bank, buckets: &Buckets) -> Replay {
+        let mut detector = Detector::new(bank.bets());
         let mut replay = Replay { buckets: 0, alarms: Vec::new(), evidence: 0.0, greatest: 0.0 };
         let limit = libm::log(self.threshold);
         for (bucket, spectrum) in buckets {
-            let Some(increments) = self.bank.increments(&bucket.to_rfc3339(), spectrum) else { continue };
+            let Some(increments) = bank.increments(&bucket.to_rfc3339(), spectrum) else { continue };
             replay.buckets += 1;
             let evidence = detector.take(*bucket, &increments);
             replay.evidence = libm::exp(evidence.log);
@@ -193,7 +291,7 @@ impl Stream {
     /// reference had no error. `None` where no change is found so soon, or the measure has no mean.
     #[must_use]
     pub fn smallest_change(&self, within: f64) -> Option<(f64, Option<f64>)> {
-        let null = self.null.as_ref()?;
+        let (Engine::Bets(own_bank), Some(null)) = (&self.engine, self.null.as_ref()) else { return None };
         let loss = loss_of(self.watch.measure, self.watch.threshold.unwrap_or_default());
         let own = |mean: f64| loss.map_or(1.0 - mean, |loss| null_value::in_its_terms(loss, mean));
         // A 0/1 loss varies with its mean; of others the reference's variance is kept.
@@ -207,7 +305,7 @@ impl Stream {
                 Some(Loss::Missed(_) | Loss::FalselyFlagged(_) | Loss::FlaggedInVain(_)) | None => 1.0 - reference,
                 Some(_) => reference,
             };
-            let bank = match (&self.bank, self.watch.unit) {
+            let bank = match (own_bank, self.watch.unit) {
                 (Bank::Area { seed, .. }, unit) => Bank::of_area(m0, unit, self.variance, seed),
                 (Bank::Loss { loss, .. }, Unit::Case) if is_binary => Bank::of_counts(*loss, m0),
                 (Bank::Loss { loss, unit, .. }, _) => Bank::of_means(*loss, m0, self.variance, *unit),
@@ -215,7 +313,7 @@ impl Stream {
             };
             found(&bank)
         });
-        Some((found(&self.bank)?, exact))
+        Some((found(own_bank)?, exact))
     }
 }
 

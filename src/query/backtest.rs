@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Error, Place, find};
-use crate::config::{Measure, Model, Output, Severity, SlicePattern, Watch};
+use crate::config::{Measure, Method, Model, Output, Severity, SlicePattern, Watch};
 use crate::detect::budget::{threshold, weights};
 use crate::detect::dependence::DesignEffect;
 use crate::detect::null_value::NullValue;
@@ -64,6 +64,10 @@ pub struct Report {
     pub weight: f64,
     /// The evidence at which it alarms.
     pub threshold: f64,
+    /// How it is watched.
+    pub method: Method,
+    /// What its alarms promise.
+    pub promise: String,
     /// What "well" is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub null: Option<NullValue>,
@@ -196,18 +200,30 @@ impl History {
                 })
             })
             .collect();
-        let weights = weights(&listed.iter().map(|(at, _, _, slice)| (*at, slice.is_all())).collect::<Vec<_>>());
-        let made = listed.into_iter().zip(weights);
-        made.map(|((_, watch, output, slice), weight)| self.stream(watch, output, slice, weight)).collect()
+        // Charts have run lengths of their own: they take no share of the budget.
+        let sharing = listed.iter().filter(|(_, watch, ..)| watch.method == Method::Evidence);
+        let mut weights =
+            weights(&sharing.map(|(at, _, _, slice)| (*at, slice.is_all())).collect::<Vec<_>>()).into_iter();
+        let made = listed.into_iter().map(|(_, watch, output, slice)| {
+            let weight = if watch.method == Method::Evidence { weights.next().unwrap_or_default() } else { 0.0 };
+            self.stream(watch, output, slice, weight)
+        });
+        made.collect()
     }
 
     fn stream(&self, watch: &Watch, output: &Output, slice: Slice, weight: f64) -> (Report, Option<(Stream, Buckets)>) {
         let buckets_a_year = if watch.measure == Measure::ScoreDrift { 365.0 / 7.0 } else { 365.0 };
-        let threshold = threshold(&self.budget, watch.tier, weight, buckets_a_year);
+        let is_chart = watch.method != Method::Evidence;
+        let threshold = if is_chart { 0.0 } else { threshold(&self.budget, watch.tier, weight, buckets_a_year) };
         let confidence = 1.0 - (1.0 - self.budget.confidence) * weight;
         let (reference, buckets) = self.buckets(watch, output, &slice);
         let reference: Vec<Spectrum> = reference.into_values().collect();
-        let made = Stream::new(watch, (&output.name, &slice), &reference, confidence, (weight, threshold));
+        let place = (output.name.as_str(), &slice);
+        let made = if is_chart {
+            Stream::of_chart(watch, place, &reference)
+        } else {
+            Stream::new(watch, place, &reference, confidence, (weight, threshold))
+        };
         let report = Report {
             watch: watch.name.clone(),
             measure: watch.measure,
@@ -215,7 +231,9 @@ impl History {
             slice: slice.to_string(),
             tier: watch.tier,
             weight,
-            threshold,
+            threshold: made.as_ref().map_or(threshold, |stream| stream.threshold),
+            method: watch.method,
+            promise: made.as_ref().map(Stream::promise).unwrap_or_default(),
             null: made.as_ref().ok().and_then(|stream| stream.null.clone()),
             stressed: made.as_ref().ok().and_then(Stream::stressed),
             size: made.as_ref().map_or(0.0, |stream| stream.size),
