@@ -217,6 +217,10 @@ fn with_app(args: &ConfigArg, work: impl AsyncFnOnce(&App) -> anyhow::Result<()>
 }
 
 async fn serve(plan: Plan, config: PathBuf) -> anyhow::Result<()> {
+    for model in plan.models.iter().filter(|model| !model.watches.is_empty()) {
+        let watches = model.watches.len();
+        tracing::warn!(model = model.name, watches, "the daemon does not run watches yet; `dosimeter backtest` does");
+    }
     let app = App::start(plan, Clock::system()).await?;
     let supervisor = Supervisor::default();
     let spawned = app.spawn(&supervisor).await;
