@@ -151,6 +151,7 @@ create table assertion (
     batch_id bigint not null,
     primary key (case_id, record_id)
 );
+create index assertion_batch on assertion (batch_id);
 comment on table assertion is 'One statement of truth. Never overwritten: a correction is another row.';
 comment on column assertion.case_id is 'The case, as a pseudonym.';
 comment on column assertion.record_id is 'Identity within the case.';
@@ -368,6 +369,107 @@ comment on column evaluation.version_id is 'The version.';
 comment on column evaluation.window_name is 'The window of the plan.';
 comment on column evaluation.input_state is 'Window, plan, reference, calculator and the batches of the summaries.';
 comment on column evaluation.evaluated_at is 'When.';
+
+create table sealed_day (
+    version_id integer not null references model_version,
+    maturity_days integer not null,
+    with_truth boolean not null,
+    day timestamptz not null,
+    recorded bigint not null,
+    sealed_at timestamptz not null,
+    primary key (version_id, maturity_days, with_truth, day)
+);
+comment on table sealed_day is 'Days whose evidence is sealed, append-only. Alarms are raised on sealed evidence alone.';
+comment on column sealed_day.version_id is 'The version.';
+comment on column sealed_day.maturity_days is 'A case is sealed so many days after it was made, or when its truth settles, whichever is later.';
+comment on column sealed_day.with_truth is 'Whether cases wait for truth.';
+comment on column sealed_day.day is 'The day, in UTC.';
+comment on column sealed_day.recorded is 'Batches up to this one were in it.';
+comment on column sealed_day.sealed_at is 'When it was sealed.';
+
+create table ledger (
+    version_id integer not null,
+    maturity_days integer not null,
+    with_truth boolean not null,
+    day timestamptz not null,
+    output_id integer not null references output,
+    slice text not null,
+    body bytea not null,
+    primary key (version_id, maturity_days, with_truth, output_id, slice, day),
+    foreign key (version_id, maturity_days, with_truth, day) references sealed_day
+);
+comment on table ledger is 'The evidence ledger: the cases sealed on a day, append-only. Every case enters once; what is learned later changes nothing.';
+comment on column ledger.version_id is 'The version.';
+comment on column ledger.maturity_days is 'The maturity of its cases in days.';
+comment on column ledger.with_truth is 'Whether cases wait for truth.';
+comment on column ledger.day is 'The day of the seal, in UTC.';
+comment on column ledger.output_id is 'The output.';
+comment on column ledger.slice is 'The slice in canonical form.';
+comment on column ledger.body is 'Scores by truth, and how many cases came of age, in the encoding of sealed days.';
+
+create table stream (
+    stream_id bigint generated always as identity primary key,
+    version_id integer not null references model_version,
+    watch text not null,
+    output_id integer not null references output,
+    slice text not null,
+    asked text not null,
+    reference_id integer references reference,
+    maturity_days integer not null,
+    with_truth boolean not null,
+    definition json,
+    reason text,
+    starts timestamptz not null,
+    looked_until timestamptz not null,
+    made_at timestamptz not null,
+    ended_at timestamptz,
+    check ((definition is null) = (reason is not null))
+);
+create unique index stream_in_force on stream (version_id, watch, output_id, slice) where ended_at is null;
+comment on table stream is 'One measure of one output in one slice under watch. What it bets on is frozen when it is made; another version, reference or watch makes another stream.';
+comment on column stream.stream_id is 'Number of the stream.';
+comment on column stream.version_id is 'The version.';
+comment on column stream.watch is 'The watch of the plan.';
+comment on column stream.output_id is 'The output.';
+comment on column stream.slice is 'The slice in canonical form.';
+comment on column stream.asked is 'SHA-256 of the watch as the plan has it and of the reference: when it changes, another stream is made.';
+comment on column stream.reference_id is 'The reference that its null values come from; absent under a contract.';
+comment on column stream.maturity_days is 'The maturity of its cases in days.';
+comment on column stream.with_truth is 'Whether its cases wait for truth.';
+comment on column stream.definition is 'What it bets on, null values and all; absent where there is a reason.';
+comment on column stream.reason is 'Why it cannot be watched.';
+comment on column stream.starts is 'The first day whose evidence it takes in.';
+comment on column stream.looked_until is 'Sealed days before this one have been taken in.';
+comment on column stream.made_at is 'When it was made.';
+comment on column stream.ended_at is 'When it was replaced, or its watch or version given up.';
+
+create table evidence (
+    stream_id bigint not null references stream,
+    tier text not null check (tier in ('page', 'ticket')),
+    day timestamptz not null,
+    evidence double precision not null,
+    weight double precision not null,
+    threshold double precision not null,
+    change_at timestamptz,
+    alarms boolean not null,
+    measured double precision,
+    state json not null,
+    looked_at timestamptz not null,
+    primary key (stream_id, tier, day)
+);
+create index evidence_alarms on evidence (looked_at) where alarms;
+comment on table evidence is 'What each sealed day made of a stream''s evidence in a tier, append-only; days without a unit have no row.';
+comment on column evidence.stream_id is 'The stream.';
+comment on column evidence.tier is 'page or ticket: each tier has a budget and evidence of its own.';
+comment on column evidence.day is 'The sealed day.';
+comment on column evidence.evidence is 'The evidence M after it, or the sum or average of a chart.';
+comment on column evidence.weight is 'The stream''s share of the tier''s budget on this day; 0 of a chart.';
+comment on column evidence.threshold is 'The evidence at which there is an alarm.';
+comment on column evidence.change_at is 'When the change began, by the bet that has won most.';
+comment on column evidence.alarms is 'Whether this is an alarm; then the evidence has started anew.';
+comment on column evidence.measured is 'Of an alarm: what the watch measured since the change.';
+comment on column evidence.state is 'The detector after the day: the next day goes on from here.';
+comment on column evidence.looked_at is 'When it was taken in.';
 
 create table alert (
     alert_id bigint generated always as identity primary key,

@@ -19,7 +19,8 @@ use crate::store::Store;
 use crate::store::server::{Server, random_text, write_private};
 
 /// The jobs that run one after the other: what one leaves, the next finds.
-const PIPELINE: [Job; 6] = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Detect, Job::Publish, Job::Retain];
+const PIPELINE: [Job; 8] =
+    [Job::Ingest, Job::Fold, Job::Evaluate, Job::Seal, Job::Watch, Job::Detect, Job::Publish, Job::Retain];
 /// The jobs that wait for others, each in a loop of its own.
 const MAILROOM: [Job; 1] = [Job::Notify];
 

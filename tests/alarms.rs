@@ -1,16 +1,21 @@
-//! The promises of the alarm engine, by simulation: false alarms, a fleet's budget, delays, days that hang together.
+//! The promises of the alarm engine, by simulation: false alarms, a fleet's budget, delays, days that hang together; and of whole
+//! watches with their references and weekends, as a user gets them.
 //!
 //! `make alarms` runs them at full size and prints the figures of docs/alarms.md; `make test` at a tenth of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dosimeter::config::{Budget, Severity, Unit};
+use dosimeter::config::{Budget, Measure, Method, Severity, SlicePattern, Unit, Watch, Weekends};
 use dosimeter::detect::bets::{Bank, Loss};
 use dosimeter::detect::budget::threshold;
 use dosimeter::detect::detector::Detector;
+use dosimeter::detect::sealing::Buckets;
+use dosimeter::detect::stream::Stream;
+use dosimeter::domain::Slice;
 use dosimeter::stats::channel::{self, Scale};
 use dosimeter::stats::resample::{Binomial, normal};
 use dosimeter::stats::special::{logit, sigmoid};
 use dosimeter::stats::spectrum::{Class, Spectrum};
+use dosimeter::summary::sealed::Sealed;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -69,6 +74,12 @@ fn calibrated(rng: &mut ChaCha8Rng, shift: f64) -> Spectrum {
 fn scores(rng: &mut ChaCha8Rng, n: u32, shift: f64) -> Spectrum {
     let row = |_| (channel::key(sigmoid(normal(rng) + shift)), Class::Unlabelled, 1);
     Spectrum::from_cells(Scale::Probability, (0..n).map(row).collect())
+}
+
+/// Bets on drift from a reference of twenty-five days of two hundred cases.
+fn drift_bank(rng: &mut ChaCha8Rng) -> Bank {
+    let days: Vec<Spectrum> = (0..25).map(|_| scores(rng, 200, 0.0)).collect();
+    Bank::of_drift(&days.iter().collect::<Vec<_>>(), (0.05, 0.0), Unit::Case).expect("a reference")
 }
 
 /// Alarms of one stream over so many days, with resets.
@@ -138,7 +149,7 @@ fn a_quiet_year_keeps_the_promise() {
     }
     quiet_years("drift of scores, reference of 5,000", repeats(300), 0.15, |year| {
         let mut rng = rng(300_000 + year);
-        let bank = Bank::of_drift(&scores(&mut rng, 5000, 0.0), 0.05, 0.0, Unit::Case).expect("a reference");
+        let bank = drift_bank(&mut rng);
         alarms(&bank, C, YEAR, |_| scores(&mut rng, 200, 0.0)).len()
     });
 }
@@ -148,7 +159,7 @@ fn a_fleet_keeps_its_budget() {
     // A hundred streams that share nine tenths of their days' luck.
     let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.95 };
     let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
-    let c = threshold(&budget, Severity::Page, 0.01, 365.0);
+    let c = threshold(&budget, Severity::Page, 0.01);
     let fleet = |year: u32| -> usize {
         let mut rngs: Vec<ChaCha8Rng> = (0..100).map(|stream| rng(1_000_000 + year * 100 + stream)).collect();
         let mut shared = rng(5_000_000 + year);
@@ -206,7 +217,7 @@ fn changes_are_found_in_time() {
     });
     delay("scores moved by a fifth of a deviation, reference of 5,000", repeats(300), 7.0, |run| {
         let mut rng = rng(40_000_000 + run);
-        let bank = Bank::of_drift(&scores(&mut rng, 5000, 0.0), 0.05, 0.0, Unit::Case).expect("a reference");
+        let bank = drift_bank(&mut rng);
         alarms(&bank, C, 200, |at| scores(&mut rng, 200, if at < 60 { 0.0 } else { 0.2 }))
     });
 }
@@ -242,4 +253,99 @@ fn days_that_hang_together_break_case_units_and_not_cluster_units() {
         f64::from(u32::try_from(broken).expect("few")) / f64::from(years)
     );
     assert!(broken > years as usize / 2, "the assumption check is there for a reason");
+}
+
+/// A watch as a plan has it that says no more than its measure.
+fn watch(measure: Measure) -> Watch {
+    Watch {
+        name: "w".into(),
+        measure,
+        method: Method::Evidence,
+        run_length: 365.0,
+        output: None,
+        slices: SlicePattern::One(Slice::all()),
+        threshold: measure.has_threshold().then_some(0.5),
+        limit: None,
+        tolerance: match measure {
+            Measure::Calibration => 0.1,
+            Measure::ScoreDrift => 0.01,
+            _ => 0.0,
+        },
+        unit: Unit::Cluster,
+        weekends: Weekends::Apart,
+        tier: Severity::Page,
+        maturity_days: 7,
+    }
+}
+
+/// A department's days from a Monday on: working days of two hundred cases, weekends of sixty that are harder. `change` is when what
+/// the model does gets worse by `by`.
+fn department(rng: &mut ChaCha8Rng, measure: Measure, days: u32, change: u32, by: f64) -> Buckets {
+    let mut sealed = |at: u32| {
+        let weekend = at % 7 >= 5;
+        let n = if weekend { 60 } else { 200 };
+        let worse = if at >= change { by } else { 0.0 };
+        let row = |rng: &mut ChaCha8Rng| {
+            let positive = rng.random_bool(0.15);
+            match measure {
+                Measure::Sensitivity => {
+                    let missed = rng.random_bool(if weekend { 0.2 } else { 0.1 } + worse);
+                    (if missed { 0.2 } else { 0.8 }, positive)
+                }
+                Measure::Calibration => {
+                    let odds = -2.2 + 1.2 * normal(rng);
+                    (sigmoid(odds), rng.random_bool(sigmoid(odds + worse)))
+                }
+                Measure::ScoreDrift => (sigmoid(normal(rng) + if weekend { 0.3 } else { 0.0 } + worse), positive),
+                _ => {
+                    let shift = if weekend { 1.5 } else { 1.812 } - worse;
+                    (sigmoid(normal(rng) + if positive { shift } else { 0.0 }), positive)
+                }
+            }
+        };
+        let cells = (0..n).map(|_| {
+            let (score, positive) = row(rng);
+            (channel::key(score), if positive { Class::Positive } else { Class::Negative }, 1)
+        });
+        Sealed { spectrum: Spectrum::from_cells(Scale::Probability, cells.collect()), matured: n, settled: n }
+    };
+    // The first of January 1970 was a Thursday, the fifth a Monday; a lag of a week keeps the kind of day.
+    (0..days).map(|at| (day(at + 4), sealed(at))).collect()
+}
+
+/// A watch with a reference of `weeks` and what follows: alarms as days after the change.
+fn watched(rng: &mut ChaCha8Rng, watch: &Watch, weeks: u32, days: u32, change: u32, by: f64) -> Vec<u32> {
+    let reference = department(rng, watch.measure, weeks * 7, u32::MAX, 0.0);
+    let stream = Stream::new(watch, ("w", watch.maturity_days), &reference, 0.95).expect("a reference");
+    let history = department(rng, watch.measure, days, change, by);
+    let threshold = threshold(&Budget { pages: 0.1, tickets: 1.2, confidence: 0.95 }, Severity::Page, 1.0);
+    let alarms = stream.replay(&history, threshold).alarms;
+    alarms.iter().map(|alarm| u32::try_from((alarm.bucket - day(4)).num_days()).expect("days")).collect()
+}
+
+/// What a user gets who writes no more than a measure: days as units, a reference of twelve weeks, weekends that are smaller and harder.
+/// A tenth of a false alarm a year, and null values that hold with 95 %.
+#[test]
+fn watches_as_they_come_keep_their_promise_with_weekends() {
+    for (at, measure) in (1..).zip([Measure::Sensitivity, Measure::Auroc, Measure::Calibration, Measure::ScoreDrift]) {
+        let years = repeats(if measure == Measure::Auroc { 300 } else { 600 });
+        quiet_years(&format!("{measure}, as it comes, with weekends"), years, 0.15, |year| {
+            let mut rng = rng(70_000_000 + at * 1_000_000 + year);
+            watched(&mut rng, &watch(measure), 12, YEAR - 1, u32::MAX, 0.0).len()
+        });
+    }
+}
+
+#[test]
+fn watches_as_they_come_find_changes() {
+    let found = |name: &str, measure: Measure, by: f64, at_most: f64| {
+        delay(&format!("{name}, as it comes"), repeats(300), at_most, |run| {
+            let mut rng = rng(80_000_000 + run);
+            watched(&mut rng, &watch(measure), 26, 301, 60, by)
+        });
+    };
+    found("sensitivity down by .10", Measure::Sensitivity, 0.10, 30.0);
+    found("AUROC .90 to .85", Measure::Auroc, 0.346, 30.0);
+    found("calibration off by a unit of log odds", Measure::Calibration, 1.0, 60.0);
+    found("scores moved by half a deviation", Measure::ScoreDrift, 0.5, 60.0);
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use dosimeter::query::backtest::{Asked, Order, Report, backtest, power};
+use dosimeter::config::Severity;
+use dosimeter::query::backtest::{Asked, Order, Report, Tier, backtest, power};
 
 use crate::support::{Installation, SMALL, window};
 
@@ -27,6 +28,7 @@ fn asked(order: Order) -> Asked {
         window: window("2025-02-01", "2025-04-01"),
         reference: window("2025-01-01", "2025-02-01"),
         order,
+        recorded: None,
     }
 }
 
@@ -68,24 +70,30 @@ async fn installation(watches: &str, false_first: bool) -> Installation {
     installation
 }
 
-fn days(report: &Report) -> Vec<String> {
-    let replay = report.replay.as_ref().unwrap_or_else(|| panic!("{:?}", report.reason));
-    replay.alarms.iter().map(|alarm| alarm.bucket.date_naive().to_string()).collect()
+async fn replayed(installation: &Installation, asked: &Asked) -> Vec<Report> {
+    backtest(&installation.context(), asked).await.expect("a backtest").streams
+}
+
+fn tier(report: &Report, tier: Severity) -> &Tier {
+    report.tier(tier).unwrap_or_else(|| panic!("{:?}", report.reason))
+}
+
+fn days(tier: &Tier) -> Vec<String> {
+    tier.replay.alarms.iter().map(|alarm| alarm.bucket.date_naive().to_string()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drop_is_found_days_after_it_is_sealed_and_its_beginning_is_dated() {
     let installation = installation(SENSITIVITY, false).await;
-    let context = installation.context();
-    let exam = backtest(&context, &asked(Order::Exam)).await.expect("a backtest");
-    let sealed = backtest(&context, &asked(Order::Sealed)).await.expect("a backtest");
-    let (exam, sealed) = (&exam[0], &sealed[0]);
-    assert_eq!((exam.threshold, exam.weight), (365.0, 1.0));
-    let (first, later) = (&days(exam)[0], &days(sealed)[0]);
+    let exam = replayed(&installation, &asked(Order::Exam)).await;
+    let sealed = replayed(&installation, &asked(Order::Sealed)).await;
+    let [exam, page] = [&exam[0], &sealed[0]].map(|report| tier(report, Severity::Page));
+    assert_eq!((exam.share.threshold, exam.share.weight), (365.0, 1.0));
+    let (first, later) = (&days(exam)[0], &days(page)[0]);
     assert!(first.as_str() >= "2025-03-01" && first.as_str() <= "2025-03-25", "{first}");
     let gap = later.parse::<chrono::NaiveDate>().expect("a date") - first.parse::<chrono::NaiveDate>().expect("a date");
     assert_eq!(gap.num_days(), 3, "sealed three days after the exam");
-    let alarm = &sealed.replay.as_ref().expect("a replay").alarms[0];
+    let alarm = &page.replay.alarms[0];
     assert_eq!(
         alarm.change.map(|at| at.date_naive().to_string()).as_deref(),
         Some("2025-03-04"),
@@ -93,19 +101,22 @@ async fn a_drop_is_found_days_after_it_is_sealed_and_its_beginning_is_dated() {
     );
     assert_eq!(alarm.measured, Some(0.5));
     assert!(alarm.evidence >= 365.0);
+    // A watch that may page opens a ticket first, within the tickets' own budget.
+    let ticket = tier(&sealed[0], Severity::Ticket);
+    assert!((ticket.share.threshold - 365.0 / 12.0).abs() < 1e-9);
+    assert!(days(ticket)[0] <= days(page)[0], "{:?} {later}", days(ticket));
     // The same question has the same answer.
-    let again = backtest(&context, &asked(Order::Sealed)).await.expect("a backtest");
-    assert_eq!(again[0].replay, sealed.replay);
+    let again = replayed(&installation, &asked(Order::Sealed)).await;
+    assert_eq!(again[0].tiers, sealed[0].tiers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sealed_is_not_what_was_corrected_later() {
     let installation = installation(SENSITIVITY, true).await;
-    let context = installation.context();
-    let exam = backtest(&context, &asked(Order::Exam)).await.expect("a backtest");
-    assert!(!days(&exam[0]).is_empty(), "with the truth of today the drop is there");
-    let sealed = backtest(&context, &asked(Order::Sealed)).await.expect("a backtest");
-    let replay = sealed[0].replay.as_ref().expect("a replay");
+    let exam = replayed(&installation, &asked(Order::Exam)).await;
+    assert!(!days(tier(&exam[0], Severity::Page)).is_empty(), "with the truth of today the drop is there");
+    let sealed = replayed(&installation, &asked(Order::Sealed)).await;
+    let replay = &tier(&sealed[0], Severity::Page).replay;
     assert_eq!((replay.buckets, replay.alarms.len()), (0, 0), "at its seal no case was positive");
 }
 
@@ -117,6 +128,7 @@ name = "everywhere"
 measure = "sensitivity"
 output = "effusion"
 threshold = 0.5
+maturity = "3d"
 
 [[model.watch]]
 name = "sites"
@@ -126,11 +138,19 @@ threshold = 0.5
 slice = "site=*"
 tier = "ticket"
 unit = "case"
+maturity = "3d"
 
 [[model.watch]]
 name = "calibrated"
 measure = "calibration"
 output = "effusion"
+maturity = "3d"
+
+[[model.watch]]
+name = "scores"
+measure = "score_drift"
+output = "effusion"
+unit = "case"
 
 [[model.watch]]
 name = "nodules"
@@ -138,31 +158,74 @@ measure = "auroc"
 output = "nodule"
 "#;
     let installation = installation(watches, false).await;
-    let context = installation.context();
-    let streams = backtest(&context, &asked(Order::Sealed)).await.expect("a backtest");
-    let named: Vec<(&str, &str, f64)> =
-        streams.iter().map(|stream| (stream.watch.as_str(), stream.slice.as_str(), stream.weight)).collect();
+    let streams = replayed(&installation, &asked(Order::Sealed)).await;
+    let named: Vec<(&str, &str, f64, f64)> = streams
+        .iter()
+        .map(|stream| {
+            let weight = |of| stream.tier(of).map_or(0.0, |tier| tier.share.weight);
+            (stream.watch.as_str(), stream.slice.as_str(), weight(Severity::Page), weight(Severity::Ticket))
+        })
+        .collect();
+    // Four watches may page and five may open tickets; the last has no cases, and keeps its share.
     assert_eq!(
         named,
         [
-            ("everywhere", "all", 0.25),
-            ("sites", "site=north", 0.125),
-            ("sites", "site=south", 0.125),
-            ("calibrated", "all", 0.25),
-            ("nodules", "all", 0.25)
+            ("everywhere", "all", 0.25, 0.2),
+            ("sites", "site=north", 0.0, 0.1),
+            ("sites", "site=south", 0.0, 0.1),
+            ("calibrated", "all", 0.25, 0.2),
+            ("scores", "all", 0.25, 0.2),
+            ("nodules", "all", 0.0, 0.0)
         ]
     );
-    assert!(streams[4].reason.as_deref().is_some_and(|reason| reason.contains("no cases") && reason.contains("limit")));
-    assert!(streams[0].null.as_ref().is_some_and(|null| null.limit < 0.9 && null.reference == Some(0.9)));
+    let reason = streams[5].reason.as_deref().expect("a reason");
+    assert!(reason.contains("0 working days") && reason.contains("give the watch a limit"), "{reason}");
+    let [(_, working), (_, weekend)] = &streams[0].null[..] else { panic!("{:?}", streams[0].null) };
+    assert!(working.limit < 0.9 && working.reference.is_some_and(|own| (own - 0.9).abs() < 1e-12));
+    assert!(weekend.limit < working.limit, "fewer days of weekends, a wider bound");
 
-    let planned = power(&context, &asked(Order::Sealed)).await.expect("a plan");
-    let found = planned[0].found.expect("a change is found");
-    assert!((0.3..0.89).contains(&found), "{found}");
-    assert!(planned[0].found_without_error.expect("a reference") > found, "the reference's error costs something");
+    let planned = power(&installation.context(), &asked(Order::Sealed)).await.expect("a plan");
+    let found = |at: usize| planned[at].found[0].1.clone();
+    let sensitivity = found(0).expect("a change is found");
+    assert_eq!(sensitivity.unit, "sensitivity");
+    assert!((0.3..0.89).contains(&sensitivity.change), "{sensitivity:?}");
+    let exact = sensitivity.without_error.expect("a reference");
+    assert!(exact > sensitivity.change, "the reference's error costs something");
+    assert!(found(3).is_ok_and(|found| found.unit == "log odds" && found.change > 0.1), "{:?}", found(3));
+    // Every case of the reference has one of two scores: they cannot move by less than a jump, but something is found.
+    assert!(found(4).is_ok_and(|found| found.unit == "standard deviations"), "{:?}", found(4));
 
-    let refused =
-        backtest(&context, &Asked { reference: window("2025-01-15", "2025-02-15"), ..asked(Order::Sealed) }).await;
+    let refused = backtest(
+        &installation.context(),
+        &Asked { reference: window("2025-01-15", "2025-02-15"), ..asked(Order::Sealed) },
+    )
+    .await;
     assert!(refused.expect_err("they overlap").to_string().contains("reaches into the history"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truth_that_comes_later_than_before_is_told() {
+    let installation = installation(&SENSITIVITY.replace("3d", "1d"), false).await;
+    // Truth comes a day later, so a case of one day is settled at the end of its day of age; with the false truth corrected, too.
+    let streams = replayed(&installation, &asked(Order::Sealed)).await;
+    assert_eq!((streams[0].stressed.as_deref(), tier(&streams[0], Severity::Page).replay.coverage), (None, Some(1.0)));
+    let late = Installation::new(&plan(&SENSITIVITY.replace("3d", "1d")), "2025-04-30").await;
+    let (predictions, truth) = files(false);
+    late.write("predictions/1.csv", predictions);
+    // From March on every fifth case has its truth ten days later.
+    let moved = truth.lines().enumerate().map(|(at, line)| match line.split_once("T09") {
+        Some((head, tail)) if at % 5 == 0 && line.contains(",2025-03-") => {
+            let (head, date) = head.rsplit_once(',').expect("a date");
+            let date: chrono::NaiveDate = date.parse().expect("a date");
+            format!("{head},{}T09{tail}\n", date + chrono::Days::new(10))
+        }
+        _ => format!("{line}\n"),
+    });
+    late.write("truth/1.csv", moved.collect::<String>());
+    late.pass().await;
+    let streams = replayed(&late, &asked(Order::Sealed)).await;
+    let reason = streams[0].stressed.as_deref().expect("a reason");
+    assert!(reason.contains("have truth in time, of the reference 100 %"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,21 +238,21 @@ async fn charts_are_labelled_as_what_they_are_and_take_no_share_of_the_budget() 
     };
     let watches = format!("{}{}{}", chart("sum", "cusum"), chart("average", "ewma"), SENSITIVITY);
     let installation = installation(&watches, false).await;
-    let streams = backtest(&installation.context(), &asked(Order::Sealed)).await.expect("a backtest");
+    let streams = replayed(&installation, &asked(Order::Sealed)).await;
     // The days of the reference are all alike: a chart has nothing to go by.
     assert!(streams[0].reason.as_deref().is_some_and(|reason| reason.contains("varies")));
-    assert_eq!(streams[2].weight, 1.0, "the charts take nothing of it");
+    assert_eq!(tier(&streams[2], Severity::Page).share.weight, 1.0, "the charts take nothing of it");
 
     // A reference with the decay's first days in it varies.
     let varied = Asked {
-        reference: window("2025-01-01", "2025-03-03"),
-        window: window("2025-03-03", "2025-04-01"),
+        reference: window("2025-01-01", "2025-03-07"),
+        window: window("2025-03-07", "2025-04-01"),
         ..asked(Order::Sealed)
     };
-    let streams = backtest(&installation.context(), &varied).await.expect("a backtest");
+    let streams = replayed(&installation, &varied).await;
     for stream in &streams[..2] {
         assert!(stream.promise.contains("200 days"), "{}", stream.promise);
-        assert!(!days(stream).is_empty(), "{}: a drop by half is found", stream.watch);
+        assert!(!days(tier(stream, Severity::Page)).is_empty(), "{}: a drop by half is found", stream.watch);
     }
     assert!(streams[2].promise.contains("budget"));
 }

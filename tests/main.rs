@@ -26,5 +26,6 @@ mod questions;
 mod reference;
 mod replicas;
 mod schema;
+mod sealing;
 mod server;
 mod support;

@@ -77,8 +77,11 @@ run_lengths <- function() {
     arl <- xcusum.arl(k = at[1], h = at[2], mu = at[3], sided = sided)
     rows <- c(rows, list(c(list(chart = "cusum", sided = sided), numbers(k = at[1], h = at[2], mu = at[3], arl = arl))))
   }
-  arl <- xewma.arl(l = .1, c = 2.7, mu = 0, sided = "two")
-  c(rows, list(c(list(chart = "ewma", sided = "two", limits = "fix"), numbers(l = .1, c = 2.7, mu = 0, arl = arl))))
+  for (mu in c(0, 1)) {
+    arl <- xewma.arl(l = .1, c = 2.7, mu = mu, zr = 0, sided = "one")
+    rows <- c(rows, list(c(list(chart = "ewma", sided = "one", limits = "fix"), numbers(l = .1, c = 2.7, mu = mu, arl = arl))))
+  }
+  rows
 }
 
 cases <- function(name) fromJSON(file.path("tests/golden", name), simplifyDataFrame = FALSE)$cases

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Model, Quantity};
 use super::reader::Section;
 use super::rule::{Severity, SlicePattern, slice_pattern};
-use super::seconds;
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 /// False alarms a year that the whole deployment may cause.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -22,13 +24,23 @@ pub struct Budget {
 }
 
 /// What is independent of what, given the past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// The buckets alone: whatever happens within one stays together.
     Cluster,
     /// The cases, or blocks of them.
     Case,
+}
+
+/// What weekends are to the days before them while all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weekends {
+    /// Other patients, other readers: they have a reference of their own.
+    Apart,
+    /// Days like the others.
+    Alike,
 }
 
 /// How a stream is watched.
@@ -44,7 +56,7 @@ pub enum Method {
 }
 
 /// What is measured of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Area under the ROC curve.
@@ -132,11 +144,23 @@ pub struct Watch {
     pub tolerance: f64,
     /// What a unit is.
     pub unit: Unit,
-    /// What is done about an alarm.
+    /// Whether Saturdays and Sundays have a null value of their own.
+    pub weekends: Weekends,
+    /// The most urgent thing that an alarm may do: a watch that may page opens a ticket first.
     pub tier: Severity,
-    /// A case is sealed so long after it was made, or when its truth settles, whichever is later.
-    #[serde(serialize_with = "seconds")]
-    pub maturity: Duration,
+    /// A case is sealed so many days after it was made, or when its truth settles, whichever is later.
+    pub maturity_days: i64,
+}
+
+impl Watch {
+    /// The tiers in whose budgets it shares.
+    #[must_use]
+    pub fn tiers(&self) -> &'static [Severity] {
+        match self.tier {
+            Severity::Page => &[Severity::Page, Severity::Ticket],
+            Severity::Ticket => &[Severity::Ticket],
+        }
+    }
 }
 
 pub(super) fn budget(section: Section<'_>) -> Budget {
@@ -185,6 +209,9 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         Some(_) if !measure.has_limit() => {
             section.problem("limit", format!("has no meaning for {measure}; its tolerance says how much is allowed"));
         }
+        Some(limit) if measure == Measure::LogLoss && !(0.0 < limit && limit < libm::log(100.0)) => {
+            section.problem("limit", "must lie between 0 and 4.6: the logarithmic loss is cut at ln 100");
+        }
         Some(limit) if measure != Measure::LogLoss && !(0.0 < limit && limit < 1.0) => {
             section.problem("limit", "must lie between 0 and 1");
         }
@@ -218,11 +245,23 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     if tolerance < 0.0 {
         section.problem("tolerance", "is negative; it is room beyond the reference");
     }
+    // What needs no truth is of age a day later: what comes in late by a night is not late.
+    let usual = if measure.needs_truth() { 7 } else { 1 };
+    let maturity = section.duration("maturity", Duration::from_secs(usual * DAY));
+    if maturity.as_secs() % DAY != 0 || maturity.as_secs() > 730 * DAY {
+        section.problem("maturity", "must be whole days, at most 730, such as \"7d\"");
+    }
+    let maturity_days = i64::try_from(maturity.as_secs() / DAY).unwrap_or_default();
     let watch = Watch {
         slices: slice_pattern(&section, model),
         unit: section.choice("unit", Unit::Cluster, &[("cluster", Unit::Cluster), ("case", Unit::Case)]),
+        weekends: section.choice(
+            "weekends",
+            Weekends::Apart,
+            &[("apart", Weekends::Apart), ("alike", Weekends::Alike)],
+        ),
         tier: section.choice("tier", Severity::Page, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
-        maturity: section.duration("maturity", Duration::from_secs(7 * 86_400)),
+        maturity_days,
         name,
         measure,
         method,

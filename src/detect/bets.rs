@@ -7,16 +7,18 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::detector::log_sum_exp;
 use crate::config::Unit;
 use crate::metric::drift::{binned, quantile_edges};
-use crate::stats::special::{logit, sigmoid};
+use crate::stats::interval::weighted_mean;
+use crate::stats::special::{logit, sigmoid, student_upper_quantile};
 use crate::stats::spectrum::{Channel, Spectrum};
 
 /// A loss between 0 and 1 of each case that it is about.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Loss {
     /// A positive that is not flagged at the threshold: one minus sensitivity.
     Missed(f64),
@@ -57,6 +59,37 @@ impl Loss {
         spectrum.channels().iter().flat_map(of_channel).filter(|(_, cases)| *cases > 0).collect()
     }
 
+    /// Whether every case loses all or nothing.
+    #[must_use]
+    pub fn is_binary(self) -> bool {
+        !matches!(self, Self::Brier | Self::LogLoss)
+    }
+
+    /// A mean loss in the terms of its measure: sensitivity, not the share of missed cases. `None` is one minus an area.
+    #[must_use]
+    pub fn in_its_terms(loss: Option<Self>, mean: f64) -> f64 {
+        match loss {
+            None | Some(Self::Missed(_) | Self::FalselyFlagged(_) | Self::FlaggedInVain(_)) => 1.0 - mean,
+            Some(Self::LogLoss) => mean * libm::log(100.0),
+            Some(Self::Error(_) | Self::Brier | Self::Flagged(_)) => mean,
+        }
+    }
+
+    /// The mean loss of a value in the terms of its measure: the inverse of [`Loss::in_its_terms`].
+    #[must_use]
+    pub fn from_its_terms(loss: Option<Self>, value: f64) -> f64 {
+        match loss {
+            Some(Self::LogLoss) => value / libm::log(100.0),
+            other => Self::in_its_terms(other, value),
+        }
+    }
+
+    /// What one of the measure's own units is of the loss.
+    #[must_use]
+    pub fn own_unit(loss: Option<Self>) -> f64 {
+        if loss == Some(Self::LogLoss) { 1.0 / libm::log(100.0) } else { 1.0 }
+    }
+
     /// Cases and the sum of their losses and of the squares.
     #[must_use]
     pub fn sums(self, spectrum: &Spectrum) -> (u64, f64, f64) {
@@ -74,7 +107,7 @@ fn log_loss(p: f64) -> f64 {
 }
 
 /// A bank of bets on one thing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Bank {
     /// On a mean loss above its null value: factors `1 + lambda (loss - m0)`.
     Loss {
@@ -113,6 +146,8 @@ pub enum Bank {
     Drift {
         /// Upper ends of the reference's bins but the last.
         edges: Vec<f64>,
+        /// The reference's shares of the bins.
+        shares: Vec<f64>,
         /// For each bet the factor of each bin, divided by its normaliser.
         ratios: Vec<Vec<f64>>,
         /// What a unit is.
@@ -177,20 +212,27 @@ impl Bank {
         Self::Calibration { tolerance, lines: shifts.into_iter().chain(slopes).collect(), unit }
     }
 
-    /// Bets on drift away from a reference: tilts by shifted Legendre polynomials of the reference's ranks.
+    /// Bets on drift away from the days of a reference: tilts by shifted Legendre polynomials of the reference's ranks.
     ///
-    /// The normaliser is an upper bound of the reference's mean factor at confidence `1 - delta / bets`, and `tolerance` more: a
-    /// reference of few cases is itself uncertain. `None` of a reference without cases.
+    /// The normaliser is Student's upper bound of the reference's mean factor at confidence `1 - delta / bets`, and `tolerance` more: of
+    /// its days' means with days as units, of its cases' mean with its error over days with cases. `None` of fewer than two days
+    /// with cases.
     #[must_use]
-    pub fn of_drift(reference: &Spectrum, delta: f64, tolerance: f64, unit: Unit) -> Option<Self> {
-        let edges = quantile_edges(reference, BINS);
-        let counts: Vec<f64> = binned(reference, &edges).iter().map(|count| *count as f64).collect();
-        let n: f64 = counts.iter().sum();
-        if n == 0.0 {
+    pub fn of_drift(reference: &[&Spectrum], (delta, tolerance): (f64, f64), unit: Unit) -> Option<Self> {
+        let mut pooled = Spectrum::default();
+        reference.iter().for_each(|day| pooled.merge(day));
+        let edges = quantile_edges(&pooled, BINS);
+        let counts =
+            |spectrum: &Spectrum| -> Vec<f64> { binned(spectrum, &edges).iter().map(|count| *count as f64).collect() };
+        let days: Vec<Vec<f64>> =
+            reference.iter().map(|day| counts(day)).filter(|day| day.iter().sum::<f64>() > 0.0).collect();
+        if days.len() < 2 {
             return None;
         }
+        let total = counts(&pooled);
+        let n: f64 = total.iter().sum();
         let mut below = 0.0;
-        let shares: Vec<f64> = counts.iter().map(|count| count / n).collect();
+        let shares: Vec<f64> = total.iter().map(|count| count / n).collect();
         let ranks: Vec<(f64, f64)> = shares
             .iter()
             .map(|share| {
@@ -206,7 +248,6 @@ impl Bank {
         ];
         let tilts = [0.1, 0.25, 0.5, -0.1, -0.25, -0.5];
         let bets = (polynomials.len() * tilts.len()) as f64;
-        let z = crate::stats::special::normal_upper_quantile(delta / bets);
         let ratio = |polynomial: fn(f64) -> f64, tilt: f64| {
             // The mean of the tilt over a bin's ranks, by eight points in its middle.
             let mean = |(low, high): &(f64, f64)| {
@@ -214,14 +255,22 @@ impl Bank {
                 (0..8).map(|at| libm::exp(tilt * polynomial(point(at)))).sum::<f64>() / 8.0
             };
             let raw: Vec<f64> = ranks.iter().map(mean).collect();
-            let average: f64 = shares.iter().zip(&raw).map(|(share, r)| share * r).sum();
-            let scaled: Vec<f64> = raw.iter().map(|r| r / average).collect();
-            let variance: f64 = shares.iter().zip(&scaled).map(|(share, r)| share * (r - 1.0) * (r - 1.0)).sum();
-            let normaliser = (1.0 + z * libm::sqrt(variance / n)) * (1.0 + tolerance);
-            scaled.into_iter().map(|r| r / normaliser).collect()
+            let samples: Vec<(f64, f64)> = days
+                .iter()
+                .map(|day| {
+                    let cases: f64 = day.iter().sum();
+                    let mean = day.iter().zip(&raw).map(|(count, r)| count * r).sum::<f64>() / cases;
+                    (if unit == Unit::Case { cases } else { 1.0 }, mean)
+                })
+                .collect();
+            let (mean, error) = weighted_mean(&samples);
+            let bound = mean + student_upper_quantile(delta / bets, samples.len() as f64 - 1.0) * error;
+            let normaliser = bound * (1.0 + tolerance);
+            raw.into_iter().map(|r| r / normaliser).collect()
         };
         let ratios = polynomials.iter().flat_map(|polynomial| tilts.iter().map(move |tilt| ratio(*polynomial, *tilt)));
-        Some(Self::Drift { ratios: ratios.collect(), edges, unit })
+        let ratios = ratios.collect();
+        Some(Self::Drift { ratios, edges, shares, unit })
     }
 
     /// How many bets there are.
@@ -241,7 +290,12 @@ impl Bank {
             Self::Loss { loss, m0, lambdas, unit } => {
                 let losses = loss.of(spectrum);
                 let factors = |lambda: f64| losses.iter().map(move |(loss, n)| (1.0 + lambda * (loss - m0), *n));
-                (!losses.is_empty()).then(|| lambdas.iter().map(|lambda| together(*unit, factors(*lambda))).collect())
+                let product = |lambda: &f64| match unit {
+                    Unit::Case => product(factors(*lambda)),
+                    // The mean of a loss is a loss: the bets are on it as they are.
+                    Unit::Cluster => libm::log(mean(factors(*lambda))),
+                };
+                (!losses.is_empty()).then(|| lambdas.iter().map(product).collect())
             }
             Self::Area { m0, lambdas, unit, partitions, seed } => {
                 let blocks: Vec<Vec<f64>> = match unit {
@@ -263,44 +317,64 @@ impl Bank {
             }
             Self::Calibration { tolerance, lines, unit } => {
                 let labelled = || spectrum.channels().iter().filter(|c| c.positive() + c.negative() > 0);
-                let factors = |line: (f64, f64)| {
-                    labelled().flat_map(move |channel| {
+                let factors = |line: &(f64, f64)| -> Vec<(f64, u64)> {
+                    let of = |channel: &Channel| {
                         let (low, high) = spectrum.range(channel);
-                        let (one, zero) = recalibrated(0.5 * (low + high), line, *tolerance);
+                        let (one, zero) = recalibrated(0.5 * (low + high), *line, *tolerance);
                         [(one, channel.positive()), (zero, channel.negative())]
-                    })
+                    };
+                    labelled().flat_map(of).collect()
                 };
                 let some = labelled().next().is_some();
-                some.then(|| lines.iter().map(|line| together(*unit, factors(*line))).collect())
+                some.then(|| lines.iter().map(|line| together(*unit, &factors(line))).collect())
             }
-            Self::Drift { edges, ratios, unit } => {
+            Self::Drift { edges, ratios, unit, .. } => {
                 let counts = binned(spectrum, edges);
                 let some = counts.iter().any(|count| *count > 0);
-                let factors = |ratios: &Vec<f64>| {
-                    let pairs: Vec<(f64, u64)> = ratios.iter().copied().zip(counts.iter().copied()).collect();
-                    together(*unit, pairs.into_iter())
+                let bet = |ratios: &Vec<f64>| {
+                    let factors: Vec<(f64, u64)> = ratios.iter().copied().zip(counts.iter().copied()).collect();
+                    together(*unit, &factors)
                 };
-                some.then(|| ratios.iter().map(factors).collect())
+                some.then(|| ratios.iter().map(bet).collect())
             }
         }
     }
 }
 
-/// The logarithm of the product of factors, each so many times; or, when the bucket is the unit, of their mean.
-fn together(unit: Unit, factors: impl Iterator<Item = (f64, u64)>) -> f64 {
+/// The logarithm of the product of factors, each so many times.
+fn product(factors: impl Iterator<Item = (f64, u64)>) -> f64 {
+    factors.filter(|(_, n)| *n > 0).map(|(factor, n)| n as f64 * libm::log(factor)).sum()
+}
+
+/// The mean of factors, each so many times.
+fn mean(factors: impl Iterator<Item = (f64, u64)>) -> f64 {
+    let add = |(sum, total): (f64, f64), (factor, n): (f64, u64)| (sum + factor * n as f64, total + n as f64);
+    let (sum, total) = factors.fold((0.0, 0.0), add);
+    sum / total
+}
+
+/// The logarithm of what a bet makes of a bucket whose cases have these factors, each so many times: their product, or, when the bucket
+/// is the unit, a bet on their mean. That mean is at most one on average and never below the least of all factors that the
+/// bucket's cases could have had, so the stake may be as large as that allows; factors that no case has are listed with none.
+fn together(unit: Unit, factors: &[(f64, u64)]) -> f64 {
+    let of = || factors.iter().copied();
     match unit {
-        Unit::Case => factors.filter(|(_, n)| *n > 0).map(|(factor, n)| n as f64 * libm::log(factor)).sum(),
+        Unit::Case => product(of()),
         Unit::Cluster => {
-            let add = |(sum, total): (f64, f64), (factor, n): (f64, u64)| (sum + factor * n as f64, total + n as f64);
-            let (sum, total) = factors.fold((0.0, 0.0), add);
-            libm::log(sum / total)
+            let least = factors.iter().map(|(factor, _)| *factor).fold(1.0, f64::min);
+            libm::log1p(stake(least) * (mean(of()) - 1.0))
         }
     }
+}
+
+/// The stake of a bet whose factor is never below `least`.
+pub(super) fn stake(least: f64) -> f64 {
+    if least < 1.0 { (0.95 / (1.0 - least)).max(1.0) } else { 1.0 }
 }
 
 /// The factors of a positive and a negative case of stated probability `p` for the bet that a line recalibrates it, divided by
 /// what they may be expected to be at most while the truth is within the tolerance.
-fn recalibrated(p: f64, (a, b): (f64, f64), tolerance: f64) -> (f64, f64) {
+pub(super) fn recalibrated(p: f64, (a, b): (f64, f64), tolerance: f64) -> (f64, f64) {
     let p = p.clamp(1e-6, 1.0 - 1e-6);
     let stated = logit(p);
     let bet = sigmoid(a + b * stated);
@@ -380,14 +454,15 @@ mod tests {
     }
 
     fn banks() -> Vec<Bank> {
-        let reference: Vec<(f64, bool)> = (0..500).map(|at| (f64::from(at) / 500.0, at % 3 == 0)).collect();
+        let reference: Vec<(f64, bool)> = (0..500).map(|at| (f64::from(at * 7 % 500) / 500.0, at % 3 == 0)).collect();
         vec![
             Bank::of_counts(Loss::Missed(0.5), 0.1),
             Bank::of_counts(Loss::FlaggedInVain(0.5), 0.4),
             Bank::of_means(Loss::Brier, 0.15, 0.05, Unit::Case),
             Bank::of_means(Loss::Error(0.3), 0.15, 0.01, Unit::Cluster),
             Bank::of_calibration(0.1, Unit::Case),
-            Bank::of_drift(&spectrum(&reference), 0.05, 0.0, Unit::Case).expect("a reference"),
+            Bank::of_drift(&[&spectrum(&reference[..250]), &spectrum(&reference[250..])], (0.05, 0.0), Unit::Case)
+                .expect("a reference"),
         ]
     }
 

@@ -4,6 +4,7 @@
 //! normal with the reference's mean and deviation. It says nothing of several charts together; watches with a budget do.
 
 use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
 
 use crate::stats::special::normal_upper_tail;
 
@@ -16,7 +17,7 @@ pub const ALLOWANCE: f64 = 0.5;
 pub const NEWEST: f64 = 0.1;
 
 /// A chart of standardised values: up is bad.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Chart {
     /// Page's cumulative sum `S = max(0, S + z - k)`, alarm at `S > h`.
     Cusum {
@@ -25,7 +26,7 @@ pub enum Chart {
         /// The limit.
         h: f64,
     },
-    /// The exponentially weighted moving average `Z = (1 - l) Z + l z`, alarm at `|Z| > c sqrt(l / (2 - l))`.
+    /// The one-sided exponentially weighted moving average `Z = max(0, (1 - l) Z + l z)`, alarm at `Z > c sqrt(l / (2 - l))`.
     Ewma {
         /// Weight of the newest value.
         l: f64,
@@ -55,25 +56,12 @@ impl Chart {
     pub fn run_length(&self, mean: f64) -> f64 {
         match *self {
             Self::Cusum { k, h } => {
-                let (nodes, weights) = quadrature(0.0, h);
-                // The first unknown is the run length from zero, where the sum rests with positive probability.
-                let at = |row: usize| if row == 0 { 0.0 } else { nodes[row - 1] };
-                let kernel = |row: usize, column: usize| {
-                    let from = at(row);
-                    if column == 0 {
-                        normal_upper_tail(from - k + mean)
-                    } else {
-                        weights[column - 1] * density(nodes[column - 1] - from + k - mean)
-                    }
-                };
-                solve(NODES + 1, kernel)[0]
+                let stays = |from: f64| normal_upper_tail(from - k + mean);
+                from_zero(h, stays, |to, from| density(to - from + k - mean))
             }
-            Self::Ewma { l, c } => {
-                let end = c * libm::sqrt(l / (2.0 - l));
-                let (nodes, weights) = quadrature(-end, end);
-                let step = |to: f64, from: f64| density((to - (1.0 - l) * from) / l - mean) / l;
-                let lengths = solve(NODES, |row, column| weights[column] * step(nodes[column], nodes[row]));
-                1.0 + (0..NODES).map(|at| weights[at] * step(nodes[at], 0.0) * lengths[at]).sum::<f64>()
+            Self::Ewma { l, .. } => {
+                let stays = |from: f64| normal_upper_tail((1.0 - l) * from / l + mean);
+                from_zero(self.limit(), stays, |to, from| density((to - (1.0 - l) * from) / l - mean) / l)
             }
         }
     }
@@ -83,7 +71,7 @@ impl Chart {
     pub fn next(&self, state: f64, value: f64) -> f64 {
         match *self {
             Self::Cusum { k, .. } => (state + value - k).max(0.0),
-            Self::Ewma { l, .. } => (1.0 - l) * state + l * value,
+            Self::Ewma { l, .. } => ((1.0 - l) * state + l * value).max(0.0),
         }
     }
 
@@ -95,6 +83,19 @@ impl Chart {
             Self::Ewma { l, c } => c * libm::sqrt(l / (2.0 - l)),
         }
     }
+}
+
+/// The run length from zero of a chart that rests at zero and alarms beyond `end`: `stays` is the probability of coming to rest at
+/// zero, `density` that of coming from one state to another.
+fn from_zero(end: f64, stays: impl Fn(f64) -> f64, density: impl Fn(f64, f64) -> f64) -> f64 {
+    let (nodes, weights) = quadrature(0.0, end);
+    // The first unknown is the run length from zero, where the chart rests with positive probability.
+    let at = |row: usize| if row == 0 { 0.0 } else { nodes[row - 1] };
+    let kernel = |row: usize, column: usize| match column {
+        0 => stays(at(row)),
+        _ => weights[column - 1] * density(nodes[column - 1], at(row)),
+    };
+    solve(NODES + 1, kernel)[0]
 }
 
 /// The limit at which a chart has a run length, by bisection.
@@ -176,7 +177,7 @@ mod tests {
             assert!((length / number("arl") - 1.0).abs() < 1e-6, "{case}: {length}");
             compared += 1;
         }
-        assert_eq!(compared, 7);
+        assert_eq!(compared, 8);
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
             let (mut state, mut alarms) = (0.0, 0_u32);
             for _ in 0..200_000 {
                 state = chart.next(state, normal(&mut rng));
-                if state.abs() > chart.limit() {
+                if state > chart.limit() {
                     alarms += 1;
                     state = 0.0;
                 }

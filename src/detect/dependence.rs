@@ -10,7 +10,7 @@ use crate::stats::special::f_quantile;
 pub type Bucket = (u64, f64, f64);
 
 /// How much more the means of buckets vary than those of independent cases.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DesignEffect {
     /// Intraclass correlation of two cases of a bucket; may come out below zero.
     pub correlation: f64,
@@ -28,38 +28,40 @@ pub struct DesignEffect {
 pub const MOST: f64 = 1.10;
 
 impl DesignEffect {
-    /// By one-way analysis of variance over the buckets of a reference; the limit by F quantiles. `None` with fewer than two
-    /// buckets, with one case each, or when no loss varies within its bucket.
+    /// By one-way analysis of variance over the buckets of a reference, each kind of day about its own mean; the limit by F
+    /// quantiles. `None` when it cannot be told: fewer than two buckets of every kind, or one case each.
     #[must_use]
-    pub fn of(buckets: &[Bucket]) -> Option<Self> {
-        let filled: Vec<Bucket> = buckets.iter().copied().filter(|(n, ..)| *n > 0).collect();
-        let k = filled.len() as f64;
-        let n: f64 = filled.iter().map(|(n, ..)| *n as f64).sum();
-        if k < 2.0 || n <= k {
+    pub fn of(kinds: &[Vec<Bucket>]) -> Option<Self> {
+        let filled = |kind: &Vec<Bucket>| kind.iter().copied().filter(|(n, ..)| *n > 0).collect::<Vec<Bucket>>();
+        let kinds: Vec<Vec<Bucket>> = kinds.iter().map(filled).filter(|kind| !kind.is_empty()).collect();
+        let all = || kinds.iter().flatten();
+        let buckets = all().count() as u64;
+        let (k, groups) = (buckets as f64, kinds.len() as f64);
+        let n: f64 = all().map(|(n, ..)| *n as f64).sum();
+        if k <= groups || n <= k {
             return None;
         }
-        let sum: f64 = filled.iter().map(|(_, sum, _)| sum).sum();
-        let mean = sum / n;
-        let between: f64 =
-            filled.iter().map(|(n, sum, _)| *n as f64 * (sum / *n as f64 - mean) * (sum / *n as f64 - mean)).sum();
-        let within: f64 = filled.iter().map(|(n, sum, square)| square - sum * sum / *n as f64).sum();
-        let (between, within) = (between / (k - 1.0), within / (n - k));
-        if within <= 0.0 {
-            return None;
-        }
-        let squares: f64 = filled.iter().map(|(n, ..)| (*n as f64) * (*n as f64)).sum();
+        let spread = |kind: &Vec<Bucket>| -> f64 {
+            let mean =
+                kind.iter().map(|(_, sum, _)| sum).sum::<f64>() / kind.iter().map(|(n, ..)| *n as f64).sum::<f64>();
+            kind.iter().map(|(n, sum, _)| *n as f64 * (sum / *n as f64 - mean) * (sum / *n as f64 - mean)).sum()
+        };
+        let between = kinds.iter().map(spread).sum::<f64>() / (k - groups);
+        let within = all().map(|(n, sum, square)| (square - sum * sum / *n as f64).max(0.0)).sum::<f64>() / (n - k);
+        let squares: f64 = all().map(|(n, ..)| (*n as f64) * (*n as f64)).sum();
         let size = (n - squares / n) / (k - 1.0);
+        let of_correlation = |correlation: f64| 1.0 + (size - 1.0) * correlation;
+        if within <= 1e-12 * (1.0 + between) {
+            // No loss varies within its bucket: either none varies at all, or all of a bucket are the same.
+            let correlation = if between > 1e-12 { 1.0 } else { 0.0 };
+            let value = of_correlation(correlation);
+            return Some(Self { correlation, size, buckets, value, upper: value });
+        }
         let ratio = between / within;
         let correlation = |ratio: f64| (ratio - 1.0) / (ratio + size - 1.0);
-        let effect = |correlation: f64| 1.0 + (size - 1.0) * correlation;
-        let upper = ratio / f_quantile(0.1, k - 1.0, n - k);
-        Some(Self {
-            correlation: correlation(ratio),
-            size,
-            buckets: filled.len() as u64,
-            value: effect(correlation(ratio)),
-            upper: effect(correlation(upper)),
-        })
+        let upper = correlation(ratio / f_quantile(0.1, k - groups, n - k));
+        let correlation = correlation(ratio);
+        Some(Self { correlation, size, buckets, value: of_correlation(correlation), upper: of_correlation(upper) })
     }
 
     /// Whether cases may be units.
@@ -83,7 +85,7 @@ mod tests {
     #[test]
     fn the_analysis_of_variance_is_that_of_a_textbook_table() {
         // Three buckets of 0/1 losses: 1 of 4, 2 of 4, 4 of 4. Between: 2.1667 / 2... by hand with n = 12, mean = 7/12.
-        let effect = DesignEffect::of(&[(4, 1.0, 1.0), (4, 2.0, 2.0), (4, 4.0, 4.0)]).expect("varied");
+        let effect = DesignEffect::of(&[vec![(4, 1.0, 1.0), (4, 2.0, 2.0), (4, 4.0, 4.0)]]).expect("varied");
         let (between, within) = (
             4.0 * square(0.25 - 7.0 / 12.0) + 4.0 * square(0.5 - 7.0 / 12.0) + 4.0 * square(1.0 - 7.0 / 12.0),
             0.75 + 1.0,
@@ -92,7 +94,24 @@ mod tests {
         assert!((effect.size - 4.0).abs() < 1e-12);
         assert!((effect.correlation - (ratio - 1.0) / (ratio + 3.0)).abs() < 1e-12);
         assert!(effect.upper > effect.value);
-        assert_eq!(DesignEffect::of(&[(4, 1.0, 1.0)]), None);
+        assert_eq!(DesignEffect::of(&[vec![(4, 1.0, 1.0)]]), None);
+    }
+
+    #[test]
+    fn buckets_that_are_all_of_one_kind_are_as_dependent_as_can_be() {
+        let effect =
+            DesignEffect::of(&[vec![(10, 0.0, 0.0), (10, 10.0, 10.0), (10, 0.0, 0.0)]]).expect("it can be told");
+        assert_eq!((effect.correlation, effect.value), (1.0, 10.0));
+        assert!(!effect.allows_cases());
+    }
+
+    #[test]
+    fn a_difference_between_kinds_of_days_is_no_dependence() {
+        let of = |missed: f64| (30, missed, missed);
+        let (working, weekend) = (vec![of(3.0), of(2.0), of(4.0), of(3.0)], vec![of(12.0), of(11.0), of(13.0)]);
+        let apart = DesignEffect::of(&[working.clone(), weekend.clone()]).expect("it can be told");
+        let together = DesignEffect::of(&[[working, weekend].concat()]).expect("it can be told");
+        assert!(apart.value < 1.0 && together.value > 2.0, "{apart:?} {together:?}");
     }
 
     #[test]
@@ -105,7 +124,7 @@ mod tests {
                 (30, missed, missed)
             };
             let days: Vec<Bucket> = (0..365).map(day).collect();
-            DesignEffect::of(&days).expect("varied")
+            DesignEffect::of(&[days]).expect("varied")
         };
         assert!(effect(0.0).value < 1.2);
         let clustered = effect(0.07);

@@ -6,12 +6,13 @@
 //! *E-detectors*, 2024). Products do not heed order, so the evidence of a bucket is that of its cases, in any order.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// The evidence of one stream: a logarithm for every bet of the mixture.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detector {
-    /// `ln M_j`; minus infinity before the first bucket.
-    logs: Vec<f64>,
+    /// `ln M_j`; `None` before the first bucket.
+    logs: Vec<Option<f64>>,
     /// The sum of each bet's logarithms since it was last without gain: Page's cumulative sum, which dates the change.
     gains: Vec<f64>,
     /// Since when bet j has been winning.
@@ -33,7 +34,7 @@ impl Detector {
     /// No evidence yet, for so many bets with equal weights.
     #[must_use]
     pub fn new(bets: usize) -> Self {
-        Self { logs: vec![f64::NEG_INFINITY; bets], gains: vec![0.0; bets], since: vec![None; bets] }
+        Self { logs: vec![None; bets], gains: vec![0.0; bets], since: vec![None; bets] }
     }
 
     /// Take in a bucket: the sum of the logarithms of each bet's factors over its units. A bucket without a unit is not taken in
@@ -44,23 +45,18 @@ impl Detector {
                 self.since[at] = Some(bucket);
             }
             self.gains[at] = self.gains[at].max(0.0) + increment;
-            self.logs[at] = add_one(self.logs[at]) + increment;
+            self.logs[at] = Some(self.logs[at].map_or(0.0, add_one) + increment);
         }
         self.evidence()
-    }
-
-    /// What the evidence would be after a bucket that is not yet complete.
-    #[must_use]
-    pub fn peek(&self, bucket: DateTime<Utc>, increments: &[f64]) -> Evidence {
-        self.clone().take(bucket, increments)
     }
 
     /// The evidence at present.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
         let bet = (0..self.gains.len()).fold(0, |best, at| if self.gains[at] > self.gains[best] { at } else { best });
-        let weight = libm::log(self.logs.len() as f64);
-        Evidence { log: log_sum_exp(&self.logs) - weight, change: self.since.get(bet).copied().flatten(), bet }
+        let logs: Vec<f64> = self.logs.iter().map(|log| log.unwrap_or(f64::NEG_INFINITY)).collect();
+        let weight = libm::log(logs.len() as f64);
+        Evidence { log: log_sum_exp(&logs) - weight, change: self.since.get(bet).copied().flatten(), bet }
     }
 
     /// Forget everything: after an alarm.
@@ -68,9 +64,9 @@ impl Detector {
         *self = Self::new(self.logs.len());
     }
 
-    /// Multiply the evidence, when the budget's shares have changed and with them the threshold.
+    /// Multiply the evidence.
     pub fn scale(&mut self, factor: f64) {
-        self.logs.iter_mut().for_each(|log| *log += libm::log(factor));
+        self.logs.iter_mut().flatten().for_each(|log| *log += libm::log(factor));
     }
 }
 

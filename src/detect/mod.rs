@@ -4,7 +4,7 @@
 //! engine that does: [`bets`] turn the cases sealed on one day into factors whose expectation is at most one while all is
 //! well; [`detector`] multiplies them up (Shiryaev and Roberts' sum, an e-detector after Shin, Ramdas and Rinaldo 2024);
 //! [`budget`] shares the false alarms that a year may have among the streams; [`null_value`] says what "well" is, from a
-//! contract or a reference; [`dependence`] checks what the promise rests on; [`planner`] says beforehand what can be found.
+//! contract or a reference; [`sealing`] says when a case enters; [`dependence`] checks what the promise rests on; [`planner`] says beforehand what can be found.
 //! Must never: send, store or look at a clock; read an estimate in place of sealed evidence.
 //! Look next at `alert`, which turns verdicts into alerts.
 
@@ -16,4 +16,5 @@ pub mod detector;
 pub mod limit;
 pub mod null_value;
 pub mod planner;
+pub mod sealing;
 pub mod stream;

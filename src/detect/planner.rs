@@ -1,47 +1,226 @@
 //! What can be found: the expected delay of a stream's alarm after a change, and the smallest change found in time.
+//!
+//! The evidence of a bet grows by the expected logarithm of its factor. The alarm comes when the best bet has grown to `ln c` and the
+//! price of the mixture, so the expected delay is about `(ln c + ln bets) / growth`.
 
-use super::bets::Bank;
-use crate::config::Unit;
+use serde::Serialize;
+
+use super::bets::{Bank, Loss, recalibrated, stake};
+use super::stream::{Engine, Stratum, Stream, loss_of};
+use crate::config::{Measure, Unit};
+use crate::stats::special::{logit, normal_upper_quantile, normal_upper_tail, sigmoid};
+use crate::stats::spectrum::Spectrum;
 
 /// Days of a stream's plan.
 pub const DAYS: f64 = 30.0;
 
-/// The expected number of buckets from a change of a mean loss to `changed` until the alarm at `threshold`: the evidence of the
-/// best bet has to grow to `ln c` and the price of the mixture. `None` when no bet grows.
-///
-/// `size` is the number of units of a bucket; `variance` that of a unit's loss after the change, by its mean.
-#[must_use]
-pub fn delay(bank: &Bank, changed: f64, size: f64, variance: &dyn Fn(f64) -> f64, threshold: f64) -> Option<f64> {
-    let (m0, lambdas, unit) = match bank {
-        Bank::Loss { m0, lambdas, unit, .. } | Bank::Area { m0, lambdas, unit, .. } => (*m0, lambdas, *unit),
+/// The smallest change that is found in time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// A value of the measure; or of drift how many deviations the scores move, of calibration how many units of log odds.
+    pub change: f64,
+    /// What it is counted in: the measure, or the unit of the move.
+    pub unit: String,
+    /// The same if the reference were without error: the difference is what the reference's size costs. Of means alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_error: Option<f64>,
+}
+
+/// How much each bet's evidence grows in one day when the mean loss of its kind of days is `mean`, by the law of two points, one of
+/// them 0, that has the mean and the variance of a unit's loss.
+fn growth_of_mean(stratum: &Stratum, (bank, reference): (&Bank, f64), mean: f64) -> Option<Vec<f64>> {
+    let (m0, lambdas, unit, is_binary) = match bank {
+        Bank::Loss { loss, m0, lambdas, unit } => (*m0, lambdas, *unit, loss.is_binary()),
+        Bank::Area { m0, lambdas, unit, .. } => (*m0, lambdas, *unit, false),
         Bank::Calibration { .. } | Bank::Drift { .. } => return None,
     };
-    let units = if unit == Unit::Case { size } else { 1.0 };
-    let variance = variance(changed) / if unit == Unit::Case { 1.0 } else { size };
-    let needed = libm::log(threshold) + libm::log(lambdas.len() as f64);
-    // The mean of ln(1 + lambda (loss - m0)) over the law of two points, one of them 0, with the loss's mean and variance.
-    let far = ((variance + changed * changed) / changed).min(1.0);
-    let share = changed / far;
+    let mean = mean.min(0.999);
+    // A 0/1 loss varies with its mean, and a day's mean of such losses in proportion; of others the reference's variance is kept.
+    let binary = |mean: f64| mean * (1.0 - mean);
+    let variance = match unit {
+        Unit::Case if is_binary => binary(mean),
+        Unit::Cluster if is_binary && binary(reference) > 0.0 => stratum.variance * binary(mean) / binary(reference),
+        _ => stratum.variance,
+    };
+    let far = ((variance + mean * mean) / mean).min(1.0);
+    let share = mean / far;
+    let units = if unit == Unit::Case { stratum.size } else { 1.0 };
     let growth = |lambda: &f64| {
         let at = |loss: f64| libm::log1p(lambda * (loss - m0));
         units * (share * at(far) + (1.0 - share) * at(0.0))
     };
-    let best = lambdas.iter().map(growth).fold(f64::NEG_INFINITY, f64::max);
-    (best > 0.0).then(|| (needed / best).max(1.0))
+    Some(lambdas.iter().map(growth).collect())
 }
 
-/// The smallest mean loss above the null value that is found within so many buckets on average; `None` when none is.
-#[must_use]
-pub fn smallest(bank: &Bank, size: f64, variance: &dyn Fn(f64) -> f64, threshold: f64, within: f64) -> Option<f64> {
-    let (Bank::Loss { m0, .. } | Bank::Area { m0, .. }) = bank else { return None };
-    let found = |changed: f64| delay(bank, changed, size, variance, threshold).is_some_and(|delay| delay <= within);
-    if !found(0.999) {
+/// How much each bet's evidence grows in one day when cases come with these factors, each with its probability, for each bet.
+fn growth_of_factors(bets: &[Vec<(f64, f64)>], unit: Unit, size: f64) -> Vec<f64> {
+    let of = |law: &Vec<(f64, f64)>| {
+        let mean: f64 = law.iter().map(|(factor, share)| factor * share).sum();
+        let square: f64 = law.iter().map(|(factor, share)| factor * factor * share).sum();
+        match unit {
+            Unit::Case => size * law.iter().map(|(factor, share)| share * libm::log(*factor)).sum::<f64>(),
+            // The expected logarithm of a bet on a mean of so many, to the second order.
+            Unit::Cluster => {
+                let stake = stake(law.iter().map(|(factor, _)| *factor).fold(1.0, f64::min));
+                let (gain, variance) = (stake * (mean - 1.0), stake * stake * (square - mean * mean) / size.max(1.0));
+                libm::log1p(gain) - 0.5 * variance / ((1.0 + gain) * (1.0 + gain))
+            }
+        }
+    };
+    bets.iter().map(of).collect()
+}
+
+/// The factors of each bet when scores move by `shift` deviations, their ranks taken for normal.
+fn moved((shares, ratios): (&[f64], &[Vec<f64>]), shift: f64) -> Vec<Vec<(f64, f64)>> {
+    let mut below = 0.0;
+    let lower_tail = |rank: f64| match rank {
+        rank if rank <= 0.0 => 0.0,
+        rank if rank >= 1.0 => 1.0,
+        rank => 1.0 - normal_upper_tail(-normal_upper_quantile(rank) - shift),
+    };
+    let shifted: Vec<f64> = shares
+        .iter()
+        .map(|share| {
+            let from = below;
+            below += share;
+            (lower_tail(below) - lower_tail(from)).max(0.0)
+        })
+        .collect();
+    ratios.iter().map(|ratios| ratios.iter().copied().zip(shifted.iter().copied()).collect()).collect()
+}
+
+/// The factors of each bet when the log odds of the truth are `shift` above those stated.
+fn miscalibrated(lines: &[(f64, f64)], tolerance: f64, reference: &Spectrum, shift: f64) -> Vec<Vec<(f64, f64)>> {
+    let n: f64 = reference.channels().iter().map(|channel| channel.total() as f64).sum();
+    let of = |line: &(f64, f64)| {
+        let channels = reference.channels().iter().flat_map(|channel| {
+            let (low, high) = reference.range(channel);
+            let stated = (0.5 * (low + high)).clamp(1e-6, 1.0 - 1e-6);
+            let (one, zero) = recalibrated(stated, *line, tolerance);
+            let (truth, share) = (sigmoid(logit(stated) + shift), channel.total() as f64 / n);
+            [(one, share * truth), (zero, share * (1.0 - truth))]
+        });
+        channels.collect()
+    };
+    lines.iter().map(of).collect()
+}
+
+impl Stream {
+    /// How many days from a change to the alarm, on average; `None` when no bet grows. `growth` says how much each bet grows on a day of each
+    /// kind.
+    fn delay(&self, threshold: f64, growth: impl Fn(&Stratum, &Bank) -> Option<Vec<f64>>) -> Option<f64> {
+        let mut a_day: Vec<f64> = Vec::new();
+        for stratum in &self.strata {
+            let Engine::Bets(bank) = &stratum.engine else { return None };
+            let own = growth(stratum, bank)?;
+            a_day.resize(own.len(), 0.0);
+            let share = stratum.days.a_week() / 7.0;
+            a_day.iter_mut().zip(own).for_each(|(sum, own)| *sum += share * own);
+        }
+        let best = a_day.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let needed = libm::log(threshold) + libm::log(a_day.len() as f64);
+        (best > 0.0).then(|| needed / best)
+    }
+
+    /// The smallest change for the worse that is found within so many days of its seal on average. `reference` are the scores that a
+    /// miscalibration is planned for.
+    ///
+    /// # Errors
+    /// Why nothing is.
+    pub fn smallest_change(&self, threshold: f64, days: f64, reference: &Spectrum) -> Result<Found, String> {
+        if self.strata.iter().any(|stratum| matches!(stratum.engine, Engine::Chart { .. })) {
+            return Err("a chart is planned by its run length".to_owned());
+        }
+        let none = || format!("no change is found within {days:.0} days of its seal at this volume");
+        let moves = |most: f64, growth: &dyn Fn(&Stratum, &Bank, f64) -> Option<Vec<f64>>| {
+            let found =
+                |by: f64| self.delay(threshold, |s, bank| growth(s, bank, by)).is_some_and(|delay| delay <= days);
+            bisected(most, found).ok_or_else(none)
+        };
+        match self.measure {
+            Measure::ScoreDrift => {
+                let change = moves(5.0, &|stratum, bank, by| match bank {
+                    Bank::Drift { shares, ratios, unit, .. } => {
+                        Some(growth_of_factors(&moved((shares, ratios), by), *unit, stratum.size))
+                    }
+                    _ => None,
+                })?;
+                Ok(Found { change, unit: "standard deviations".to_owned(), without_error: None })
+            }
+            Measure::Calibration => {
+                let change = moves(5.0, &|stratum, bank, by| match bank {
+                    Bank::Calibration { tolerance, lines, unit } => {
+                        let factors = miscalibrated(lines, *tolerance, reference, by);
+                        Some(growth_of_factors(&factors, *unit, stratum.size))
+                    }
+                    _ => None,
+                })?;
+                Ok(Found { change, unit: "log odds".to_owned(), without_error: None })
+            }
+            measure => {
+                let loss = loss_of(measure, self.at.unwrap_or_default());
+                let by = moves(1.0, &|stratum, bank, by| self.grown(stratum, bank, by))?;
+                let exact = self.without_error().and_then(|exact| {
+                    let found = |by: f64| {
+                        exact.delay(threshold, |s, bank| exact.grown(s, bank, by)).is_some_and(|delay| delay <= days)
+                    };
+                    bisected(1.0, found)
+                });
+                let value = |by: f64| Loss::in_its_terms(loss, (self.mean() + by).min(1.0));
+                Ok(Found { change: value(by), unit: measure.to_string(), without_error: exact.map(value) })
+            }
+        }
+    }
+
+    /// The mean loss of a kind of days before the change: the reference's, or what the contract allows.
+    fn mean_of(&self, stratum: &Stratum) -> f64 {
+        let loss = loss_of(self.measure, self.at.unwrap_or_default());
+        let of = |null: &super::null_value::NullValue| {
+            null.reference.map_or(null.value, |own| Loss::from_its_terms(loss, own))
+        };
+        stratum.null.as_ref().map_or(0.0, of)
+    }
+
+    fn mean(&self) -> f64 {
+        let days: f64 = self.strata.iter().map(|stratum| stratum.days.a_week()).sum();
+        self.strata.iter().map(|stratum| stratum.days.a_week() / days * self.mean_of(stratum)).sum()
+    }
+
+    fn grown(&self, stratum: &Stratum, bank: &Bank, by: f64) -> Option<Vec<f64>> {
+        let before = self.mean_of(stratum);
+        growth_of_mean(stratum, (bank, before), before + by)
+    }
+
+    /// The stream as it would be if the reference's means were exact; `None` where there is no reference, or it lacks any loss.
+    fn without_error(&self) -> Option<Self> {
+        let mut exact = self.clone();
+        for stratum in &mut exact.strata {
+            stratum.null.as_ref()?.reference?;
+            let m0 = self.mean_of(stratum);
+            if m0 <= 0.0 {
+                return None;
+            }
+            let Engine::Bets(bank) = &stratum.engine else { return None };
+            stratum.engine = Engine::Bets(match bank {
+                Bank::Loss { loss, unit: Unit::Case, .. } if loss.is_binary() => Bank::of_counts(*loss, m0),
+                Bank::Loss { loss, unit, .. } => Bank::of_means(*loss, m0, stratum.variance, *unit),
+                Bank::Area { unit, seed, .. } => Bank::of_area(m0, *unit, stratum.variance, seed),
+                Bank::Calibration { .. } | Bank::Drift { .. } => return None,
+            });
+        }
+        Some(exact)
+    }
+}
+
+/// The smallest value up to `most` from which on something holds, to a millionth; `None` when it does not hold at `most`.
+fn bisected(most: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
+    if !holds(most) {
         return None;
     }
-    let (mut low, mut high) = (*m0, 0.999);
-    for _ in 0..60 {
+    let (mut low, mut high) = (0.0, most);
+    while high - low > 1e-6 {
         let middle = 0.5 * (low + high);
-        if found(middle) {
+        if holds(middle) {
             high = middle;
         } else {
             low = middle;
@@ -53,17 +232,42 @@ pub fn smallest(bank: &Bank, size: f64, variance: &dyn Fn(f64) -> f64, threshold
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::bets::Loss;
+    use crate::detect::null_value::by_contract;
+    use crate::detect::sealing::Days;
+
+    fn sensitivity() -> Stream {
+        let loss = Loss::Missed(0.5);
+        let null = by_contract(Some(loss), 0.9);
+        let engine = Engine::Bets(Bank::of_counts(loss, null.value));
+        Stream {
+            measure: Measure::Sensitivity,
+            at: Some(0.5),
+            unit: Unit::Case,
+            lag: 0,
+            seed: String::new(),
+            strata: vec![Stratum { days: Days::All, engine, null: Some(null), size: 30.0, variance: 0.09 }],
+            unwatched: Vec::new(),
+            dependence: None,
+            coverage: None,
+        }
+    }
 
     #[test]
     fn the_plan_of_a_sensitivity_is_near_what_simulation_finds() {
         // METHODS: thirty positives a day, sensitivity .90 to .80, c = 3,650: a mean delay of 6.5 days.
-        let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
-        let binary = |mean: f64| mean * (1.0 - mean);
-        let days = delay(&bank, 0.2, 30.0, &binary, 3650.0).expect("it grows");
+        let stream = sensitivity();
+        let days = stream.delay(3650.0, |stratum, bank| stream.grown(stratum, bank, 0.1)).expect("it grows");
         assert!((5.0..9.0).contains(&days), "{days}");
-        let smallest = smallest(&bank, 30.0, &binary, 3650.0, 30.0).expect("something");
-        assert!((0.12..0.15).contains(&smallest), "{smallest}");
-        assert_eq!(delay(&bank, 0.1, 30.0, &binary, 3650.0), None, "at the null value nothing grows");
+        let found = stream.smallest_change(3650.0, 30.0, &Spectrum::default()).expect("something");
+        assert!((0.85..0.88).contains(&found.change), "{found:?}");
+        assert_eq!(found.unit, "sensitivity");
+        let none = stream.delay(3650.0, |stratum, bank| stream.grown(stratum, bank, 0.0));
+        assert_eq!(none, None, "at the null value nothing grows");
+    }
+
+    #[test]
+    fn what_moves_less_than_can_be_found_is_not_promised() {
+        let reason = sensitivity().smallest_change(3650.0, 0.1, &Spectrum::default()).expect_err("too soon");
+        assert!(reason.contains("no change is found"), "{reason}");
     }
 }

@@ -7,11 +7,14 @@
 pub mod answer;
 pub mod detect;
 pub mod evaluate;
+pub mod evidence;
 pub mod fold;
 pub mod ingest;
 pub mod notify;
 pub mod publish;
 pub mod retain;
+pub mod seal;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +86,11 @@ pub enum Job {
     Fold,
     /// Summaries to estimates.
     Evaluate,
-    /// Estimates to alerts.
+    /// Days that are over to sealed evidence.
+    Seal,
+    /// Sealed evidence to alarms.
+    Watch,
+    /// Estimates and alarms to alerts.
     Detect,
     /// Alerts to people.
     Notify,
@@ -95,8 +102,17 @@ pub enum Job {
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 7] =
-        [Self::Ingest, Self::Fold, Self::Evaluate, Self::Detect, Self::Notify, Self::Publish, Self::Retain];
+    pub const ALL: [Self; 9] = [
+        Self::Ingest,
+        Self::Fold,
+        Self::Evaluate,
+        Self::Seal,
+        Self::Watch,
+        Self::Detect,
+        Self::Notify,
+        Self::Publish,
+        Self::Retain,
+    ];
 
     /// The name that its lease, its span and its metrics share.
     #[must_use]
@@ -105,6 +121,8 @@ impl Job {
             Self::Ingest => "ingest",
             Self::Fold => "fold",
             Self::Evaluate => "evaluate",
+            Self::Seal => "seal",
+            Self::Watch => "watch",
             Self::Detect => "detect",
             Self::Notify => "notify",
             Self::Publish => "publish",
@@ -137,6 +155,8 @@ impl Job {
             Self::Ingest => ingest::run(context, lease).await,
             Self::Fold => fold::run(context, lease).await,
             Self::Evaluate => evaluate::run(context, lease, evaluate::Pace::Plan).await,
+            Self::Seal => seal::run(context, lease).await,
+            Self::Watch => watch::run(context, lease).await,
             Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context).await,
             Self::Retain => retain::run(context).await,

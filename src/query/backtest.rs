@@ -1,27 +1,27 @@
 //! Backtest: which alarms a plan's watches would have raised over a history, and when; and what they could find.
 //!
 //! The history is read from rows. In *sealed* order a case enters the evidence once, on the day on which it was old enough and
-//! its truth had settled, with the truth of that day: what the daemon could have claimed at the time. In *exam* order it enters on
-//! the day on which it was made, with the truth as it is known now: the optimistic view. The reference passes the same gate.
+//! its truth had settled, with the truth of that day: what a daemon would have claimed that got everything when it was observed. In
+//! *exam* order it enters on the day on which it was made, with the truth as it is known now: the optimistic view. The reference
+//! passes the same gate: its cases are those that came of age in its window, as long after as the maturity says.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Error, Place, find};
-use crate::config::{Measure, Method, Model, Output, Severity, SlicePattern, Watch};
+use crate::config::{Measure, Method, Output, Severity, Watch};
 use crate::detect::budget::{threshold, weights};
-use crate::detect::dependence::DesignEffect;
 use crate::detect::null_value::NullValue;
-use crate::detect::planner::DAYS;
-use crate::detect::stream::{Buckets, Replay, Stream};
-use crate::domain::truth::decide;
-use crate::domain::{Assertion, Granularity, Prediction, Slice, Window};
+use crate::detect::planner::{DAYS, Found};
+use crate::detect::sealing::{Buckets, Days};
+use crate::detect::stream::{Replay, Share, Stream};
+use crate::domain::{Slice, Window};
 use crate::job::Context;
-use crate::stats::channel::{self, Scale};
-use crate::stats::spectrum::{Class, Spectrum};
-use crate::store::rows::{Knowledge, Wanted};
+use crate::job::evidence::{Evidence, Gate, Known, outputs};
+use crate::stats::spectrum::Spectrum;
+use crate::store::ledger::{Reach, Received};
 
 /// When a case enters the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Asked {
     pub reference: Window,
     /// When cases enter.
     pub order: Order,
+    /// Batches up to this one; all when absent.
+    pub recorded: Option<i64>,
 }
 
 /// One stream of a backtest.
@@ -58,30 +60,44 @@ pub struct Report {
     pub output: String,
     /// The slice.
     pub slice: String,
-    /// What is done about an alarm.
-    pub tier: Severity,
-    /// Its share of the budget.
-    pub weight: f64,
-    /// The evidence at which it alarms.
-    pub threshold: f64,
     /// How it is watched.
     pub method: Method,
     /// What its alarms promise.
     pub promise: String,
-    /// What "well" is.
+    /// What "well" is, for each kind of days.
+    pub null: Vec<(Days, NullValue)>,
+    /// Kinds of days that are not watched, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwatched: Vec<String>,
+    /// Why its promise may not be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub null: Option<NullValue>,
-    /// Why its promise is not kept, if it is not: cases are taken for independent, and days hang together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stressed: Option<DesignEffect>,
-    /// Units of a bucket, on average over the reference.
+    pub stressed: Option<String>,
+    /// Units of a day, on average over the reference.
     pub size: f64,
-    /// What came of it; absent where there is a reason.
-    #[serde(flatten)]
-    pub replay: Option<Replay>,
+    /// What came of it, for each tier; empty where there is a reason.
+    pub tiers: Vec<Tier>,
     /// Why the stream cannot be watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What a stream came to in one tier.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tier {
+    /// The tier, its share and its threshold.
+    #[serde(flatten)]
+    pub share: Share,
+    /// What came of it.
+    #[serde(flatten)]
+    pub replay: Replay,
+}
+
+impl Report {
+    /// What came of it in one tier.
+    #[must_use]
+    pub fn tier(&self, tier: Severity) -> Option<&Tier> {
+        self.tiers.iter().find(|own| own.share.tier == tier)
+    }
 }
 
 /// What one stream can find.
@@ -90,28 +106,41 @@ pub struct Power {
     /// The stream, without a replay.
     #[serde(flatten)]
     pub stream: Report,
-    /// The value, in the measure's own terms, whose change to it is found within thirty days on average.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<f64>,
-    /// The same if the reference were without error: the difference is what the reference's size costs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found_without_error: Option<f64>,
+    /// What each tier finds within thirty days of a change, the days until the seal among them; or why nothing.
+    pub found: Vec<(Share, Result<Found, String>)>,
+}
+
+/// The answer to a backtest.
+#[derive(Clone, Debug, Serialize)]
+pub struct Backtest {
+    /// Batches up to this one were read.
+    pub recorded: i64,
+    /// The streams.
+    pub streams: Vec<Report>,
 }
 
 /// Replay a history under the plan's watches.
 ///
 /// # Errors
 /// When the question names something unknown, the plan has no watch, or the store fails.
-pub async fn backtest(context: &Context, asked: &Asked) -> Result<Vec<Report>, Error> {
+pub async fn backtest(context: &Context, asked: &Asked) -> Result<Backtest, Error> {
     let history = History::load(context, asked).await?;
+    let recorded = history.recorded;
     let streams = tokio::task::spawn_blocking(move || {
-        let replayed = history.streams().into_iter().map(|(report, stream)| match stream {
-            Some((stream, buckets)) => Report { replay: Some(stream.replay(&buckets)), ..report },
-            None => report,
+        let replayed = history.streams().into_iter().map(|mut made| {
+            let Some(stream) = made.stream else { return made.report };
+            made.report.tiers = made
+                .shares
+                .into_iter()
+                .map(|share| Tier { share, replay: stream.replay(&made.buckets, share.threshold) })
+                .collect();
+            let coverage = made.report.tiers.first().and_then(|tier| tier.replay.coverage);
+            made.report.stressed = stream.stressed(coverage);
+            made.report
         });
         replayed.collect()
     });
-    Ok(streams.await.map_err(crate::job::Error::from)?)
+    Ok(Backtest { recorded, streams: streams.await.map_err(crate::job::Error::from)? })
 }
 
 /// What the plan's watches can find, by a reference.
@@ -121,16 +150,21 @@ pub async fn backtest(context: &Context, asked: &Asked) -> Result<Vec<Report>, E
 pub async fn power(context: &Context, asked: &Asked) -> Result<Vec<Power>, Error> {
     let history = History::load(context, asked).await?;
     let streams = tokio::task::spawn_blocking(move || {
-        let planned = history.streams().into_iter().map(|(stream, made)| {
-            let change = made.and_then(|(stream, _)| {
-                let within = if stream.watch.measure == Measure::ScoreDrift { DAYS / 7.0 } else { DAYS };
-                stream.smallest_change(within)
+        let planned = history.streams().into_iter().map(|made| {
+            let mut reference = Spectrum::default();
+            made.reference.values().for_each(|sealed| reference.merge(&sealed.spectrum));
+            let found = made.stream.iter().flat_map(|stream| {
+                let days = DAYS - stream.lag as f64;
+                made.shares.iter().map(move |share| (*share, stream, days))
             });
-            Power {
-                stream,
-                found: change.map(|(found, _)| found),
-                found_without_error: change.and_then(|(_, exact)| exact),
-            }
+            let found = found.map(|(share, stream, days)| {
+                let late =
+                    || format!("a case is sealed {} days after it was made: {DAYS:.0} days are too few", stream.lag);
+                let found =
+                    if days > 0.0 { stream.smallest_change(share.threshold, days, &reference) } else { Err(late()) };
+                (share, found)
+            });
+            Power { found: found.collect(), stream: made.report }
         });
         planned.collect()
     });
@@ -142,17 +176,19 @@ struct History {
     asked: Asked,
     place: Place,
     budget: crate::config::Budget,
-    predictions: Vec<Prediction>,
-    assertions: HashMap<(String, i32), Vec<Assertion>>,
+    /// Watches of the whole plan by tier: they share the budget.
+    watches: HashMap<&'static str, usize>,
+    recorded: i64,
+    rows: Received,
 }
 
-/// A case in the evidence of an output: its bucket, whether it belongs to the reference, its score and truth.
-struct Entry<'h> {
-    bucket: DateTime<Utc>,
-    is_reference: bool,
-    row: &'h Prediction,
-    score: f64,
-    class: Class,
+/// A stream, and what it is replayed from.
+struct Made {
+    report: Report,
+    stream: Option<Stream>,
+    shares: Vec<Share>,
+    reference: Buckets,
+    buckets: Buckets,
 }
 
 impl History {
@@ -170,166 +206,121 @@ impl History {
             let message = format!("model {} has no [[model.watch]]; add one to the configuration", place.model.name);
             return Err(Error::Unknown(message));
         }
-        let outputs: Vec<i32> = place.numbers.outputs.values().copied().collect();
         let findings: Vec<i32> = place.numbers.findings.values().copied().collect();
-        let wanted = Wanted { outputs: &outputs, findings: &findings, embeddings: false };
-        let version_id = place.version.version_id;
-        let (mut predictions, mut assertions) = (Vec::new(), HashMap::new());
-        for window in [asked.reference, asked.window] {
-            let rows = context.store.load_rows(version_id, window, None, Knowledge::default(), wanted).await?;
-            predictions.extend(rows.predictions);
-            let same = |a: &Assertion, b: &Assertion| a.case_id == b.case_id && a.truth_id == b.truth_id;
-            for group in rows.assertions.chunk_by(same) {
-                assertions.insert((group[0].case_id.clone(), group[0].truth_id), group.to_vec());
-            }
-        }
-        Ok(Self { asked: asked.clone(), place, budget: context.plan.budget, predictions, assertions })
+        let last = context.store.last_batch().await?;
+        let recorded = asked.recorded.map_or(last, |recorded| recorded.min(last));
+        let window = Window { from: asked.reference.from, to: asked.window.to };
+        let reach = Reach { window, recorded, said_after: None };
+        let rows = context.store.load_received(place.version.version_id, &findings, reach).await?;
+        Ok(Self {
+            asked: asked.clone(),
+            place,
+            budget: context.plan.budget,
+            watches: watches_by_tier(context.plan.models.iter().flat_map(|model| &model.watches)),
+            recorded,
+            rows,
+        })
     }
 
-    /// Every stream of the plan's watches, with what it needs for a replay, or the reason why it has none.
-    fn streams(&self) -> Vec<(Report, Option<(Stream, Buckets)>)> {
+    /// Every stream of the model's watches, with what it needs for a replay, or the reason why it has none.
+    fn streams(self) -> Vec<Made> {
         let model = &self.place.model;
+        let evidence = Evidence::new(model, &self.place.numbers, self.rows);
+        let context = Given { asked: &self.asked, budget: self.budget, evidence: &evidence };
         let listed: Vec<(usize, &Watch, &Output, Slice)> = model
             .watches
             .iter()
             .enumerate()
             .flat_map(|(at, watch)| {
-                let outputs = model.outputs.iter().filter(|o| watch.output.as_ref().is_none_or(|name| *name == o.name));
-                outputs.flat_map(move |output| {
-                    self.slices(&watch.slices).into_iter().map(move |slice| (at, watch, output, slice))
-                })
+                let slices = evidence.slices(&watch.slices, self.asked.reference);
+                outputs(model, watch)
+                    .flat_map(move |output| slices.clone().into_iter().map(move |slice| (at, watch, output, slice)))
             })
             .collect();
-        // Charts have run lengths of their own: they take no share of the budget.
-        let sharing = listed.iter().filter(|(_, watch, ..)| watch.method == Method::Evidence);
-        let mut weights =
-            weights(&sharing.map(|(at, _, _, slice)| (*at, slice.is_all())).collect::<Vec<_>>()).into_iter();
-        let made = listed.into_iter().map(|(_, watch, output, slice)| {
-            let weight = if watch.method == Method::Evidence { weights.next().unwrap_or_default() } else { 0.0 };
-            self.stream(watch, output, slice, weight)
-        });
-        made.collect()
+        let mut shares: Vec<Vec<Share>> = vec![Vec::new(); listed.len()];
+        for tier in [Severity::Page, Severity::Ticket] {
+            // Charts have run lengths of their own: they take no share of the budget.
+            let sharing: Vec<usize> = (0..listed.len()).filter(|at| shares_in(listed[*at].1, tier)).collect();
+            let keys: Vec<(usize, bool)> = sharing.iter().map(|at| (listed[*at].0, listed[*at].3.is_all())).collect();
+            let watches = self.watches.get(tier.as_str()).copied().unwrap_or_default();
+            for (at, weight) in sharing.into_iter().zip(weights(&keys, watches)) {
+                shares[at].push(Share { tier, weight, threshold: threshold(&self.budget, tier, weight) });
+            }
+        }
+        listed
+            .into_iter()
+            .zip(shares)
+            .map(|((_, watch, output, slice), shares)| context.stream(watch, output, slice, shares))
+            .collect()
     }
+}
 
-    fn stream(&self, watch: &Watch, output: &Output, slice: Slice, weight: f64) -> (Report, Option<(Stream, Buckets)>) {
-        let buckets_a_year = if watch.measure == Measure::ScoreDrift { 365.0 / 7.0 } else { 365.0 };
-        let is_chart = watch.method != Method::Evidence;
-        let threshold = if is_chart { 0.0 } else { threshold(&self.budget, watch.tier, weight, buckets_a_year) };
-        let confidence = 1.0 - (1.0 - self.budget.confidence) * weight;
-        let (reference, buckets) = self.buckets(watch, output, &slice);
-        let reference: Vec<Spectrum> = reference.into_values().collect();
-        let place = (output.name.as_str(), &slice);
-        let made = if is_chart {
-            Stream::of_chart(watch, place, &reference)
-        } else {
-            Stream::new(watch, place, &reference, confidence, (weight, threshold))
+/// What every stream is made from.
+struct Given<'h> {
+    asked: &'h Asked,
+    budget: crate::config::Budget,
+    evidence: &'h Evidence<'h>,
+}
+
+impl Given<'_> {
+    fn stream(&self, watch: &Watch, output: &Output, slice: Slice, mut shares: Vec<Share>) -> Made {
+        // The null value is the same for every tier: the most urgent one's share of the confidence.
+        let confidence = 1.0 - (1.0 - self.budget.confidence) * shares.first().map_or(0.0, |share| share.weight);
+        let (gate, known) = match self.asked.order {
+            Order::Exam => (Gate::of(watch).at_once(), Known::Always),
+            Order::Sealed => (Gate::of(watch), Known::Observed),
         };
+        let lag = gate.maturity_days;
+        let whole = Window { from: self.asked.reference.from, to: self.asked.window.to };
+        let buckets = self.evidence.buckets(gate, known, (output, &slice), whole);
+        let within = |from: DateTime<Utc>, to: DateTime<Utc>| -> Buckets {
+            buckets.range(from..to.max(from)).map(|(day, sealed)| (*day, sealed.clone())).collect()
+        };
+        // A window's cases come of age later than they are made; what the history's end has not seen is not known in it.
+        let (reference, window, later) = (self.asked.reference, self.asked.window, TimeDelta::days(lag));
+        let (reference, buckets) =
+            (within(reference.from + later, reference.to + later), within(window.from + later, window.to));
+        let seed = format!("{}/{}/{slice}", watch.name, output.name);
+        let made = Stream::new(watch, (&seed, lag), &reference, confidence);
+        if watch.method != Method::Evidence {
+            let threshold = made.as_ref().map_or(0.0, |stream| stream.limit(0.0));
+            shares = vec![Share { tier: watch.tier, weight: 0.0, threshold }];
+        }
+        let (stream, reason) = match made {
+            Ok(stream) => (Some(stream), None),
+            Err(reason) => (None, Some(format!("{} of {}, {slice}: {reason}", watch.measure, output.name))),
+        };
+        let strata = || stream.iter().flat_map(|stream| &stream.strata);
         let report = Report {
             watch: watch.name.clone(),
             measure: watch.measure,
             output: output.name.clone(),
             slice: slice.to_string(),
-            tier: watch.tier,
-            weight,
-            threshold: made.as_ref().map_or(threshold, |stream| stream.threshold),
             method: watch.method,
-            promise: made.as_ref().map(Stream::promise).unwrap_or_default(),
-            null: made.as_ref().ok().and_then(|stream| stream.null.clone()),
-            stressed: made.as_ref().ok().and_then(Stream::stressed),
-            size: made.as_ref().map_or(0.0, |stream| stream.size),
-            replay: None,
-            reason: made.as_ref().err().cloned(),
+            promise: stream.as_ref().map_or_else(String::new, |stream| stream.promise(watch, &shares)),
+            null: strata().filter_map(|stratum| Some((stratum.days, stratum.null.clone()?))).collect(),
+            unwatched: stream.as_ref().map(|stream| stream.unwatched.clone()).unwrap_or_default(),
+            stressed: stream.as_ref().and_then(|stream| stream.stressed(None)),
+            size: strata().map(|stratum| stratum.days.a_week() / 7.0 * stratum.size).sum(),
+            tiers: Vec::new(),
+            reason,
         };
-        (report, made.ok().map(|stream| (stream, buckets)))
-    }
-
-    /// The slices that a pattern means: of a dimension, the values that the reference has.
-    fn slices(&self, pattern: &SlicePattern) -> Vec<Slice> {
-        match pattern {
-            SlicePattern::One(slice) => vec![slice.clone()],
-            SlicePattern::Each(name) => {
-                let own = self.predictions.iter().filter(|row| self.asked.reference.contains(row.occurred_at));
-                let values: BTreeSet<String> = own.map(|row| value_of(&self.place.model, row, name)).collect();
-                values.into_iter().map(|value| Slice::crossing([(name.clone(), value)])).collect()
-            }
-        }
-    }
-
-    /// The sealed buckets of the reference and of the history.
-    fn buckets(&self, watch: &Watch, output: &Output, slice: &Slice) -> (Buckets, Buckets) {
-        let output_id = self.place.numbers.outputs.get(&output.name).copied().unwrap_or_default();
-        let truth_id = self.place.numbers.findings.get(&output.truth).copied().unwrap_or_default();
-        let mut cells: [BTreeMap<DateTime<Utc>, Vec<(u64, Class, u64)>>; 2] = [BTreeMap::new(), BTreeMap::new()];
-        let entries = self
-            .predictions
-            .iter()
-            .filter_map(|row| self.entry(watch, row, (output_id, output.class.is_some()), truth_id));
-        let belongs = |entry: &Entry<'_>| {
-            slice.cells().all(|(name, value)| value_of(&self.place.model, entry.row, name) == value)
-        };
-        for entry in entries.filter(belongs) {
-            let of = usize::from(!entry.is_reference);
-            cells[of].entry(entry.bucket).or_default().push((channel::key(entry.score), entry.class, 1));
-        }
-        let spectrum = |cells| Spectrum::from_cells(Scale::Probability, cells);
-        let [reference, history] = cells;
-        let of =
-            |cells: BTreeMap<_, Vec<_>>| cells.into_iter().map(|(bucket, cells)| (bucket, spectrum(cells))).collect();
-        (of(reference), of(history))
-    }
-
-    /// When and as what a prediction enters the evidence; `None` when it does not, or not yet.
-    fn entry<'h>(
-        &'h self,
-        watch: &Watch,
-        row: &'h Prediction,
-        (output_id, is_class): (i32, bool),
-        truth_id: i32,
-    ) -> Option<Entry<'h>> {
-        let score = row.scores.iter().find(|(id, _)| *id == output_id)?.1;
-        let is_reference = self.asked.reference.contains(row.occurred_at);
-        let day = Granularity::Day.start_of(row.occurred_at);
-        if !watch.measure.needs_truth() {
-            let bucket = if watch.measure == Measure::ScoreDrift { week_of(day) } else { day };
-            // A week that is not over is no bucket yet.
-            let own = if is_reference { self.asked.reference } else { self.asked.window };
-            let is_whole = bucket >= own.from && bucket + TimeDelta::days(7) <= own.to;
-            let enters = watch.measure != Measure::ScoreDrift || is_whole;
-            return enters.then_some(Entry { bucket, is_reference, row, score, class: Class::Unlabelled });
-        }
-        let said = self.assertions.get(&(row.case_id.clone(), truth_id))?;
-        let model = &self.place.model;
-        let holds =
-            |known: &[Assertion]| decide(model.truth_policy, model.uncertain, known)?.holds_for(output_id, is_class);
-        let (sealed_at, holds) = match self.asked.order {
-            Order::Exam => (row.occurred_at, holds(said)?),
-            Order::Sealed => {
-                let mature = row.occurred_at + watch.maturity;
-                let mut times: Vec<DateTime<Utc>> = said.iter().map(|one| one.observed_at.max(mature)).collect();
-                times.sort_unstable();
-                times.dedup();
-                times.into_iter().find_map(|at| {
-                    let known: Vec<Assertion> = said.iter().filter(|one| one.observed_at <= at).cloned().collect();
-                    Some((at, holds(&known)?))
-                })?
-            }
-        };
-        // What is sealed after the history's end is not known in it.
-        if !is_reference && sealed_at >= self.asked.window.to {
-            return None;
-        }
-        let class = if holds { Class::Positive } else { Class::Negative };
-        Some(Entry { bucket: Granularity::Day.start_of(sealed_at), is_reference, row, score, class })
+        Made { report, stream, shares, reference, buckets }
     }
 }
 
-fn value_of(model: &Model, row: &Prediction, name: &str) -> String {
-    let attribute = row.attributes.get(name).map(String::as_str);
-    let dimension = model.dimensions.iter().find(|dimension| dimension.name == name);
-    dimension.map_or_else(|| attribute.unwrap_or_default().to_owned(), |dimension| dimension.value(attribute))
+/// Whether a watch shares in a tier's budget.
+fn shares_in(watch: &Watch, tier: Severity) -> bool {
+    watch.method == Method::Evidence && watch.tiers().contains(&tier)
 }
 
-/// The Monday of a day's week.
-fn week_of(day: DateTime<Utc>) -> DateTime<Utc> {
-    day - TimeDelta::days(i64::from(day.weekday().num_days_from_monday()))
+/// How many watches share each tier's budget.
+fn watches_by_tier<'w>(watches: impl Iterator<Item = &'w Watch>) -> HashMap<&'static str, usize> {
+    let mut count = HashMap::new();
+    for watch in watches {
+        for tier in [Severity::Page, Severity::Ticket] {
+            *count.entry(tier.as_str()).or_default() += usize::from(shares_in(watch, tier));
+        }
+    }
+    count
 }

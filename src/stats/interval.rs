@@ -98,6 +98,17 @@ fn root_towards(inside: f64, end: f64, excess: &dyn Fn(f64) -> f64) -> f64 {
     near
 }
 
+/// The mean of clusters' means with these weights, and its standard error over the clusters (a ratio estimate; with equal weights the
+/// ordinary error of a mean). `clusters` are `(weight, mean)`, at least two.
+#[must_use]
+pub fn weighted_mean(clusters: &[(f64, f64)]) -> (f64, f64) {
+    let k = clusters.len() as f64;
+    let total: f64 = clusters.iter().map(|(weight, _)| weight).sum();
+    let mean = clusters.iter().map(|(weight, own)| weight * own).sum::<f64>() / total;
+    let spread: f64 = clusters.iter().map(|(weight, own)| (weight * (own - mean)) * (weight * (own - mean))).sum();
+    (mean, libm::sqrt(spread * k / (k - 1.0)) / total)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

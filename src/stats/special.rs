@@ -93,6 +93,13 @@ pub fn f_quantile(share: f64, numerator: f64, denominator: f64) -> f64 {
     denominator * x / (numerator * (1.0 - x))
 }
 
+/// The value that Student's t with so many degrees of freedom exceeds with probability `tail`, below one half: its square is
+/// distributed as F with one and as many.
+#[must_use]
+pub fn student_upper_quantile(tail: f64, freedom: f64) -> f64 {
+    libm::sqrt(f_quantile(1.0 - 2.0 * tail, 1.0, freedom))
+}
+
 /// The end of the range in which `is_below` is true.
 fn bisected(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..200 {

@@ -10,11 +10,13 @@ pub mod estimate;
 pub mod file;
 pub mod intake;
 pub mod lease;
+pub mod ledger;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
 pub mod server;
 pub mod status;
+pub mod stream;
 pub mod summary;
 
 use std::collections::HashMap;

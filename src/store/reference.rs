@@ -173,6 +173,23 @@ impl Store {
         .named("list_references")
     }
 
+    /// The reference of a version that is in force with the window it was frozen from, if it was frozen here.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn reference_window(&self, version_id: i32) -> Result<Option<(i32, Option<Window>)>> {
+        let row = sqlx::query!(
+            "select reference_id, window_from, window_to from reference where version_id = $1 and approved_at is not null
+            order by approved_at desc, reference_id desc limit 1",
+            version_id
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("reference_window")?;
+        let window = |from: Option<_>, to: Option<_>| from.zip(to).map(|(from, to)| Window { from, to });
+        Ok(row.map(|row| (row.reference_id, window(row.window_from, row.window_to))))
+    }
+
     /// The reference in force for a version: the one approved last.
     ///
     /// # Errors

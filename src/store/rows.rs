@@ -124,21 +124,8 @@ impl Store {
             })
         });
         let assertions = assertions.into_iter().map(|row| {
-            let corrupt = |column, value: &str| Error::Corrupt {
-                table: "assertion",
-                column,
-                row: format!("an assertion of {}", row.observed_at),
-                source: format!("{value:?} is not known").into(),
-            };
-            Ok(Assertion {
-                opinion: Opinion::of_word(&row.opinion).ok_or_else(|| corrupt("opinion", &row.opinion))?,
-                status: Status::parse(&row.status).ok_or_else(|| corrupt("status", &row.status))?,
-                case_id: row.case_id,
-                truth_id: row.truth_id,
-                source: row.source,
-                reader: row.reader,
-                observed_at: row.observed_at,
-            })
+            let about = (row.case_id, row.truth_id, row.observed_at);
+            assertion(about, (&row.opinion, &row.status), (row.source, row.reader))
         });
         Ok(Rows {
             predictions: predictions.collect::<Result<_>>()?,
@@ -146,6 +133,29 @@ impl Store {
             batch_id: recorded,
         })
     }
+}
+
+/// A stored assertion: `(case, finding, when)`, `(opinion, status)`, `(source, reader)`.
+pub(super) fn assertion(
+    (case_id, truth_id, observed_at): (String, i32, DateTime<Utc>),
+    (opinion, status): (&str, &str),
+    (source, reader): (String, String),
+) -> Result<Assertion> {
+    let corrupt = |column, value: &str| Error::Corrupt {
+        table: "assertion",
+        column,
+        row: format!("an assertion of {observed_at}"),
+        source: format!("{value:?} is not known").into(),
+    };
+    Ok(Assertion {
+        opinion: Opinion::of_word(opinion).ok_or_else(|| corrupt("opinion", opinion))?,
+        status: Status::parse(status).ok_or_else(|| corrupt("status", status))?,
+        case_id,
+        truth_id,
+        source,
+        reader,
+        observed_at,
+    })
 }
 
 /// The attributes of a stored prediction.

@@ -5,7 +5,7 @@
 //! counts), categories, special counts. Layout 3, readers: tables by number of readers, tables by couple. Layout 4, a choice:
 //! classes, counts, a spectrum for every class by true class, the table of top scores, losses, delays. Layout 5, a value: spectra of
 //! predictions and errors, exact sums (trailing zeros, then bytes), delays. Layout 6, embeddings: counts, spectra of distances and
-//! errors, exact sums, random features. The last four bytes are the first four of the SHA-256 of everything before them. A change
+//! errors, exact sums, random features. Layout 7, a sealed day: channels and two counts. The last four bytes are the first four of the SHA-256 of everything before them. A change
 //! takes a new byte; an old layout always decodes.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use super::body::Body;
 use super::classes::{ClassSummary, TOP_BINS};
 use super::embedding::EmbeddingSummary;
 use super::feature::{FeatureSummary, Special};
+use super::sealed::Sealed;
 use super::value::{Sums, ValueSummary};
 use super::{BIN_COUNTS, Beside, Bin, Summary};
 use crate::stats::channel::Scale;
@@ -31,6 +32,7 @@ const READERS: u8 = 3;
 const CLASSES: u8 = 4;
 const VALUE: u8 = 5;
 const EMBEDDING: u8 = 6;
+const SEALED: u8 = 7;
 const CHECKSUM: usize = 4;
 
 /// Why stored bytes are no summary.
@@ -50,14 +52,27 @@ pub enum DecodeError {
 /// The canonical bytes of a summary: equal summaries have equal bytes.
 #[must_use]
 pub fn encode(body: &Body) -> Vec<u8> {
-    let mut out = match body {
+    checked(match body {
         Body::Output(summary) => encode_output(summary),
         Body::Feature(summary) => encode_feature(summary),
         Body::Readers(summary) => encode_readers(summary),
         Body::Classes(summary) => encode_classes(summary),
         Body::Value(summary) => encode_value(summary),
         Body::Embedding(summary) => encode_embedding(summary),
-    };
+    })
+}
+
+/// The canonical bytes of a sealed day.
+#[must_use]
+pub fn encode_sealed(sealed: &Sealed) -> Vec<u8> {
+    let mut out = Writer(vec![SEALED]);
+    out.spectrum(&sealed.spectrum);
+    out.counts(&[sealed.matured, sealed.settled]);
+    checked(out)
+}
+
+/// The bytes with their checksum.
+fn checked(mut out: Writer) -> Vec<u8> {
     let digest = Sha256::digest(&out.0);
     out.0.extend_from_slice(&digest[..CHECKSUM]);
     out.0
@@ -151,14 +166,8 @@ fn encode_embedding(summary: &EmbeddingSummary) -> Writer {
 /// # Errors
 /// When the bytes are damaged, malformed or of a later layout.
 pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
-    let split = bytes.len().checked_sub(CHECKSUM).ok_or(DecodeError::Malformed("too short"))?;
-    let (body, checksum) = bytes.split_at(split);
-    if Sha256::digest(body)[..CHECKSUM] != *checksum {
-        return Err(DecodeError::Checksum);
-    }
-    let (layout, rest) = body.split_first().ok_or(DecodeError::Malformed("empty"))?;
-    let mut input = Reader(rest);
-    let decoded = match *layout {
+    let (layout, mut input) = unchecked(bytes)?;
+    let decoded = match layout {
         OUTPUT => decode_output(&mut input).map(Body::Output),
         FEATURE => decode_feature(&mut input).map(Body::Feature),
         READERS => decode_readers(&mut input).map(Body::Readers),
@@ -167,8 +176,42 @@ pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         EMBEDDING => decode_embedding(&mut input).map(Body::Embedding),
         other => return Err(DecodeError::UnknownVersion(other)),
     };
+    whole(decoded, &input)
+}
+
+/// Read a sealed day back.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
+    let (layout, mut input) = unchecked(bytes)?;
+    if layout != SEALED {
+        return Err(DecodeError::UnknownVersion(layout));
+    }
+    let mut read = || {
+        let spectrum = input.spectrum(Scale::Probability)?;
+        let [matured, settled] = input.counts()?;
+        Ok(Sealed { spectrum, matured, settled })
+    };
+    let decoded = read();
+    whole(decoded, &input)
+}
+
+/// The layout and what follows it, once the checksum holds.
+fn unchecked(bytes: &[u8]) -> Result<(u8, Reader<'_>), DecodeError> {
+    let split = bytes.len().checked_sub(CHECKSUM).ok_or(DecodeError::Malformed("too short"))?;
+    let (body, checksum) = bytes.split_at(split);
+    if Sha256::digest(body)[..CHECKSUM] != *checksum {
+        return Err(DecodeError::Checksum);
+    }
+    let (layout, rest) = body.split_first().ok_or(DecodeError::Malformed("empty"))?;
+    Ok((*layout, Reader(rest)))
+}
+
+/// What was decoded, if nothing is left over.
+fn whole<T>(decoded: Result<T, &'static str>, rest: &Reader<'_>) -> Result<T, DecodeError> {
     match decoded {
-        Ok(_) if !input.0.is_empty() => Err(DecodeError::Malformed("bytes left over")),
+        Ok(_) if !rest.0.is_empty() => Err(DecodeError::Malformed("bytes left over")),
         decoded => decoded.map_err(DecodeError::Malformed),
     }
 }

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod embedding;
 pub mod feature;
 pub mod fold;
+pub mod sealed;
 pub mod value;
 
 use std::collections::BTreeMap;

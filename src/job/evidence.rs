@@ -1,0 +1,141 @@
+//! Rows as evidence: which cases are sealed on which day, for an output and a slice.
+//!
+//! The seal job, the streams' references and backtests all go through here, so a reference passes the gate that its stream passes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::{Model, Output, SlicePattern, Watch};
+use crate::detect::sealing::{Buckets, seal};
+use crate::domain::{Assertion, Granularity, Prediction, Slice, Window};
+use crate::stats::channel::{self, Scale};
+use crate::stats::spectrum::{Class, Spectrum};
+use crate::store::catalog::ModelNumbers;
+use crate::store::ledger::Received;
+use crate::summary::sealed::Sealed;
+
+/// From when on a statement could be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// From the start: cases enter on the day on which they were made, with the truth of today.
+    Always,
+    /// Once the hospital knew it.
+    Observed,
+    /// Once this installation had it. A prediction that came in after its own maturity is history: it does not enter.
+    Received,
+}
+
+/// Which cases enter the evidence and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gate {
+    /// Days after which a case is of age.
+    pub maturity_days: i64,
+    /// Whether it waits for truth.
+    pub with_truth: bool,
+}
+
+impl Gate {
+    /// That of a watch.
+    #[must_use]
+    pub fn of(watch: &Watch) -> Self {
+        Self { maturity_days: watch.maturity_days, with_truth: watch.measure.needs_truth() }
+    }
+
+    /// The same without waiting, for cases by the day on which they were made.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { maturity_days: 0, ..self }
+    }
+}
+
+/// Rows of one version with what was said about their cases.
+pub struct Evidence<'a> {
+    model: &'a Model,
+    numbers: &'a ModelNumbers,
+    predictions: Vec<(Prediction, DateTime<Utc>)>,
+    assertions: HashMap<(String, i32), Vec<(Assertion, DateTime<Utc>)>>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Rows, grouped by what they are about.
+    #[must_use]
+    pub fn new(model: &'a Model, numbers: &'a ModelNumbers, rows: Received) -> Self {
+        let mut assertions: HashMap<(String, i32), Vec<(Assertion, DateTime<Utc>)>> = HashMap::new();
+        for (assertion, received_at) in rows.assertions {
+            let about = (assertion.case_id.clone(), assertion.truth_id);
+            assertions.entry(about).or_default().push((assertion, received_at));
+        }
+        Self { model, numbers, predictions: rows.predictions, assertions }
+    }
+
+    /// The slices that a pattern means: of a dimension, the values of the cases of a window.
+    #[must_use]
+    pub fn slices(&self, pattern: &SlicePattern, window: Window) -> Vec<Slice> {
+        match pattern {
+            SlicePattern::One(slice) => vec![slice.clone()],
+            SlicePattern::Each(name) => {
+                let own = self.predictions.iter().filter(|(row, _)| window.contains(row.occurred_at));
+                let values: BTreeSet<String> = own.map(|(row, _)| value_of(self.model, row, name)).collect();
+                values.into_iter().map(|value| Slice::crossing([(name.clone(), value)])).collect()
+            }
+        }
+    }
+
+    /// What is sealed on each day of a window; every day is there.
+    #[must_use]
+    pub fn buckets(&self, gate: Gate, known: Known, (output, slice): (&Output, &Slice), window: Window) -> Buckets {
+        let output_id = self.numbers.outputs.get(&output.name).copied().unwrap_or_default();
+        let truth_id = self.numbers.findings.get(&output.truth).copied().unwrap_or_default();
+        let day = |at: DateTime<Utc>| Granularity::Day.start_of(at);
+        let mut days: HashMap<DateTime<Utc>, (Vec<(u64, Class, u64)>, u64, u64)> = HashMap::new();
+        for (row, received_at) in &self.predictions {
+            let Some((_, score)) = row.scores.iter().find(|(id, _)| *id == output_id) else { continue };
+            if !slice.cells().all(|(name, value)| value_of(self.model, row, name) == value) {
+                continue;
+            }
+            let mature = row.occurred_at + TimeDelta::days(gate.maturity_days);
+            if known == Known::Received && *received_at >= day(mature) + TimeDelta::days(1) {
+                continue;
+            }
+            days.entry(day(mature)).or_default().1 += 1;
+            let (sealed_on, class) = if gate.with_truth {
+                let said = self.assertions.get(&(row.case_id.clone(), truth_id)).map(Vec::as_slice).unwrap_or_default();
+                let usable = |(assertion, received_at): &(Assertion, DateTime<Utc>)| match known {
+                    Known::Always => mature,
+                    Known::Observed => assertion.observed_at,
+                    Known::Received => assertion.observed_at.max(*received_at),
+                };
+                let said: Vec<(DateTime<Utc>, &Assertion)> = said.iter().map(|one| (usable(one), &one.0)).collect();
+                match seal(self.model, (output_id, output.class.is_some()), mature, &said) {
+                    Some((on, holds)) => (on, if holds { Class::Positive } else { Class::Negative }),
+                    None => continue,
+                }
+            } else {
+                (day(mature), Class::Unlabelled)
+            };
+            let entry = days.entry(sealed_on).or_default();
+            entry.0.push((channel::key(*score), class, 1));
+            entry.2 += u64::from(sealed_on == day(mature));
+        }
+        let sealed = |(cells, matured, settled)| Sealed {
+            spectrum: Spectrum::from_cells(Scale::Probability, cells),
+            matured,
+            settled,
+        };
+        let dates = std::iter::successors(Some(day(window.from)), |at| Some(*at + TimeDelta::days(1)));
+        let dates = dates.take_while(|at| *at < window.to);
+        dates.map(|date| (date, days.remove(&date).map(sealed).unwrap_or_default())).collect()
+    }
+}
+
+fn value_of(model: &Model, row: &Prediction, name: &str) -> String {
+    let attribute = row.attributes.get(name).map(String::as_str);
+    let dimension = model.dimensions.iter().find(|dimension| dimension.name == name);
+    dimension.map_or_else(|| attribute.unwrap_or_default().to_owned(), |dimension| dimension.value(attribute))
+}
+
+/// The outputs that a watch is about.
+pub fn outputs<'m>(model: &'m Model, watch: &'m Watch) -> impl Iterator<Item = &'m Output> {
+    model.outputs.iter().filter(|output| watch.output.as_ref().is_none_or(|name| *name == output.name))
+}

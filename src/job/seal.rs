@@ -1,0 +1,128 @@
+//! Seal: the cases that came of age, or whose truth settled, on a day that is over enter the evidence ledger, for good.
+//!
+//! Every watch's kind of ledger (its maturity, and whether its cases wait for truth) is a book. A day is sealed once, with what this
+//! installation had by its end; what arrives afterwards belongs to the day on which it arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::evidence::{Evidence, Gate, Known, outputs};
+use super::{Context, Error, Result};
+use crate::config::Model;
+use crate::domain::{Granularity, Slice, Window};
+use crate::runtime::Outcome;
+use crate::store::catalog::{ModelNumbers, Version};
+use crate::store::lease::Lease;
+use crate::store::ledger::{Book, Page, Reach};
+
+/// A version without a case for so long is watched no more.
+pub const LIVE: TimeDelta = TimeDelta::days(60);
+
+/// Seal every day that is over.
+///
+/// # Errors
+/// When the store fails.
+pub async fn run(context: &Context, lease: &Lease) -> Result {
+    let today = Granularity::Day.start_of(context.clock.now());
+    let sealed = context.store.last_sealed_days().await?;
+    let mut outcome = Outcome::Idle;
+    for (version, model, numbers) in live_versions(context).await? {
+        let gates: BTreeSet<Gate> = model.watches.iter().map(Gate::of).collect();
+        for gate in gates {
+            let volume = Volume { context, version: &version, model, numbers, gate };
+            let Some(last) = sealed.get(&volume.book()) else {
+                // The book is opened: what entered before today does not count, and tomorrow the first day is sealed.
+                volume.seal(lease, today - TimeDelta::days(1), Page::new()).await?;
+                outcome = Outcome::Done;
+                continue;
+            };
+            let mut day = *last + TimeDelta::days(1);
+            while day < today {
+                let page = volume.page(day).await?;
+                volume.seal(lease, day, page).await?;
+                outcome = Outcome::Done;
+                day += TimeDelta::days(1);
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// The versions that are watched: their model has watches, and they have had a case lately.
+///
+/// # Errors
+/// When the store fails.
+pub async fn live_versions(context: &Context) -> std::result::Result<Vec<(Version, &Model, &ModelNumbers)>, Error> {
+    let now = context.clock.now();
+    let mut live = Vec::new();
+    for version in context.store.list_versions().await? {
+        let Some((model, numbers)) = context.model_of(&version) else { continue };
+        if model.watches.is_empty() {
+            continue;
+        }
+        if context.store.summary_span(version.version_id).await?.is_some_and(|(_, last)| last + LIVE > now) {
+            live.push((version, model, numbers));
+        }
+    }
+    Ok(live)
+}
+
+/// One book of one version.
+struct Volume<'a> {
+    context: &'a Context,
+    version: &'a Version,
+    model: &'a Model,
+    numbers: &'a ModelNumbers,
+    gate: Gate,
+}
+
+impl Volume<'_> {
+    fn book(&self) -> Book {
+        (self.version.version_id, self.gate.maturity_days, self.gate.with_truth)
+    }
+
+    /// The cases that enter on a day, for every output and slice that a watch of this book is about.
+    async fn page(&self, day: DateTime<Utc>) -> std::result::Result<Page, Error> {
+        let end = day + TimeDelta::days(1);
+        let maturity = TimeDelta::days(self.gate.maturity_days);
+        let store = &self.context.store;
+        let reach = Reach {
+            window: Window { from: day - maturity, to: end - maturity },
+            recorded: store.last_batch_before(end).await?,
+            said_after: if self.gate.with_truth { Some(store.last_batch_before(day).await?) } else { None },
+        };
+        let findings: Vec<i32> = self.numbers.findings.values().copied().collect();
+        let rows = store.load_received(self.version.version_id, &findings, reach).await?;
+        let evidence = Evidence::new(self.model, self.numbers, rows);
+        let mut page: BTreeMap<(i32, Slice), _> = BTreeMap::new();
+        for watch in self.model.watches.iter().filter(|watch| Gate::of(watch) == self.gate) {
+            for output in outputs(self.model, watch) {
+                let output_id = self.numbers.outputs.get(&output.name).copied().unwrap_or_default();
+                // Stragglers are older than the window.
+                let whole = Window { from: DateTime::UNIX_EPOCH, to: end };
+                for slice in evidence.slices(&watch.slices, whole) {
+                    let key = (output_id, slice);
+                    if page.contains_key(&key) {
+                        continue;
+                    }
+                    let days = Window { from: day, to: end };
+                    let buckets = evidence.buckets(self.gate, Known::Received, (output, &key.1), days);
+                    let sealed = buckets.into_values().next().unwrap_or_default();
+                    if sealed.matured > 0 || !sealed.spectrum.channels().is_empty() {
+                        page.insert(key, sealed);
+                    }
+                }
+            }
+        }
+        Ok(page.into_iter().map(|((output_id, slice), sealed)| (output_id, slice.to_string(), sealed)).collect())
+    }
+
+    async fn seal(&self, lease: &Lease, day: DateTime<Utc>, page: Page) -> std::result::Result<(), Error> {
+        let store = &self.context.store;
+        let recorded = store.last_batch_before(day + TimeDelta::days(1)).await?;
+        store.seal_day(lease, self.book(), (day, recorded), &page, self.context.clock.now()).await?;
+        tracing::debug!(version = self.version.name, day = %day, rows = page.len(), "sealed a day");
+        Ok(())
+    }
+}

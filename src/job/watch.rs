@@ -1,0 +1,292 @@
+//! Watch: streams are made as the plan asks, and take in what has been sealed.
+//!
+//! A stream is made once of a watch and a reference and then frozen. Its evidence is a function of sealed days: the state after a day
+//! is stored with it, and the next day goes on from there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+
+use super::evidence::{Evidence, Gate, Known, outputs};
+use super::seal::live_versions;
+use super::{Context, Error, Result};
+use crate::config::{Method, Model, Output, Severity, SlicePattern, Watch, hex};
+use crate::detect::budget::{threshold, weights};
+use crate::detect::stream::{Share, Stream};
+use crate::domain::{Granularity, Slice, Window};
+use crate::runtime::Outcome;
+use crate::store::catalog::{ModelNumbers, Version};
+use crate::store::lease::Lease;
+use crate::store::ledger::{Book, Reach};
+use crate::store::stream::{Look, Standing, StoredStream, StreamKey};
+
+/// Make the streams that the plan asks for, end those that it does not, and take in every sealed day.
+///
+/// # Errors
+/// When the store fails.
+pub async fn run(context: &Context, lease: &Lease) -> Result {
+    let now = context.clock.now();
+    let mut outcome = Outcome::Idle;
+    let versions = live_versions(context).await?;
+    let in_force = context.store.list_streams().await?;
+    let wanted = wanted(context, &versions, &in_force).await?;
+    let shares = shares(context, &versions, &wanted);
+    for one in wanted.iter().filter(|one| one.new.is_some()) {
+        let key = one.key.clone();
+        let stream = one.make(shares.get(&one.key).map(Vec::as_slice).unwrap_or_default(), context, now);
+        tracing::info!(watch = key.watch, slice = key.slice, reason = stream.stream.as_ref().err(), "made a stream");
+        context.store.make_stream(lease, &stream, now).await?;
+        outcome = Outcome::Done;
+    }
+    let keys: BTreeSet<&StreamKey> = wanted.iter().map(|one| &one.key).collect();
+    let over: Vec<i64> = in_force.iter().filter(|s| !keys.contains(&s.key)).map(|s| s.stream_id).collect();
+    if !over.is_empty() {
+        context.store.end_streams(lease, &over, now).await?;
+        outcome = Outcome::Done;
+    }
+    let sealed = context.store.last_sealed_days().await?;
+    let standings = context.store.list_standings().await?;
+    for stream in context.store.list_streams().await? {
+        let (Ok(own), Some(shares)) = (&stream.stream, shares.get(&stream.key)) else { continue };
+        let book: Book = (stream.key.version_id, stream.maturity_days, stream.with_truth);
+        let Some(end) = sealed.get(&book).map(|last| *last + TimeDelta::days(1)) else { continue };
+        if stream.looked_until >= end {
+            continue;
+        }
+        let before: Vec<&Standing> = standings.iter().filter(|s| s.stream_id == stream.stream_id).collect();
+        let looks = looks(context, (&stream, own), shares, &before, end).await?;
+        for alarm in looks.iter().filter(|look| look.seen.alarms) {
+            tracing::info!(
+                watch = stream.key.watch,
+                slice = stream.key.slice,
+                tier = alarm.share.tier.as_str(),
+                day = %alarm.day,
+                evidence = alarm.seen.evidence,
+                "an alarm"
+            );
+        }
+        context.store.add_evidence(lease, stream.stream_id, &looks, end, now).await?;
+        outcome = Outcome::Done;
+    }
+    Ok(outcome)
+}
+
+/// What sealed days make of a stream, tier by tier.
+async fn looks(
+    context: &Context,
+    (stored, stream): (&StoredStream, &Stream),
+    shares: &[Share],
+    before: &[&Standing],
+    end: DateTime<Utc>,
+) -> std::result::Result<Vec<Look>, Error> {
+    let book: Book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
+    let place = (stored.key.output_id, stored.key.slice.as_str());
+    let days = context.store.load_sealed(book, place, (stored.looked_until, end)).await?;
+    let mut looks = Vec::new();
+    for share in shares {
+        let standing = before.iter().find(|standing| standing.tier == share.tier.as_str());
+        let mut state = standing.map_or_else(|| stream.start(), |standing| standing.state.clone());
+        // A threshold that falls because others have left takes its evidence along: the budget is not spent twice.
+        if let Some(standing) = standing.filter(|standing| share.threshold < standing.threshold) {
+            state.scale(share.threshold / standing.threshold);
+        }
+        for (day, sealed) in &days {
+            let Some(seen) = stream.take(&mut state, (*day, sealed), share.threshold) else { continue };
+            let measured = if seen.alarms {
+                let since = seen.change.unwrap_or(*day);
+                let own = context.store.load_sealed(book, place, (since, *day + TimeDelta::days(1))).await?;
+                stream.measured(own.values())
+            } else {
+                None
+            };
+            looks.push(Look { day: *day, share: *share, seen, measured, state: state.clone() });
+        }
+    }
+    Ok(looks)
+}
+
+/// A stream that the plan asks for.
+struct Wanted<'a> {
+    key: StreamKey,
+    watch: &'a Watch,
+    /// What it is made of, if it is not in force.
+    new: Option<New<'a>>,
+}
+
+/// What a stream is made of.
+struct New<'a> {
+    asked: String,
+    output: &'a Output,
+    slice: Slice,
+    reference: Option<(i32, Window)>,
+    evidence: Option<std::sync::Arc<Evidence<'a>>>,
+    reason: Option<String>,
+}
+
+impl Wanted<'_> {
+    /// Make it. The null values share the confidence of all streams as they share the budget.
+    fn make(&self, shares: &[Share], context: &Context, now: DateTime<Utc>) -> StoredStream {
+        let Self { key, watch, new } = self;
+        let gate = Gate::of(watch);
+        let lag = TimeDelta::days(gate.maturity_days);
+        let mut stored = StoredStream {
+            stream_id: 0,
+            key: key.clone(),
+            asked: String::new(),
+            reference_id: None,
+            maturity_days: gate.maturity_days,
+            with_truth: gate.with_truth,
+            stream: Err("nothing is known of it".to_owned()),
+            starts: Granularity::Day.start_of(now),
+            looked_until: Granularity::Day.start_of(now),
+        };
+        let Some(new) = new else { return stored };
+        stored.asked.clone_from(&new.asked);
+        stored.reference_id = new.reference.map(|(id, _)| id);
+        let reference = match (&new.evidence, new.reference) {
+            (Some(evidence), Some((_, window))) => {
+                // Cases of the reference's last day come of age later; those that do so after it are the stream's.
+                let later = Window { from: window.from + lag, to: window.to + lag };
+                stored.starts = stored.starts.max(Granularity::Day.start_of(later.to));
+                evidence.buckets(gate, Known::Observed, (new.output, &new.slice), later)
+            }
+            _ => BTreeMap::default(),
+        };
+        stored.looked_until = stored.starts;
+        stored.stream = match &new.reason {
+            Some(reason) => Err(reason.clone()),
+            None => {
+                let weight = shares.first().map_or(1.0, |share| share.weight);
+                let confidence = 1.0 - (1.0 - context.plan.budget.confidence) * weight;
+                let seed = format!("{}/{}/{}", watch.name, new.output.name, new.slice);
+                Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
+            }
+        };
+        stored
+    }
+}
+
+/// The streams that the plan asks for; what is in force as it is asked for is not made again.
+async fn wanted<'a>(
+    context: &Context,
+    versions: &'a [(Version, &'a Model, &'a ModelNumbers)],
+    in_force: &[StoredStream],
+) -> std::result::Result<Vec<Wanted<'a>>, Error> {
+    let today = Granularity::Day.start_of(context.clock.now());
+    let mut wanted = Vec::new();
+    for (version, model, numbers) in versions {
+        let reference = context.store.reference_window(version.version_id).await?;
+        let mut evidence: Option<std::sync::Arc<Evidence<'_>>> = None;
+        for watch in &model.watches {
+            let gate = Gate::of(watch);
+            let needs_reference = needs_reference(watch);
+            let (window, reason) = match (needs_reference, reference) {
+                (false, _) => (None, None),
+                (true, None) => {
+                    (None, Some("no reference is approved; freeze and approve one, or give the watch a limit"))
+                }
+                (true, Some((_, None))) => (
+                    None,
+                    Some(
+                        "the reference in force has no days of its own; freeze one from rows, or give the watch a limit",
+                    ),
+                ),
+                (true, Some((_, Some(window)))) if today < window.to + TimeDelta::days(gate.maturity_days) => {
+                    (None, Some("the reference's last cases have not come of age yet; it is made when they have"))
+                }
+                (true, Some((id, Some(window)))) => (Some((id, window)), None),
+            };
+            let asked = digest(watch, window.map(|(id, _)| id), reason);
+            let own =
+                |stream: &&StoredStream| stream.key.version_id == version.version_id && stream.key.watch == watch.name;
+            let known: Vec<&StoredStream> =
+                in_force.iter().filter(own).filter(|stream| stream.asked == asked).collect();
+            // Of a contract over a dimension, values that appear later get streams of their own.
+            let may_grow = !needs_reference && matches!(watch.slices, SlicePattern::Each(_));
+            if !known.is_empty() && !may_grow {
+                wanted.extend(known.iter().map(|stream| Wanted { key: stream.key.clone(), watch, new: None }));
+                continue;
+            }
+            if let (Some((_, window)), None) = (window, &evidence) {
+                let findings: Vec<i32> = numbers.findings.values().copied().collect();
+                let recorded = context.store.last_batch().await?;
+                let reach = Reach { window, recorded, said_after: None };
+                let rows = context.store.load_received(version.version_id, &findings, reach).await?;
+                evidence = Some(std::sync::Arc::new(Evidence::new(model, numbers, rows)));
+            }
+            for output in outputs(model, watch) {
+                let output_id = numbers.outputs.get(&output.name).copied().unwrap_or_default();
+                let book: Book = (version.version_id, gate.maturity_days, gate.with_truth);
+                let slices = match (&watch.slices, &evidence, window) {
+                    (SlicePattern::One(slice), ..) => vec![slice.clone()],
+                    (pattern, Some(evidence), Some((_, window))) => evidence.slices(pattern, window),
+                    (SlicePattern::Each(dimension), ..) if !needs_reference => {
+                        let sealed = context.store.sealed_slices(book, output_id, today - super::seal::LIVE).await?;
+                        let slices = sealed.iter().filter_map(|slice| slice.parse::<Slice>().ok());
+                        slices.filter(|slice| slice.value_of(dimension).is_some()).collect()
+                    }
+                    // There is nothing to tell the slices from: one stream stands for all, with the reason.
+                    (SlicePattern::Each(_), ..) => vec![Slice::all()],
+                };
+                for slice in slices {
+                    let key = StreamKey {
+                        version_id: version.version_id,
+                        watch: watch.name.clone(),
+                        output_id,
+                        slice: slice.to_string(),
+                    };
+                    let is_known = known.iter().any(|stream| stream.key == key);
+                    let new = (!is_known).then(|| New {
+                        asked: asked.clone(),
+                        output,
+                        slice,
+                        reference: window,
+                        evidence: evidence.clone(),
+                        reason: reason.map(str::to_owned),
+                    });
+                    wanted.push(Wanted { key, watch, new });
+                }
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// Whether a watch has to know what was before: a contract with days as units does not, nor does what is stated of probabilities.
+fn needs_reference(watch: &Watch) -> bool {
+    watch.limit.is_none() && (watch.measure.has_limit() || watch.measure == crate::config::Measure::ScoreDrift)
+        || watch.method != Method::Evidence
+}
+
+/// What a stream is made of: when it changes, another one is made.
+fn digest(watch: &Watch, reference_id: Option<i32>, reason: Option<&str>) -> String {
+    let asked = serde_json::json!([watch, reference_id, reason]);
+    hex(&Sha256::digest(asked.to_string()))
+}
+
+/// Every stream's shares of the budgets. A stream that cannot be watched keeps its share: what it lacks may come.
+fn shares(
+    context: &Context,
+    versions: &[(Version, &Model, &ModelNumbers)],
+    wanted: &[Wanted<'_>],
+) -> HashMap<StreamKey, Vec<Share>> {
+    let mut shares: HashMap<StreamKey, Vec<Share>> = HashMap::new();
+    for tier in [Severity::Page, Severity::Ticket] {
+        let shares_in = |watch: &Watch| watch.method == Method::Evidence && watch.tiers().contains(&tier);
+        let sharing: Vec<&Wanted<'_>> = wanted.iter().filter(|one| shares_in(one.watch)).collect();
+        let names: Vec<((i32, &str), bool)> = sharing
+            .iter()
+            .map(|one| ((one.key.version_id, one.key.watch.as_str()), one.key.slice == Slice::all().to_string()))
+            .collect();
+        let watches = versions.iter().flat_map(|(_, model, _)| &model.watches).filter(|watch| shares_in(watch)).count();
+        for (one, weight) in sharing.iter().zip(weights(&names, watches.max(1))) {
+            let threshold = threshold(&context.plan.budget, tier, weight);
+            shares.entry(one.key.clone()).or_default().push(Share { tier, weight, threshold });
+        }
+    }
+    for one in wanted.iter().filter(|one| one.watch.method != Method::Evidence) {
+        shares.insert(one.key.clone(), vec![Share { tier: one.watch.tier, weight: 0.0, threshold: 0.0 }]);
+    }
+    shares
+}

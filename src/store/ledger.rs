@@ -1,0 +1,250 @@
+//! The evidence ledger: what is sealed stays as it is. Rows for sealing, sealed days, streams and their evidence.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::lease::Lease;
+use super::rows::{assertion, attributes};
+use super::{Error, Named, Result, Store};
+use crate::detect::sealing::Buckets;
+use crate::domain::{Assertion, Prediction, Window};
+use crate::summary::codec::{decode_sealed, encode_sealed};
+use crate::summary::sealed::Sealed;
+
+/// Rows with when they came in.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// Predictions.
+    pub predictions: Vec<(Prediction, DateTime<Utc>)>,
+    /// Everything that was said about their cases.
+    pub assertions: Vec<(Assertion, DateTime<Utc>)>,
+    /// The last batch that the rows include.
+    pub batch_id: i64,
+}
+
+/// Which rows are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// Predictions of this window.
+    pub window: Window,
+    /// Batches up to this one.
+    pub recorded: i64,
+    /// Older predictions too, if something was said of their cases in a batch after this one.
+    pub said_after: Option<i64>,
+}
+
+/// A kind of ledger: `(version, maturity in days, whether cases wait for truth)`.
+pub type Book = (i32, i64, bool);
+
+/// What one day of a book is sealed as: `(output, slice, cases)`.
+pub type Page = Vec<(i32, String, Sealed)>;
+
+impl Store {
+    /// The last batch that was committed before an instant; 0 when there is none.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn last_batch_before(&self, instant: DateTime<Utc>) -> Result<i64> {
+        sqlx::query_scalar!(
+            r#"select coalesce(max(batch_id), 0) as "last!" from batch where committed_at < $1"#,
+            instant
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("last_batch_before")
+    }
+
+    /// The last batch of all; 0 when there is none.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn last_batch(&self) -> Result<i64> {
+        sqlx::query_scalar!("select last_batch from batch_counter").fetch_one(&self.pool).await.named("last_batch")
+    }
+
+    /// Rows of one version with when they came in, in one snapshot.
+    ///
+    /// # Errors
+    /// When Postgres fails or a row cannot be read.
+    pub async fn load_received(&self, version_id: i32, findings: &[i32], reach: Reach) -> Result<Received> {
+        let Reach { window, recorded, said_after } = reach;
+        let mut transaction = self.snapshot().await?;
+        let rows = sqlx::query!(
+            r#"select p.case_id, p.subject_id, p.occurred_at, p.output_ids, p.scores, p.attributes, b.committed_at as "committed_at?"
+            from prediction p left join batch b on b.batch_id = p.batch_id
+            where p.version_id = $1 and p.batch_id <= $4 and (p.until_batch is null or p.until_batch > $4)
+            and (p.occurred_at >= $2 and p.occurred_at < $3 or $5::bigint is not null and p.occurred_at < $2 and p.case_id in (
+                select case_id from assertion where batch_id > $5 and batch_id <= $4 and truth_id = any($6)))"#,
+            version_id,
+            window.from,
+            window.to,
+            recorded,
+            said_after,
+            findings
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .named("load_received_predictions")?;
+        let predictions: Vec<(Prediction, DateTime<Utc>)> = rows
+            .into_iter()
+            .map(|row| {
+                let received_at = row.committed_at.unwrap_or(row.occurred_at);
+                let prediction = Prediction {
+                    occurred_at: row.occurred_at,
+                    scores: row.output_ids.into_iter().zip(row.scores).collect(),
+                    attributes: attributes(row.attributes, row.occurred_at)?,
+                    embedding: None,
+                    subject_id: row.subject_id,
+                    case_id: row.case_id,
+                };
+                Ok((prediction, received_at))
+            })
+            .collect::<Result<_>>()?;
+        let cases: Vec<String> = predictions.iter().map(|(prediction, _)| prediction.case_id.clone()).collect();
+        let rows = sqlx::query!(
+            r#"select a.case_id, a.truth_id, a.opinion, a.source, a.reader, a.status, a.observed_at, b.committed_at as "committed_at?"
+            from assertion a left join batch b on b.batch_id = a.batch_id
+            where a.case_id = any($1) and a.truth_id = any($2) and a.batch_id <= $3
+            order by a.case_id, a.truth_id"#,
+            &cases,
+            findings,
+            recorded
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .named("load_received_assertions")?;
+        let assertions = rows.into_iter().map(|row| {
+            let received_at = row.committed_at.unwrap_or(row.observed_at);
+            let about = (row.case_id, row.truth_id, row.observed_at);
+            let assertion = assertion(about, (&row.opinion, &row.status), (row.source, row.reader))?;
+            Ok((assertion, received_at))
+        });
+        Ok(Received { predictions, assertions: assertions.collect::<Result<_>>()?, batch_id: recorded })
+    }
+
+    /// The last sealed day of every book.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn last_sealed_days(&self) -> Result<BTreeMap<Book, DateTime<Utc>>> {
+        let rows = sqlx::query!(
+            r#"select version_id, maturity_days, with_truth, max(day) as "day!" from sealed_day
+            group by version_id, maturity_days, with_truth"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("last_sealed_days")?;
+        Ok(rows.into_iter().map(|row| ((row.version_id, row.maturity_days.into(), row.with_truth), row.day)).collect())
+    }
+
+    /// Seal a day of a book, for good.
+    ///
+    /// # Errors
+    /// When Postgres fails, the lease is lost, or the day is sealed already.
+    pub async fn seal_day(
+        &self,
+        lease: &Lease,
+        (version_id, maturity_days, with_truth): Book,
+        (day, recorded): (DateTime<Utc>, i64),
+        page: &Page,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        super::lease::check(&mut transaction, lease).await?;
+        let maturity_days = i32::try_from(maturity_days).unwrap_or(i32::MAX);
+        sqlx::query!(
+            "insert into sealed_day (version_id, maturity_days, with_truth, day, recorded, sealed_at) values ($1, $2, $3, $4, $5, $6)",
+            version_id,
+            maturity_days,
+            with_truth,
+            day,
+            recorded,
+            now
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("insert_sealed_day")?;
+        let outputs: Vec<i32> = page.iter().map(|(output, ..)| *output).collect();
+        let slices: Vec<String> = page.iter().map(|(_, slice, _)| slice.clone()).collect();
+        let bodies: Vec<Vec<u8>> = page.iter().map(|(.., sealed)| encode_sealed(sealed)).collect();
+        sqlx::query!(
+            "insert into ledger (version_id, maturity_days, with_truth, day, output_id, slice, body)
+            select $1, $2, $3, $4, * from unnest($5::integer[], $6::text[], $7::bytea[])",
+            version_id,
+            maturity_days,
+            with_truth,
+            day,
+            &outputs,
+            &slices,
+            &bodies
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("insert_ledger")?;
+        super::lease::commit(transaction, lease, "seal_day").await
+    }
+
+    /// The sealed days of an output and slice from `from` on, up to `to`; a day without a case is there too.
+    ///
+    /// # Errors
+    /// When Postgres fails or a day cannot be read.
+    pub async fn load_sealed(
+        &self,
+        (version_id, maturity_days, with_truth): Book,
+        (output_id, slice): (i32, &str),
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<Buckets> {
+        let rows = sqlx::query!(
+            r#"select d.day, l.body as "body?" from sealed_day d
+            left join ledger l on l.version_id = d.version_id and l.maturity_days = d.maturity_days
+                and l.with_truth = d.with_truth and l.day = d.day and l.output_id = $4 and l.slice = $5
+            where d.version_id = $1 and d.maturity_days = $2 and d.with_truth = $3 and d.day >= $6 and d.day < $7 order by d.day"#,
+            version_id,
+            i32::try_from(maturity_days).unwrap_or(i32::MAX),
+            with_truth,
+            output_id,
+            slice,
+            from,
+            to
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("load_sealed")?;
+        let days = rows.into_iter().map(|row| {
+            let sealed = row.body.map(|body| decode_sealed(&body)).transpose();
+            let sealed = sealed.map_err(|source| Error::Corrupt {
+                table: "ledger",
+                column: "body",
+                row: format!("{slice}, {}", row.day),
+                source: source.into(),
+            })?;
+            Ok((row.day, sealed.unwrap_or_default()))
+        });
+        days.collect()
+    }
+
+    /// The slices of a book that have been sealed since an instant, for one output.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn sealed_slices(
+        &self,
+        (version_id, maturity_days, with_truth): Book,
+        output_id: i32,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<String>> {
+        sqlx::query_scalar!(
+            "select distinct slice from ledger where version_id = $1 and maturity_days = $2 and with_truth = $3 and output_id = $4
+                and day >= $5 order by slice",
+            version_id,
+            i32::try_from(maturity_days).unwrap_or(i32::MAX),
+            with_truth,
+            output_id,
+            since
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("sealed_slices")
+    }
+}

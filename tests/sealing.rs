@@ -1,0 +1,216 @@
+//! The evidence ledger and the streams that read it: a department day by day, as the daemon lives through it.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use dosimeter::config::Severity;
+use dosimeter::query::backtest::{Asked, Order, backtest};
+use dosimeter::reference::{Maker, freeze};
+use dosimeter::store::ledger::Book;
+use dosimeter::store::stream::StoredStream;
+
+use crate::support::{Installation, SMALL, at, window};
+
+const WATCH: &str = r#"
+[[model.watch]]
+name = "sensitivity"
+measure = "sensitivity"
+output = "effusion"
+threshold = 0.5
+limit = 0.80
+maturity = "3d"
+
+[[source]]
+name = "predictions""#;
+
+pub fn plan(watch: &str) -> String {
+    SMALL.replacen("[[source]]\nname = \"predictions\"", watch.trim_start(), 1)
+}
+
+fn date(day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2025, 1, 1).expect("a date") + Days::new(day.into())
+}
+
+/// Forty cases of a day, twenty positive, of which the model misses two, or ten once it has decayed; and their truth, signed on the
+/// next morning.
+pub fn day_files(day: u32, decayed: bool) -> (String, String) {
+    let mut predictions = "study,at,effusion,nodule,site,sex\n".to_owned();
+    let mut truth = "study,finding,value,at,status,reader\n".to_owned();
+    for case in 0..40_u32 {
+        let positive = case % 2 == 0;
+        let missed = if decayed { case % 4 == 0 } else { case % 20 == 0 };
+        let score = if positive && !missed { 0.9 } else { 0.1 };
+        let site = if case % 8 < 4 { "north" } else { "south" };
+        let _ = writeln!(predictions, "{day}-{case},{}T09:00:00Z,{score},0.5,{site},F", date(day));
+        let _ = writeln!(truth, "{day}-{case},effusion,{},{}T09:00:00Z,final,r", u8::from(positive), date(day + 1));
+    }
+    (predictions, truth)
+}
+
+/// Live through days, each with its files in the evening and a pass in the next night.
+pub async fn live(installation: &Installation, days: std::ops::Range<u32>, decays: u32) {
+    for day in days {
+        let (predictions, truth) = day_files(day, day >= decays);
+        installation.write(&format!("predictions/{day:03}.csv"), predictions);
+        installation.hand.turn_to(at(&format!("{}T22:00:00Z", date(day))));
+        installation.pass().await;
+        installation.write(&format!("truth/{day:03}.csv"), truth);
+        installation.hand.turn_to(at(&format!("{}T12:00:00Z", date(day + 1))));
+        installation.pass().await;
+    }
+}
+
+async fn bodies(installation: &Installation) -> Vec<(DateTime<Utc>, String, Vec<u8>)> {
+    let pool = sqlx::PgPool::connect(&installation.url).await.expect("a connection");
+    let rows: Vec<(DateTime<Utc>, String, Vec<u8>)> =
+        sqlx::query_as("select day, slice, body from ledger order by day, slice").fetch_all(&pool).await.expect("rows");
+    pool.close().await;
+    rows
+}
+
+async fn only_stream(installation: &Installation) -> StoredStream {
+    let mut streams = installation.context().store.list_streams().await.expect("streams");
+    assert_eq!(streams.len(), 1, "{streams:?}");
+    streams.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later() {
+    let installation = Installation::new(&plan(WATCH), "2025-01-01").await;
+    live(&installation, 0..45, 30).await;
+    let context = installation.context();
+    let store = &context.store;
+    let stream = only_stream(&installation).await;
+    let alarms = store.list_unanswered_alarms().await.expect("alarms");
+    let page = alarms.iter().find(|alarm| alarm.tier == "page").expect("a page");
+    // Decayed on 31 January, sealed from 3 February on.
+    assert_eq!(page.change_at, Some(at("2025-02-03")));
+    assert_eq!(page.measured, Some(0.5));
+    assert!(page.evidence >= page.threshold && page.threshold == 365.0, "{page:?}");
+    assert!(page.day >= at("2025-02-04") && page.day <= at("2025-02-12"), "{page:?}");
+    let ticket = alarms.iter().find(|alarm| alarm.tier == "ticket").expect("a ticket");
+    assert!(ticket.day < page.day, "the ticket's budget is larger");
+
+    // The same history as a backtest has it, of the days that the ledger has.
+    let asked = Asked {
+        model: "chest-xray".into(),
+        version: None,
+        reference: window("2025-01-01", "2025-01-02"),
+        window: window("2025-01-02", "2025-02-15"),
+        order: Order::Sealed,
+        recorded: None,
+    };
+    let replayed = backtest(&context, &asked).await.expect("a backtest");
+    let tier = replayed.streams[0].tier(Severity::Page).expect("a tier");
+    assert_eq!(tier.replay.alarms[0].bucket, page.day);
+
+    // The stored state is what a replay of the ledger comes to, to the last bit.
+    let book: Book = (stream.key.version_id, 3, true);
+    let place = (stream.key.output_id, "all");
+    let days = store.load_sealed(book, place, (stream.starts, at("2025-03-01"))).await.expect("sealed days");
+    let own = stream.stream.as_ref().expect("a stream");
+    let mut state = own.start();
+    for (day, sealed) in &days {
+        own.take(&mut state, (*day, sealed), 365.0);
+    }
+    let standings = store.list_standings().await.expect("standings");
+    let standing = standings.iter().find(|standing| standing.tier == "page").expect("a standing");
+    assert_eq!(standing.state, state);
+
+    // Every truth of January is corrected to its opposite: the ledger does not move, and no alarm is taken back.
+    let before = bodies(&installation).await;
+    assert!(before.len() > 30);
+    let mut corrected = "study,finding,value,at,status,reader\n".to_owned();
+    for day in 0..30 {
+        for case in 0..40_u32 {
+            let value = u8::from(case % 2 != 0);
+            let _ = writeln!(corrected, "{day}-{case},effusion,{value},2025-02-15T08:00:00Z,corrected,r");
+        }
+    }
+    installation.write("truth/corrected.csv", corrected);
+    installation.hand.turn_to(at("2025-02-15T23:00:00Z"));
+    installation.pass().await;
+    installation.hand.turn_to(at("2025-02-17T01:00:00Z"));
+    installation.pass().await;
+    let after = bodies(&installation).await;
+    assert_eq!(after[..before.len()], before[..], "byte for byte");
+    assert_eq!(only_stream(&installation).await.stream_id, stream.stream_id);
+    let kept = store.list_unanswered_alarms().await.expect("alarms");
+    assert_eq!(kept[..alarms.len()], alarms[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stragglers_enter_when_their_truth_comes_and_history_never() {
+    let installation = Installation::new(&plan(WATCH), "2025-01-01").await;
+    let (predictions, truth) = day_files(0, false);
+    installation.write("predictions/0.csv", predictions);
+    installation.hand.turn_to(at("2025-01-01T22:00:00Z"));
+    installation.pass().await;
+    // The truth of half the cases comes after a week; those of a file from the year before are history.
+    let lines: Vec<&str> = truth.lines().skip(1).collect();
+    let (on_time, late) = lines.split_at(20);
+    let head = "study,finding,value,at,status,reader\n";
+    installation.write("truth/0.csv", format!("{head}{}\n", on_time.join("\n")));
+    let old = day_files(0, false).0.replace("2025-01-01", "2024-11-01").replace("\n0-", "\nold-");
+    installation.write("predictions/old.csv", old);
+    let old_truth = day_files(0, false).1.replace("2025-01-02", "2024-11-02").replace("\n0-", "\nold-");
+    installation.write("truth/old.csv", old_truth);
+    installation.hand.turn_to(at("2025-01-02T22:00:00Z"));
+    installation.pass().await;
+    installation
+        .write("truth/0-late.csv", format!("{head}{}\n", late.join("\n")).replace("2025-01-02T", "2025-01-08T"));
+    installation.hand.turn_to(at("2025-01-08T22:00:00Z"));
+    installation.pass().await;
+    installation.hand.turn_to(at("2025-01-10T01:00:00Z"));
+    installation.pass().await;
+    let stream = only_stream(&installation).await;
+    let context = installation.context();
+    let book: Book = (stream.key.version_id, 3, true);
+    let place = (stream.key.output_id, "all");
+    let days = context.store.load_sealed(book, place, (at("2024-01-01"), at("2025-02-01"))).await.expect("sealed days");
+    let filled: Vec<(DateTime<Utc>, u64, u64, u64)> = days
+        .iter()
+        .filter(|(_, sealed)| sealed.matured > 0 || !sealed.spectrum.channels().is_empty())
+        .map(|(day, sealed)| (*day, sealed.spectrum.totals().iter().sum(), sealed.matured, sealed.settled))
+        .collect();
+    assert_eq!(filled, [(at("2025-01-04"), 20, 40, 20), (at("2025-01-08"), 20, 0, 0)]);
+    // Every day since the book was opened is sealed, with cases or without.
+    let all: Vec<DateTime<Utc>> = days.keys().copied().collect();
+    assert!(all.windows(2).all(|pair| pair[1] - pair[0] == TimeDelta::days(1)), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_waits_for_a_reference_and_is_made_anew_of_another_one() {
+    let without_limit = WATCH.replace("limit = 0.80\n", "");
+    let installation = Installation::new(&plan(&without_limit), "2025-01-01").await;
+    live(&installation, 0..40, u32::MAX).await;
+    let reason = |stream: &StoredStream| stream.stream.as_ref().err().cloned().unwrap_or_default();
+    assert!(reason(&only_stream(&installation).await).contains("no reference is approved"));
+    let context = installation.context();
+    let approve = async |from: &str, to: &str| {
+        let maker = Maker { model: "chest-xray", version: None, person: "tester", reason: "a test" };
+        let (reference_id, _) = freeze(&context, &maker, window(from, to)).await.expect("a reference");
+        let now = context.clock.now();
+        context.store.approve_reference(reference_id, "approver", "a test", now).await.expect("approved");
+        reference_id
+    };
+    // Its last cases come of age three days later: until then there is no stream.
+    let young = approve("2025-01-01", "2025-02-09").await;
+    installation.pass().await;
+    assert!(reason(&only_stream(&installation).await).contains("not come of age"));
+    installation.hand.turn_to(at("2025-02-12T13:00:00Z"));
+    installation.pass().await;
+    let first = only_stream(&installation).await;
+    let own = first.stream.as_ref().expect("a stream");
+    assert_eq!((first.reference_id, first.starts), (Some(young), at("2025-02-12")));
+    assert_eq!(own.strata.len(), 2, "working days and weekends");
+    assert!(own.coverage.is_some_and(|share| share > 0.9), "{:?}", own.coverage);
+    // Nothing is asked anew: the stream stays. Another reference makes another one.
+    installation.pass().await;
+    assert_eq!(only_stream(&installation).await.stream_id, first.stream_id);
+    let other = approve("2025-01-01", "2025-02-01").await;
+    installation.pass().await;
+    let second = only_stream(&installation).await;
+    assert_eq!(second.reference_id, Some(other));
+    assert_ne!(second.stream_id, first.stream_id);
+}
