@@ -15,10 +15,11 @@ use crate::config::{AlertRule, Model};
 use crate::detect::limit::{Verdict, judge};
 use crate::domain::{Estimate, MetricKey, Outcome as MetricOutcome};
 use crate::runtime::Outcome;
-use crate::store::alert::{AlertChange, AlertKey, NewNotice, OpenAlert};
+use crate::store::alert::{AlertChange, AlertKey, OpenAlert};
 use crate::store::catalog::Version;
 use crate::store::estimate::StoredEstimate;
 use crate::store::lease::Lease;
+use crate::store::outbox::NewNotice;
 
 /// Judge every rule of the plan.
 ///

@@ -1,8 +1,9 @@
-//! Alerts, their history, the outbox and the audit trail.
+//! Alerts, their history and the audit trail.
 
 use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
+use super::outbox::NewNotice;
 use super::{Error, Named, Result, Store, Transaction};
 use crate::alert::{Standing, State};
 
@@ -80,38 +81,6 @@ pub struct AlertChange {
     pub estimate_id: Option<i64>,
     /// Notices to send, one per recipient.
     pub notices: Vec<NewNotice>,
-}
-
-/// A notice to be sent.
-#[derive(Clone, Debug)]
-pub struct NewNotice {
-    /// To whom.
-    pub recipient: String,
-    /// Subject.
-    pub subject: String,
-    /// Plain text.
-    pub body_text: String,
-    /// HTML.
-    pub body_html: String,
-}
-
-/// A notice that waits in the outbox.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// Its number.
-    pub outbox_id: i64,
-    /// To whom.
-    pub recipient: String,
-    /// Subject.
-    pub subject: String,
-    /// Plain text.
-    pub body_text: String,
-    /// HTML.
-    pub body_html: String,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
-    /// Attempts that failed.
-    pub attempts: i32,
 }
 
 /// A step that a person takes.
@@ -243,21 +212,7 @@ impl Store {
             estimate_id: change.estimate_id,
         };
         event.insert(&mut transaction, now).await?;
-        for notice in &change.notices {
-            sqlx::query!(
-                "insert into outbox (alert_id, recipient, subject, body_text, body_html, created_at, next_attempt_at, attempts)
-                values ($1, $2, $3, $4, $5, $6, $6, 0)",
-                alert_id,
-                notice.recipient,
-                notice.subject,
-                notice.body_text,
-                notice.body_html,
-                now
-            )
-            .execute(&mut *transaction)
-            .await
-            .named("insert_notice")?;
-        }
+        super::outbox::enqueue(&mut transaction, alert_id, &change.notices, now).await?;
         super::lease::commit(transaction, lease, "apply_alert_change").await?;
         Ok(Some(alert_id))
     }
@@ -297,59 +252,6 @@ impl Store {
         }
         Event { alert_id, transition, state, actor, reason, estimate_id: None }.insert(&mut transaction, now).await?;
         transaction.commit().await.named("step_alert")
-    }
-
-    /// Claim the oldest notice that is due: until `claimed_until` nobody else tries it. A process that dies with it leaves
-    /// it to be tried again then.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn claim_notice(&self, now: DateTime<Utc>, claimed_until: DateTime<Utc>) -> Result<Option<Notice>> {
-        sqlx::query_as!(
-            Notice,
-            "update outbox set next_attempt_at = $2 where outbox_id = (
-                select outbox_id from outbox where sent_at is null and next_attempt_at <= $1
-                order by outbox_id limit 1 for update skip locked)
-            returning outbox_id, recipient, subject, body_text, body_html, created_at, attempts",
-            now,
-            claimed_until
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .named("claim_notice")
-    }
-
-    /// A notice was taken by a server.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn notice_sent(&self, outbox_id: i64, now: DateTime<Utc>) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        sqlx::query!("update outbox set sent_at = $2 where outbox_id = $1", outbox_id, now)
-            .execute(&mut *transaction)
-            .await
-            .named("notice_sent")?;
-        super::status::count(&mut transaction, ("notice", "", "sent"), 1).await?;
-        transaction.commit().await.named("notice_sent")
-    }
-
-    /// A notice could not be sent: try again later.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn notice_failed(&self, outbox_id: i64, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        sqlx::query!(
-            "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3 where outbox_id = $1",
-            outbox_id,
-            error,
-            next_attempt_at
-        )
-        .execute(&mut *transaction)
-        .await
-        .named("notice_failed")?;
-        super::status::count(&mut transaction, ("notice", "", "failed"), 1).await?;
-        transaction.commit().await.named("notice_failed")
     }
 }
 

@@ -10,6 +10,7 @@ pub mod estimate;
 pub mod file;
 pub mod intake;
 pub mod lease;
+pub mod outbox;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
