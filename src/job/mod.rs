@@ -4,6 +4,7 @@
 //! may be killed anywhere. A lease lets one replica run it at a time.
 //! Look next at [`Context`], which every job is given, and at `app`, which drives them.
 
+pub mod alerting;
 pub mod answer;
 pub mod detect;
 pub mod evaluate;
