@@ -36,7 +36,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
             for estimate in own.iter().filter(|estimate| watches(rule, estimate, &names)) {
                 let Some(output) = names.get(&estimate.output_id) else { continue };
                 let subject = Subject { context, version, model, rule, output, estimate, all: own.clone() };
-                findings.extend(subject.finding());
+                findings.extend(subject.finding(&open));
             }
         }
     }
@@ -62,16 +62,21 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// What the rule makes of the estimate; nothing while that has no such metric.
-    fn finding(self) -> Option<Finding<'a>> {
+    fn finding(self, open: &Open) -> Option<Finding<'a>> {
         let outcome = find(self.estimate, &self.rule.metric)?;
-        let verdict = judge(self.rule, outcome);
+        let key = AlertKey {
+            rule: self.rule.name.clone(),
+            version_id: self.version.version_id,
+            output_id: self.estimate.output_id,
+            slice: self.estimate.slice.to_string(),
+        };
+        let verdict = judge(self.rule, outcome, open.holds(&key));
         Some(Finding {
-            key: AlertKey {
-                rule: self.rule.name.clone(),
-                version_id: self.version.version_id,
-                output_id: self.estimate.output_id,
-                slice: self.estimate.slice.to_string(),
-            },
+            key,
+            model: &self.model.name,
+            version: &self.version.name,
+            output: self.output,
+            concern: format!("{} {}", self.rule.metric, self.rule.limit.side()),
             severity: self.rule.severity,
             reason: reason(self.rule, outcome, &verdict),
             verdict,

@@ -53,6 +53,8 @@ pub struct Context {
     pub started_at: chrono::DateTime<chrono::Utc>,
     /// Notices that are written for SMTP or a directory.
     pub sender: crate::notify::Sender,
+    /// Signs what whoever got a notice may do.
+    pub signer: crate::alert::link::Signer,
 }
 
 /// Why a run of a job failed. The job is tried again at its next tick.

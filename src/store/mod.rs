@@ -15,6 +15,7 @@ pub mod reference;
 pub mod rejection;
 pub mod rows;
 pub mod server;
+pub mod silence;
 pub mod status;
 pub mod summary;
 
@@ -68,6 +69,12 @@ pub enum Error {
     /// Something that the caller named does not exist or is in the wrong state.
     #[error("{0}")]
     Refused(String),
+    /// What the caller named does not exist.
+    #[error("{0}")]
+    Missing(String),
+    /// Somebody else was there first: what it is now.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 /// A result of the store.

@@ -15,6 +15,8 @@ pub struct NewNotice {
     pub body_text: String,
     /// HTML.
     pub body_html: String,
+    /// Level of escalation that it is told at: 0 for none.
+    pub escalation: i32,
 }
 
 /// A notice that waits in the outbox.
@@ -36,28 +38,35 @@ pub struct Notice {
     pub attempts: i32,
 }
 
-/// Put notices into the outbox, in the transaction of what they tell of.
+/// Put a notice about alerts into the outbox, in the transaction of what it tells of.
 pub(super) async fn enqueue(
     transaction: &mut Transaction,
-    alert_id: i64,
-    notices: &[NewNotice],
+    alert_ids: &[i64],
+    notice: &NewNotice,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for notice in notices {
-        sqlx::query!(
-            "insert into outbox (alert_id, recipient, subject, body_text, body_html, created_at, next_attempt_at, attempts)
-                values ($1, $2, $3, $4, $5, $6, $6, 0)",
-            alert_id,
-            notice.recipient,
-            notice.subject,
-            notice.body_text,
-            notice.body_html,
-            now
-        )
-        .execute(&mut **transaction)
-        .await
-        .named("insert_notice")?;
-    }
+    let outbox_id = sqlx::query_scalar!(
+        "insert into outbox (alert_id, recipient, subject, body_text, body_html, escalation, created_at, next_attempt_at, attempts)
+        values ($1, $2, $3, $4, $5, $6, $7, $7, 0) returning outbox_id",
+        alert_ids.first(),
+        notice.recipient,
+        notice.subject,
+        notice.body_text,
+        notice.body_html,
+        notice.escalation,
+        now
+    )
+    .fetch_one(&mut **transaction)
+    .await
+    .named("insert_notice")?;
+    sqlx::query!(
+        "insert into alert_notice (alert_id, outbox_id) select alert_id, $2 from unnest($1::bigint[]) as t(alert_id)",
+        alert_ids,
+        outbox_id
+    )
+    .execute(&mut **transaction)
+    .await
+    .named("insert_alert_notices")?;
     Ok(())
 }
 
