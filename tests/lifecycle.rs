@@ -238,6 +238,14 @@ async fn a_rule_with_a_clear_limit_does_not_waver() {
     let alert = alerts(&installation).await.remove(0);
     assert!(alert.breached, "it has not come back to where it is clear");
     assert_eq!(words(&history(&installation, alert.alert_id).await), ["fired"]);
+    // What is said of it then is true.
+    pass_at(&installation, "2025-02-03T02:00:00Z").await;
+    let body: String = sqlx::query_scalar("select body_text from outbox order by outbox_id desc limit 1")
+        .fetch_one(&installation.pool().await)
+        .await
+        .expect("a notice");
+    assert!(body.contains("has been past the limit Below(0.9) and is not back at 0.99"), "{body}");
+    assert!(body.contains("Why now: told again"), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,6 +321,7 @@ async fn the_api_takes_steps_from_whoever_shows_the_token() {
         (path("resolve"), r#"{"by": "x", "reason": "y", "why": "z"}"#, 400, "why"),
         (path("silence"), r#"{"by": "x", "reason": "y", "for": "long"}"#, 400, "no duration"),
         (path("silence"), r#"{"by": "x", "reason": "y", "for": "60d"}"#, 400, "longest_silence"),
+        ("/api/v1/alerts/seventeen/resolve".into(), body, 404, "is no number"),
         ("/api/v1/alerts/4711/resolve".into(), body, 404, "there is no alert 4711"),
         ("/api/v1/silences".into(), r#"{"by": "x", "reason": "y", "for": "1h"}"#, 400, "everything"),
         ("/api/v1/silences".into(), r#"{"by": "x", "reason": "y", "for": "1h", "rule": "z"}"#, 400, "everywhere"),

@@ -105,6 +105,16 @@ pub(super) fn plan(plan: &Plan) -> String {
         "\nnotices to {} go {way}",
         if plan.notify.to.is_empty() { "nobody".into() } else { plan.notify.to.join(", ") }
     );
+    for step in &plan.alerting.escalations {
+        let after = humantime::format_duration(step.after);
+        let _ = writeln!(out, "  and to {} when nobody has acknowledged for {after}", step.to.join(", "));
+    }
+    for window in &plan.maintenance {
+        let of = |names: Vec<String>, all: &str| if names.is_empty() { all.to_owned() } else { names.join(", ") };
+        let models = of(window.models.clone(), "every model");
+        let slices = of(window.slices.iter().map(ToString::to_string).collect(), "every slice");
+        let _ = writeln!(out, "  to nobody about {models}, {slices}, in maintenance {}: {}", window.name, window.times);
+    }
     let database = if plan.database.url.is_some() { "the configured Postgres" } else { "a private Postgres" };
     let _ = writeln!(out, "database: {database}; files below {}", plan.service.data_dir.display());
     out

@@ -1,5 +1,6 @@
 //! When people are told again, who is told when nobody answers, and when nobody is told: repeats, escalation, maintenance.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
@@ -11,7 +12,7 @@ use super::reader::Section;
 use super::rule::Severity;
 use super::seconds;
 use crate::domain::Slice;
-use crate::domain::window::parse_instant;
+use crate::domain::window::{parse_instant, show_instant};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -96,6 +97,19 @@ pub enum Times {
         /// Whose clocks.
         zone: String,
     },
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Once(from, until) => write!(f, "{} to {}", show_instant(*from), show_instant(*until)),
+            Self::Weekly { days, from, until, zone } => {
+                const WORDS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+                let days: Vec<&str> = days.iter().filter_map(|day| WORDS.get(usize::from(*day)).copied()).collect();
+                write!(f, "{} {} to {} {zone}", days.join(", "), from.format("%H:%M"), until.format("%H:%M"))
+            }
+        }
+    }
 }
 
 impl Maintenance {
@@ -291,6 +305,14 @@ mod tests {
         assert_eq!(window.open_until(at("2025-03-30T00:00:00Z")), Some(at("2025-03-30T01:30:00Z")));
         let whole_day = weekly(&[6], "00:00", "00:00", "Europe/Berlin");
         assert_eq!(whole_day.open_until(at("2025-03-30T12:00:00Z")), Some(at("2025-03-30T22:00:00Z")));
+    }
+
+    #[test]
+    fn times_are_shown_as_people_say_them() {
+        let window = weekly(&[5, 6], "22:00", "04:00", "Europe/Berlin");
+        assert_eq!(window.times.to_string(), "sat, sun 22:00 to 04:00 Europe/Berlin");
+        let once = Times::Once(at("2026-03-01T00:00:00Z"), at("2026-03-02T06:00:00Z"));
+        assert_eq!(once.to_string(), "2026-03-01 to 2026-03-02T06:00:00Z");
     }
 
     #[test]

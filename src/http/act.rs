@@ -4,13 +4,14 @@
 //! name of the link's recipient, with the reason that the form asks for.
 
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Form, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 use minijinja::{AutoEscape, Environment};
 use serde::{Deserialize, Serialize};
 
+use super::id::Id;
 use super::{Problem, Shared};
 use crate::alert::link::{Action, Link, Useless};
 use crate::person::{self, Person};
@@ -118,7 +119,7 @@ fn failure(title: &str, error: Error) -> Response {
 
 pub(super) async fn get(
     State(shared): State<Shared>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     signed: Result<Query<Signed>, QueryRejection>,
 ) -> Response {
     let Ok(Query(signed)) = signed else {
@@ -147,7 +148,7 @@ pub(super) async fn get(
 
 pub(super) async fn post(
     State(shared): State<Shared>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     filled: Result<Form<Filled>, FormRejection>,
 ) -> Response {
     let Ok(Form(Filled { r#do, to, expires, sig, reason, r#for: length })) = filled else {

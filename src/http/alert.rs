@@ -1,10 +1,11 @@
 //! `GET /api/v1/alerts/{id}`: one alert with its history, every decision to tell people or not, and its notices.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 
 use super::alerts::Shown;
+use super::id::Id;
 use super::{Problem, Shared};
 use crate::store::alert::{EventRow, NoticeRow};
 
@@ -16,7 +17,7 @@ pub(super) struct Answer {
     notices: Vec<NoticeRow>,
 }
 
-pub(super) async fn get(State(shared): State<Shared>, Path(id): Path<i64>) -> Result<Json<Answer>, Problem> {
+pub(super) async fn get(State(shared): State<Shared>, Id(id): Id) -> Result<Json<Answer>, Problem> {
     answer(&shared, id).await.map(Json)
 }
 

@@ -10,6 +10,7 @@ mod compare;
 mod curve;
 mod drift;
 mod health;
+mod id;
 mod metrics;
 mod problem;
 mod query;

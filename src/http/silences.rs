@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use serde::Deserialize;
 
 use super::auth::Authorised;
+use super::id::Id;
 use super::step::{Made, Step, body, length};
 use super::{Problem, Shared};
 use crate::alert::silence::{ANY, Matcher};
@@ -74,7 +75,7 @@ pub(super) async fn post(
 pub(super) async fn end(
     _: Authorised,
     State(shared): State<Shared>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     given: Result<Json<Step>, JsonRejection>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let person = body(given)?.person()?;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::alert::{Answer, answer};
 use super::auth::Authorised;
+use super::id::Id;
 use super::{Problem, Shared};
 use crate::person::{self, Person};
 use crate::store::alert::HumanStep;
@@ -71,7 +72,7 @@ async fn take(
 pub(super) async fn acknowledge(
     _: Authorised,
     State(shared): State<Shared>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     given: Result<Json<Step>, JsonRejection>,
 ) -> Result<Json<Answer>, Problem> {
     take(&shared, id, HumanStep::Acknowledge, given).await
@@ -80,7 +81,7 @@ pub(super) async fn acknowledge(
 pub(super) async fn resolve(
     _: Authorised,
     State(shared): State<Shared>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     given: Result<Json<Step>, JsonRejection>,
 ) -> Result<Json<Answer>, Problem> {
     take(&shared, id, HumanStep::Resolve, given).await
@@ -89,7 +90,7 @@ pub(super) async fn resolve(
 pub(super) async fn silence(
     _: Authorised,
     State(shared): State<Shared>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     given: Result<Json<Silence>, JsonRejection>,
 ) -> Result<Json<Made>, Problem> {
     let Silence { by, reason, r#for } = body(given)?;

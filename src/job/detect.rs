@@ -79,10 +79,22 @@ impl<'a> Subject<'a> {
             concern: format!("{} {}", self.rule.metric, self.rule.limit.side()),
             severity: self.rule.severity,
             reason: reason(self.rule, outcome, &verdict),
-            verdict,
+            verdict: verdict.clone(),
             hold: self.rule.hold,
             estimate_id: Some(self.estimate.estimate_id),
-            report: Box::new(move |standing| Some(self.report(outcome.as_ref().ok()?, standing))),
+            report: Box::new(move |standing| {
+                let mut report = self.report(outcome.as_ref().ok()?, standing);
+                // Between the limit and `clear` it holds without being past the limit.
+                if verdict == Verdict::Breached && judge(self.rule, outcome, false) == Verdict::Kept {
+                    let what = reason(self.rule, outcome, &verdict);
+                    report
+                        .lines
+                        .iter_mut()
+                        .filter(|(label, _)| label == "What")
+                        .for_each(|(_, text)| *text = what.clone());
+                }
+                Some(report)
+            }),
         })
     }
 
@@ -147,6 +159,16 @@ fn reason(rule: &AlertRule, outcome: &MetricOutcome, verdict: &Verdict) -> Strin
         },
         Err(reason) => reason.to_string(),
     };
-    let holds = if *verdict == Verdict::Breached { "is past" } else { "is not past" };
+    let is_past = judge(rule, outcome, false) == Verdict::Breached;
+    let holds = match (*verdict == Verdict::Breached, is_past, rule.clear) {
+        (true, false, Some(clear)) => {
+            return format!(
+                "{} {number} has been past the limit {:?} and is not back at {clear}",
+                rule.metric, rule.limit
+            );
+        }
+        (true, ..) => "is past",
+        (false, ..) => "is not past",
+    };
     format!("{} {number} {holds} the limit {:?} ({:?})", rule.metric, rule.limit, rule.bound)
 }
