@@ -478,25 +478,41 @@ create table alert (
     output_id integer not null references output,
     slice text not null,
     severity text not null,
-    state text not null check (state in ('pending', 'firing', 'acknowledged', 'resolved', 'cleared')),
+    state text not null check (state in ('pending', 'firing', 'acknowledged', 'resolved', 'cleared', 'expired')),
     breached boolean not null,
     since timestamptz not null,
     fired_at timestamptz,
+    acknowledged_at timestamptz,
+    missing_since timestamptz,
+    told_at timestamptz,
+    unanswered_since timestamptz,
+    escalation integer not null,
+    owed boolean not null,
+    muted_by text,
+    muted_until timestamptz,
     closed_at timestamptz
 );
 create unique index alert_open on alert (rule, version_id, output_id, slice) where closed_at is null;
 comment on table alert is 'The present state of alerts. At most one is open per rule, version, output and slice.';
-comment on column alert.alert_id is 'Number of the alert.';
+comment on column alert.alert_id is 'Number of the alert. Numbers are reserved before the alert is written: one that is missing was never used.';
 comment on column alert.rule is 'The rule of the plan.';
 comment on column alert.version_id is 'The version.';
 comment on column alert.output_id is 'The output.';
 comment on column alert.slice is 'The slice.';
 comment on column alert.severity is 'page or ticket.';
-comment on column alert.state is 'pending, firing, acknowledged, resolved (by a person) or cleared (before it fired).';
+comment on column alert.state is 'pending, firing, acknowledged, resolved (by a person), cleared (before it fired) or expired (its subject is gone).';
 comment on column alert.breached is 'Whether the condition holds at present.';
 comment on column alert.since is 'Since when the condition has held, or has not, as breached says.';
-comment on column alert.fired_at is 'When people were told.';
-comment on column alert.closed_at is 'When it was resolved or cleared.';
+comment on column alert.fired_at is 'When it fired.';
+comment on column alert.acknowledged_at is 'When a person took it up; null once the acknowledgement is over.';
+comment on column alert.missing_since is 'Since when nothing speaks of its subject; null while something does.';
+comment on column alert.told_at is 'When people were last told of it.';
+comment on column alert.unanswered_since is 'Since when nobody has acknowledged what people were told.';
+comment on column alert.escalation is 'Level of escalation that people were told at: 0 for none.';
+comment on column alert.owed is 'Whether there is news of it that something has kept from people.';
+comment on column alert.muted_by is 'What keeps it quiet, as last decided: silence 4, maintenance NAME, alert 17; null when nothing does.';
+comment on column alert.muted_until is 'When that ends by itself; null for another alert.';
+comment on column alert.closed_at is 'When it was resolved, cleared or expired.';
 
 create table alert_event (
     event_id bigint generated always as identity primary key,
@@ -506,16 +522,19 @@ create table alert_event (
     state text not null,
     actor text not null,
     reason text not null,
+    decision text,
     estimate_id bigint references estimate
 );
-comment on table alert_event is 'Every transition of an alert, append-only.';
+create index alert_event_history on alert_event (alert_id, event_id);
+comment on table alert_event is 'Every transition of an alert and every decision to tell people of it or not, append-only.';
 comment on column alert_event.event_id is 'Number of the event.';
 comment on column alert_event.alert_id is 'The alert.';
 comment on column alert_event.at is 'When.';
-comment on column alert_event.transition is 'What happened.';
+comment on column alert_event.transition is 'What happened; told, muted or unmuted when the state stayed as it was.';
 comment on column alert_event.state is 'The state after it.';
 comment on column alert_event.actor is 'Who: dosimeter, or a person.';
 comment on column alert_event.reason is 'Why, in words.';
+comment on column alert_event.decision is 'Whether people were told, and why or why not; null for what a person did.';
 comment on column alert_event.estimate_id is 'The estimate that was decisive.';
 
 create table outbox (
@@ -525,6 +544,7 @@ create table outbox (
     subject text not null,
     body_text text not null,
     body_html text not null,
+    escalation integer not null,
     created_at timestamptz not null,
     next_attempt_at timestamptz not null,
     attempts integer not null,
@@ -534,16 +554,60 @@ create table outbox (
 create index outbox_due on outbox (next_attempt_at) where sent_at is null;
 comment on table outbox is 'Notices to be sent, written in the transaction of the transition they tell of.';
 comment on column outbox.outbox_id is 'Number of the notice; its Message-ID derives from it.';
-comment on column outbox.alert_id is 'The alert it is about.';
+comment on column outbox.alert_id is 'The alert it is about, the first of several.';
 comment on column outbox.recipient is 'To whom.';
 comment on column outbox.subject is 'Subject.';
 comment on column outbox.body_text is 'Plain text.';
 comment on column outbox.body_html is 'HTML.';
+comment on column outbox.escalation is 'Level of escalation that it is told at: 0 for none.';
 comment on column outbox.created_at is 'When it was written.';
 comment on column outbox.next_attempt_at is 'When to try next.';
 comment on column outbox.attempts is 'Attempts that failed.';
 comment on column outbox.last_error is 'Why the last one failed.';
 comment on column outbox.sent_at is 'When a server took it.';
+
+create table alert_notice (
+    alert_id bigint not null references alert,
+    outbox_id bigint not null references outbox on delete cascade,
+    primary key (alert_id, outbox_id)
+);
+create index alert_notice_outbox on alert_notice (outbox_id);
+comment on table alert_notice is 'Which alerts a notice tells of: alerts of one version that fire together share one.';
+comment on column alert_notice.alert_id is 'The alert.';
+comment on column alert_notice.outbox_id is 'The notice.';
+
+create table silence (
+    silence_id bigint generated always as identity primary key,
+    model text not null,
+    version text not null,
+    rule text not null,
+    output text not null,
+    slice text not null,
+    starts_at timestamptz not null,
+    ends_at timestamptz not null check (ends_at > starts_at),
+    created_at timestamptz not null,
+    created_by text not null,
+    reason text not null,
+    ended_at timestamptz,
+    ended_by text,
+    ended_reason text,
+    check ((ended_at is null) = (ended_by is null) and (ended_at is null) = (ended_reason is null))
+);
+comment on table silence is 'What people do not want to be told for a while. Never changed but for its early end.';
+comment on column silence.silence_id is 'Number of the silence.';
+comment on column silence.model is 'The model, or * for any.';
+comment on column silence.version is 'The version, or *.';
+comment on column silence.rule is 'The rule or watch, or *.';
+comment on column silence.output is 'The output, or *.';
+comment on column silence.slice is 'The slice in canonical form, or *.';
+comment on column silence.starts_at is 'When it begins.';
+comment on column silence.ends_at is 'When it ends by itself.';
+comment on column silence.created_at is 'When it was made.';
+comment on column silence.created_by is 'By whom.';
+comment on column silence.reason is 'Why.';
+comment on column silence.ended_at is 'When a person ended it early.';
+comment on column silence.ended_by is 'Who did.';
+comment on column silence.ended_reason is 'Why.';
 
 create table audit (
     audit_id bigint generated always as identity primary key,
@@ -591,10 +655,13 @@ comment on column tally.total is 'How many there have been.';
 create table installation (
     only_row boolean primary key default true check (only_row),
     installation_id text not null,
+    link_key text not null,
     identity_fingerprint text
 );
-insert into installation (installation_id) values (replace(gen_random_uuid()::text, '-', ''));
+insert into installation (installation_id, link_key)
+values (replace(gen_random_uuid()::text, '-', ''), replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
 comment on table installation is 'This installation.';
 comment on column installation.only_row is 'There is one row.';
 comment on column installation.installation_id is 'Its random name, the host part of every Message-ID.';
+comment on column installation.link_key is 'Random key that signs the links of notices. Whoever reads it can acknowledge, silence and resolve alerts.';
 comment on column installation.identity_fingerprint is 'What the key of the pseudonyms makes of a fixed text: another key would give every case another pseudonym, and is refused.';

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::alert::link::Signer;
 use crate::clock::Clock;
 use crate::config::{CaseIds, Plan, Secret};
 use crate::export::Exporter;
@@ -101,6 +102,7 @@ impl App {
         Ok(Context {
             pseudonyms,
             sender: Sender::new(&plan.notify)?,
+            signer: Signer::new(store.load_link_key().await?),
             exporter: Exporter::new()?,
             records: JobRecords::default(),
             holder: format!("{}-{}", std::process::id(), &random_text()[..8]).into(),

@@ -43,6 +43,8 @@ pub mod runtime;
 pub mod intake;
 /// What the daemon does, step by step.
 pub mod job;
+/// What people do about alerts.
+pub mod person;
 /// Answers to any question.
 pub mod query;
 /// Making references.

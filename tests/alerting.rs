@@ -19,7 +19,7 @@ fn config(port: u16) -> String {
 }
 
 /// A day of predictions and their truth: good in the north, guesses in the south.
-fn write_day(installation: &Installation, day: &str) {
+pub fn write_day(installation: &Installation, day: &str) {
     let (mut predictions, mut truth) =
         ("study,at,effusion,nodule,site,sex\n".to_owned(), "study,finding,value,at\n".to_owned());
     for case in 0..60_u32 {

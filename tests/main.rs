@@ -20,6 +20,7 @@ mod embeddings;
 mod history;
 mod intake;
 mod kinds;
+mod lifecycle;
 mod nannyml;
 mod nih;
 mod questions;

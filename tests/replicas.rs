@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dosimeter::alert::tell::Told;
 use dosimeter::alert::{Standing, State};
 use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
@@ -85,8 +86,8 @@ async fn a_transaction_longer_than_its_lease_keeps_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_mailrooms_never_hold_the_same_notice() {
     let installation = Installation::new(SMALL, "2025-02-03").await;
-    let insert = "insert into outbox (recipient, subject, body_text, body_html, created_at, next_attempt_at, attempts)
-        select 'a@b.example', 's', 't', 'h', '2025-02-01', '2025-02-01', 0 from generate_series(1, 2)";
+    let insert = "insert into outbox (recipient, subject, body_text, body_html, escalation, created_at, next_attempt_at, attempts)
+        select 'a@b.example', 's', 't', 'h', 0, '2025-02-01', '2025-02-01', 0 from generate_series(1, 2)";
     sqlx::query(insert).execute(&installation.pool().await).await.expect("notices");
     let store = installation.context().store;
     let (now, until) = (at("2025-02-03"), at("2025-02-03T00:05:00Z"));
@@ -107,33 +108,37 @@ async fn what_a_person_resolved_stays_resolved() {
     let store = installation.context().store;
     let lease = store.take_lease("detect", "test", Duration::from_secs(60)).await.expect("answers").expect("free");
     let key = AlertKey { rule: "r".into(), version_id: 1, output_id: 1, slice: "all".into() };
-    let standing = Standing { state: State::Firing, breached: true, since: at("2025-02-02") };
+    let id = store.reserve_alert_ids(1).await.expect("numbers")[0];
     let mut change = AlertChange {
-        alert_id: None,
+        alert_id: id,
         from: None,
         key,
         severity: "page",
         transition: "fired",
-        standing,
+        standing: Standing::new(State::Firing, true, at("2025-02-02")),
+        told: Told::default(),
         reason: "a test".into(),
+        decision: "told: a test".into(),
         estimate_id: None,
-        notices: vec![],
     };
-    let id = store.apply_alert_change(&lease, &change, at("2025-02-03")).await.expect("stored").expect("an alert");
+    let apply = async |change: &AlertChange, day: &str| {
+        store.apply_alert_changes(&lease, std::slice::from_ref(change), &[], at(day)).await.expect("answers")
+    };
+    assert!(apply(&change, "2025-02-03").await);
+    assert!(!apply(&change, "2025-02-03").await, "at most one is open about the same");
     store.step_alert(id, HumanStep::Resolve, "dr who", "done", at("2025-02-03")).await.expect("resolved");
     // A job that had read the alert before decides after the person did.
-    change.alert_id = Some(id);
     change.from = Some(State::Firing);
     change.transition = "ceased";
     change.standing.breached = false;
-    assert_eq!(store.apply_alert_change(&lease, &change, at("2025-02-03")).await.expect("answers"), None);
+    assert!(!apply(&change, "2025-02-03").await);
     let alerts = store.list_alerts(false, 10).await.expect("alerts");
     assert_eq!((alerts.len(), alerts[0].state.as_str()), (1, "resolved"));
     // It was resolved while it held: it is remembered until it has ceased, so that it does not fire again at once.
     let quiet = store.list_open_alerts().await.expect("alerts");
     assert_eq!(quiet.iter().map(|alert| alert.standing.state).collect::<Vec<_>>(), [State::Resolved]);
     change.from = Some(State::Resolved);
-    change.standing = Standing { state: State::Resolved, breached: false, since: at("2025-02-03") };
-    store.apply_alert_change(&lease, &change, at("2025-02-04")).await.expect("answers").expect("the alert");
+    change.standing = Standing::new(State::Resolved, false, at("2025-02-03"));
+    assert!(apply(&change, "2025-02-04").await);
     assert!(store.list_open_alerts().await.expect("alerts").is_empty());
 }

@@ -172,7 +172,7 @@ fn with_interval(estimate: &Estimate) -> String {
 }
 
 /// Percent-encoding of a query value (RFC 3986: everything but unreserved characters).
-fn encode_query(text: &str) -> String {
+pub(super) fn encode_query(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),

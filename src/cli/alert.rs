@@ -1,8 +1,11 @@
 //! `dosimeter alert`: what people do about alerts.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::{ConfigArg, PersonArgs, show, with_app};
+use crate::person;
 use crate::store::alert::HumanStep;
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +18,13 @@ pub(super) enum AlertCommand {
         #[arg(long)]
         open: bool,
     },
+    /// Show one alert: its history, every decision to tell people or not, and its notices.
+    Show {
+        /// Its number.
+        id: i64,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
     /// Take an alert up.
     Ack {
         /// Its number.
@@ -24,7 +34,7 @@ pub(super) enum AlertCommand {
         #[command(flatten)]
         person: PersonArgs,
     },
-    /// Close an alert. Nothing else does: falling evidence resolves no alert.
+    /// Close an alert. Falling evidence resolves none: a person does.
     Resolve {
         /// Its number.
         id: i64,
@@ -33,23 +43,47 @@ pub(super) enum AlertCommand {
         #[command(flatten)]
         person: PersonArgs,
     },
+    /// Tell nobody about an alert for a while. It goes on beneath, and is told when the silence ends and it still holds.
+    Silence {
+        /// Its number.
+        id: i64,
+        /// How long: 30m, 4h, 2d.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        length: Duration,
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        person: PersonArgs,
+    },
 }
 
 pub(super) fn run(command: AlertCommand) -> anyhow::Result<()> {
-    let (id, config, person, step) = match command {
-        AlertCommand::List { config, open } => {
-            return with_app(&config, async move |app| {
-                print!("{}", show::alerts(&app.context().store.list_alerts(open, 1000).await?));
-                Ok(())
-            });
-        }
-        AlertCommand::Ack { id, config, person } => (id, config, person, HumanStep::Acknowledge),
-        AlertCommand::Resolve { id, config, person } => (id, config, person, HumanStep::Resolve),
-    };
-    with_app(&config, async move |app| {
-        let context = app.context();
-        context.store.step_alert(id, step, &person.by, &person.reason, context.clock.now()).await?;
-        println!("alert {id}: {}", if step == HumanStep::Resolve { "resolved" } else { "acknowledged" });
+    match command {
+        AlertCommand::List { config, open } => with_app(&config, async move |app| {
+            print!("{}", show::alerts(&app.context().store.list_alerts(open, 1000).await?));
+            Ok(())
+        }),
+        AlertCommand::Show { id, config } => with_app(&config, async move |app| {
+            let store = app.context().store;
+            let alert = store.load_alert(id).await?;
+            let (events, notices) = (store.list_alert_events(id).await?, store.list_alert_notices(id).await?);
+            print!("{}", show::alert(&alert, &events, &notices));
+            Ok(())
+        }),
+        AlertCommand::Ack { id, config, person } => step(id, &config, person, HumanStep::Acknowledge),
+        AlertCommand::Resolve { id, config, person } => step(id, &config, person, HumanStep::Resolve),
+        AlertCommand::Silence { id, length, config, person } => with_app(&config, async move |app| {
+            let (silence_id, ends_at) = person::silence_alert(&app.context(), id, length, &person.person()?).await?;
+            println!("alert {id}: silenced until {} by silence {silence_id}", show::minute(ends_at));
+            Ok(())
+        }),
+    }
+}
+
+fn step(id: i64, config: &ConfigArg, person: PersonArgs, step: HumanStep) -> anyhow::Result<()> {
+    with_app(config, async move |app| {
+        person::step(&app.context(), id, step, &person.person()?).await?;
+        println!("alert {id}: {}", step.state().as_str());
         Ok(())
     })
 }

@@ -11,6 +11,7 @@ mod query;
 mod reference;
 mod rejections;
 mod show;
+mod silence;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::app::{App, environment, watch_hangup};
 use crate::clock::Clock;
 use crate::config::{Plan, Transport};
+use crate::person::Person;
 use crate::runtime::privileges::drop_root;
 use crate::runtime::supervisor::Supervisor;
 
@@ -81,9 +83,12 @@ enum Command {
     /// Freeze, import, list and approve references: what a version is compared with.
     #[command(subcommand)]
     Reference(reference::ReferenceCommand),
-    /// List, acknowledge and resolve alerts.
+    /// List, show, acknowledge, silence and resolve alerts.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Make, list and end silences: what nobody is told of for a while.
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
@@ -135,6 +140,13 @@ struct PersonArgs {
     reason: String,
 }
 
+impl PersonArgs {
+    /// The person that the arguments name.
+    fn person(&self) -> Result<Person, crate::store::Error> {
+        Person::new(&self.by, &self.reason)
+    }
+}
+
 /// Parse the command line, run the command, print what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -182,6 +194,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::PlanPower(args) => backtest::plan_power(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
+        Command::Silence(command) => silence::run(command),
         Command::Rejections(command) => rejections::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),

@@ -1,7 +1,10 @@
 //! What the commands print.
 
+mod alert;
+
 use std::fmt::Write;
 
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 
 use crate::config::{Limit, Plan, RecordKind, Transport};
@@ -11,9 +14,10 @@ use crate::query::compare::Comparison;
 use crate::query::curve::CurveAnswer;
 use crate::query::drift::Moved;
 use crate::query::{Answer, Bootstrap, Row};
-use crate::store::alert::AlertRow;
 use crate::store::reference::Reference;
 use crate::store::rejection::Rejection;
+
+pub(super) use alert::{alert, alerts, silences};
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,6 +105,16 @@ pub(super) fn plan(plan: &Plan) -> String {
         "\nnotices to {} go {way}",
         if plan.notify.to.is_empty() { "nobody".into() } else { plan.notify.to.join(", ") }
     );
+    for step in &plan.alerting.escalations {
+        let after = humantime::format_duration(step.after);
+        let _ = writeln!(out, "  and to {} when nobody has acknowledged for {after}", step.to.join(", "));
+    }
+    for window in &plan.maintenance {
+        let of = |names: Vec<String>, all: &str| if names.is_empty() { all.to_owned() } else { names.join(", ") };
+        let models = of(window.models.clone(), "every model");
+        let slices = of(window.slices.iter().map(ToString::to_string).collect(), "every slice");
+        let _ = writeln!(out, "  to nobody about {models}, {slices}, in maintenance {}: {}", window.name, window.times);
+    }
     let database = if plan.database.url.is_some() { "the configured Postgres" } else { "a private Postgres" };
     let _ = writeln!(out, "database: {database}; files below {}", plan.service.data_dir.display());
     out
@@ -336,26 +350,9 @@ pub(super) fn references(references: &[Reference]) -> String {
     columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
 }
 
-/// Alerts as a table.
-pub(super) fn alerts(alerts: &[AlertRow]) -> String {
-    if alerts.is_empty() {
-        return "There are no such alerts.\n".to_owned();
-    }
-    let header = ["id", "state", "severity", "rule", "model", "output", "slice", "since", "holds"].map(str::to_owned);
-    let cells = alerts.iter().map(|alert| {
-        [
-            alert.alert_id.to_string(),
-            alert.state.clone(),
-            alert.severity.clone(),
-            alert.rule.clone(),
-            format!("{} {}", alert.model, alert.version),
-            alert.output.clone(),
-            alert.slice.clone(),
-            alert.since.format("%Y-%m-%d %H:%M").to_string(),
-            if alert.breached { "yes" } else { "no" }.to_owned(),
-        ]
-    });
-    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
+/// An instant to the minute, in UTC.
+pub(super) fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Rejections as a table.

@@ -5,6 +5,7 @@
 //! There is a file per section, with its types and its rules; `reader` is what they read with. Look next at
 //! `config/full.toml`, which lists every key with its default.
 
+mod alerting;
 mod model;
 mod notify;
 mod output;
@@ -22,13 +23,14 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+pub use alerting::{Alerting, Escalation, Maintenance, Times};
 pub use model::{Feature, Model, Quantity, Shape};
 pub use notify::{Notify, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};
 pub use reader::Problem;
 use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
-pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
+pub use service::{CaseIds, Database, Http, Identity, Intake, Retention, Secret, Service};
 pub use source::{Format, Layout, RecordKind, Source, TimeFormat};
 pub use watch::{Budget, Measure, Method, Unit, Watch, Weekends};
 
@@ -38,6 +40,9 @@ pub struct Plan {
     /// Where the daemon listens and keeps its files.
     #[serde(skip)]
     pub service: Service,
+    /// Who may change something over HTTP.
+    #[serde(skip)]
+    pub http: Http,
     /// Where Postgres is.
     #[serde(skip)]
     pub database: Database,
@@ -51,6 +56,10 @@ pub struct Plan {
     pub models: Vec<Model>,
     /// Where records come from.
     pub sources: Vec<Source>,
+    /// How often people are told, and who else.
+    pub alerting: Alerting,
+    /// When nobody is told.
+    pub maintenance: Vec<Maintenance>,
     /// How people are told.
     pub notify: Notify,
     /// How long things are kept.
@@ -146,6 +155,7 @@ struct Surroundings<'a> {
 /// Every section in the order of `full.toml`.
 fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let service = service::service(root.section("service"), around);
+    let http = service::http(root.section("http"), around);
     let database = service::database(root.section("database"), around);
     let identity = service::identity(root.section("identity"), around);
     let intake = service::intake(root.section("intake"));
@@ -158,10 +168,27 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let sources: Vec<Source> =
         root.sections("source").into_iter().map(|section| source::source(section, &models, around)).collect();
     unique(root, "source", sources.iter().map(|source| source.name.as_str()));
+    let alerting = alerting::alerting(root.section("alerting"));
+    let maintenance: Vec<Maintenance> =
+        root.sections("maintenance").into_iter().map(|section| alerting::maintenance(section, &models)).collect();
+    unique(root, "maintenance", maintenance.iter().map(|window| window.name.as_str()));
     let notify = notify::notify(root.section("notify"), around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();
-    Plan { service, database, identity, intake, budget, models, sources, notify, retention }
+    Plan {
+        service,
+        http,
+        database,
+        identity,
+        intake,
+        budget,
+        models,
+        sources,
+        alerting,
+        maintenance,
+        notify,
+        retention,
+    }
 }
 
 fn unique<'a>(section: &Section<'_>, key: &str, names: impl Iterator<Item = &'a str>) {

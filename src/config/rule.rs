@@ -28,6 +28,8 @@ pub struct AlertRule {
     pub window: WindowSpec,
     /// The limit and its side.
     pub limit: Limit,
+    /// What the metric must come back to before an alert that has fired counts as ceased; the limit itself when absent.
+    pub clear: Option<f64>,
     /// What must be past the limit.
     pub bound: BoundRule,
     /// How long it must stay so before anybody is told.
@@ -82,6 +84,17 @@ pub enum Limit {
     Above(f64),
 }
 
+impl Limit {
+    /// The side on which the metric must not be.
+    #[must_use]
+    pub fn side(self) -> &'static str {
+        match self {
+            Self::Below(_) => "below",
+            Self::Above(_) => "above",
+        }
+    }
+}
+
 /// What must be past the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +116,15 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Page, Self::Ticket];
+
+    /// The severity of a word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == text)
+    }
+
     /// The word of the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -170,14 +192,7 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
             _ => {}
         }
     }
-    let limit = match (section.number("below"), section.number("above")) {
-        (Some(limit), None) => Limit::Below(limit),
-        (None, Some(limit)) => Limit::Above(limit),
-        _ => {
-            section.problem("below", "a rule needs a limit: exactly one of below and above");
-            Limit::Below(0.0)
-        }
-    };
+    let (limit, clear) = limits(&section);
     let has_interval = known.is_none_or(Entry::has_interval);
     let bound = section.choice(
         "bound",
@@ -201,9 +216,33 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
         output,
         window,
         limit,
+        clear,
     };
     section.refuse_unknown();
     rule
+}
+
+/// The limit, and what the metric must come back to.
+fn limits(section: &Section<'_>) -> (Limit, Option<f64>) {
+    let limit = match (section.number("below"), section.number("above")) {
+        (Some(limit), None) => Limit::Below(limit),
+        (None, Some(limit)) => Limit::Above(limit),
+        _ => {
+            section.problem("below", "a rule needs a limit: exactly one of below and above");
+            Limit::Below(0.0)
+        }
+    };
+    let clear = section.number("clear");
+    let problem = match (limit, clear) {
+        (Limit::Below(limit), Some(clear)) if clear <= limit => Some(("below", "higher")),
+        (Limit::Above(limit), Some(clear)) if clear >= limit => Some(("above", "lower")),
+        _ => None,
+    };
+    if let Some((side, other)) = problem {
+        section
+            .problem("clear", format!("is not past the limit; with {side}, clear is {other} than that, or left out"));
+    }
+    (limit, clear)
 }
 
 /// Whether a quantity ever has a value of a metric, as the plan describes it.

@@ -45,6 +45,11 @@ fn stated_defaults_are_the_defaults() {
     assert_eq!(full.models[0].minimum_n, minimal.models[0].minimum_n);
     assert_eq!(full.models[0].truth_policy, minimal.models[0].truth_policy);
     assert_eq!(full.sources[0].settle, minimal.sources[0].settle);
+    assert_eq!(
+        crate::config::Alerting { escalations: Vec::new(), ..full.alerting.clone() },
+        minimal.alerting,
+        "[alerting] states its defaults"
+    );
     assert_eq!(full.notify.retry_after, minimal.notify.retry_after);
 }
 
@@ -149,4 +154,75 @@ fn a_rule_that_could_never_speak_is_refused() {
         many.join(",")
     );
     assert!(check(&text).expect_err("too many")[0].contains("at most 32 classes"));
+}
+
+#[test]
+fn problems_of_alerting_name_their_remedy() {
+    let text = format!(
+        "{MINIMAL}\n{}",
+        r#"
+[http]
+token = "short"
+
+[alerting]
+longest_silence = "0s"
+repeat = "1d"
+
+[[alerting.escalation]]
+after = "4h"
+to = ["nobody"]
+
+[[alerting.escalation]]
+after = "2h"
+
+[[maintenance]]
+name = "a"
+days = ["someday"]
+from = "22"
+until = "23:00"
+time_zone = "Mars"
+
+[[maintenance]]
+name = "a"
+models = ["other"]
+slices = ["north"]
+from = "2026-03-02"
+until = "2026-03-01"
+time_zone = "UTC"
+"#
+    );
+    let problems = check(&text).expect_err("many problems");
+    let expected = [
+        "http.token: is too short",
+        "alerting.longest_silence: is zero",
+        "alerting.repeat: is not a key here",
+        "alerting.escalation[0].to: \"nobody\" is no email address",
+        "alerting.escalation: the steps are out of order",
+        "alerting.escalation[1].to: is missing or empty",
+        "maintenance[0].days: \"someday\" is no day",
+        "maintenance[0].from: with days, a window is from one time of day",
+        "maintenance[0].time_zone: \"Mars\" is no time zone",
+        "maintenance: the name \"a\" is used twice",
+        "maintenance[1].models: \"other\" is no model",
+        "maintenance[1].slices: slice \"north\" is not of the form",
+        "maintenance[1].until: is not after from",
+        "maintenance[1].time_zone: has no meaning without days",
+    ];
+    for wanted in expected {
+        assert!(problems.iter().any(|problem| problem.contains(wanted)), "{wanted} not in {problems:#?}");
+    }
+}
+
+#[test]
+fn a_clear_limit_stands_on_the_right_side() {
+    let rule = |limit: &str, clear: f64| {
+        let text = format!(
+            "[[model]]\nname = \"m\"\noutput = [{{ name = \"p\" }}]\n[[model.alert]]\nname = \"r\"\nmetric = \"auroc\"\n{limit}\nclear = {clear}\n"
+        );
+        check(&text).err().unwrap_or_default().join("\n")
+    };
+    assert!(rule("below = 0.8", 0.8).contains("model[0].alert[0].clear: is not past the limit"));
+    assert!(rule("above = 0.8", 0.9).contains("with above, clear is lower"));
+    assert!(!rule("below = 0.8", 0.82).contains("clear"));
+    assert!(!rule("above = 0.8", 0.7).contains("clear"));
 }

@@ -18,8 +18,11 @@ pub enum Verdict {
 ///
 /// With [`BoundRule::Interval`] the whole 95 % interval must lie past the limit: the data rule out a metric that keeps it.
 /// An estimate without an interval proves nothing.
+///
+/// While an alert `holds`, the rule's `clear` takes the place of its limit: a metric that wavers about the limit is one
+/// breach, not many.
 #[must_use]
-pub fn judge(rule: &AlertRule, outcome: &Outcome) -> Verdict {
+pub fn judge(rule: &AlertRule, outcome: &Outcome, holds: bool) -> Verdict {
     let estimate = match outcome {
         Ok(estimate) => estimate,
         Err(reason) => return Verdict::Undecided(reason.to_string()),
@@ -27,9 +30,10 @@ pub fn judge(rule: &AlertRule, outcome: &Outcome) -> Verdict {
     let Some((least, most)) = range(rule.bound, estimate) else {
         return Verdict::Undecided("there is no interval at so few or so even cases".to_owned());
     };
+    let clear = rule.clear.filter(|_| holds);
     let breached = match rule.limit {
-        Limit::Below(limit) => most < limit,
-        Limit::Above(limit) => least > limit,
+        Limit::Below(limit) => most < clear.unwrap_or(limit),
+        Limit::Above(limit) => least > clear.unwrap_or(limit),
     };
     if breached { Verdict::Breached } else { Verdict::Kept }
 }
@@ -56,6 +60,7 @@ mod tests {
             slices: SlicePattern::One(Slice::all()),
             window: WindowSpec::RollingDays(7),
             limit,
+            clear: None,
             bound,
             hold: std::time::Duration::ZERO,
             severity: Severity::Page,
@@ -70,24 +75,35 @@ mod tests {
     #[test]
     fn an_interval_rule_waits_for_proof() {
         let interval = rule(Limit::Below(0.85), BoundRule::Interval);
-        assert_eq!(judge(&interval, &estimate(0.80, 0.74, 0.86)), Verdict::Kept);
-        assert_eq!(judge(&interval, &estimate(0.78, 0.72, 0.84)), Verdict::Breached);
+        assert_eq!(judge(&interval, &estimate(0.80, 0.74, 0.86), false), Verdict::Kept);
+        assert_eq!(judge(&interval, &estimate(0.78, 0.72, 0.84), false), Verdict::Breached);
         let without = Ok(Estimate::exact(0.1, 3));
-        assert!(matches!(judge(&interval, &without), Verdict::Undecided(_)), "no interval, no proof");
+        assert!(matches!(judge(&interval, &without, false), Verdict::Undecided(_)), "no interval, no proof");
         let value = rule(Limit::Below(0.85), BoundRule::Value);
-        assert_eq!(judge(&value, &estimate(0.80, 0.74, 0.86)), Verdict::Breached);
+        assert_eq!(judge(&value, &estimate(0.80, 0.74, 0.86), false), Verdict::Breached);
     }
 
     #[test]
     fn a_limit_from_above_looks_at_the_lower_bound() {
         let above = rule(Limit::Above(0.2), BoundRule::Interval);
-        assert_eq!(judge(&above, &estimate(0.3, 0.19, 0.4)), Verdict::Kept);
-        assert_eq!(judge(&above, &estimate(0.3, 0.21, 0.4)), Verdict::Breached);
+        assert_eq!(judge(&above, &estimate(0.3, 0.19, 0.4), false), Verdict::Kept);
+        assert_eq!(judge(&above, &estimate(0.3, 0.21, 0.4), false), Verdict::Breached);
     }
 
     #[test]
     fn no_number_is_no_verdict() {
-        let verdict = judge(&rule(Limit::Below(0.85), BoundRule::Interval), &Err(Undefined::NoPredictions));
+        let verdict = judge(&rule(Limit::Below(0.85), BoundRule::Interval), &Err(Undefined::NoPredictions), false);
         assert_eq!(verdict, Verdict::Undecided("no predictions in this window".into()));
+    }
+
+    #[test]
+    fn an_alert_that_holds_ceases_past_its_clear_limit_alone() {
+        let below = AlertRule { clear: Some(0.88), ..rule(Limit::Below(0.85), BoundRule::Value) };
+        assert_eq!(judge(&below, &estimate(0.86, 0.8, 0.9), false), Verdict::Kept, "it begins at the limit");
+        assert_eq!(judge(&below, &estimate(0.86, 0.8, 0.9), true), Verdict::Breached);
+        assert_eq!(judge(&below, &estimate(0.88, 0.8, 0.9), true), Verdict::Kept);
+        let above = AlertRule { clear: Some(0.1), ..rule(Limit::Above(0.2), BoundRule::Value) };
+        assert_eq!(judge(&above, &estimate(0.15, 0.1, 0.2), true), Verdict::Breached);
+        assert_eq!(judge(&above, &estimate(0.1, 0.1, 0.2), true), Verdict::Kept);
     }
 }

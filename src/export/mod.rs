@@ -19,7 +19,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("undefined", "A metric of the slice \"all\" that has no value, with the reason."),
     ("window_end_timestamp_seconds", "End of the window that was estimated last."),
     ("estimated_timestamp_seconds", "When the window was estimated last."),
-    ("alerts", "Open alerts by rule and state."),
+    ("alerts", "Open alerts by rule and state; silenced or inhibited while something keeps them quiet."),
     ("build_info", "The running release; always 1."),
     ("start_timestamp_seconds", "When the daemon started."),
     ("snapshot_timestamp_seconds", "When these numbers were put together."),

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Problem, Shared};
 use crate::store::alert::AlertRow;
@@ -18,11 +18,26 @@ pub(super) struct Parameters {
     open: bool,
 }
 
+/// An alert with the state that people read.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    /// silenced or inhibited while something keeps an open alert quiet, else its state.
+    shown: String,
+    #[serde(flatten)]
+    alert: AlertRow,
+}
+
+impl From<AlertRow> for Shown {
+    fn from(alert: AlertRow) -> Self {
+        Self { shown: alert.shown().to_owned(), alert }
+    }
+}
+
 pub(super) async fn get(
     State(shared): State<Shared>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Vec<AlertRow>>, Problem> {
+) -> Result<Json<Vec<Shown>>, Problem> {
     let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let alerts = shared.context().store.list_alerts(parameters.open, MOST).await.map_err(Problem::internal)?;
-    Ok(Json(alerts))
+    Ok(Json(alerts.into_iter().map(Shown::from).collect()))
 }

@@ -2,18 +2,24 @@
 //!
 //! Must never: compute; it asks `query`, the store and the exporter.
 
+mod act;
+mod alert;
 mod alerts;
+mod auth;
 mod compare;
 mod curve;
 mod drift;
 mod health;
+mod id;
 mod metrics;
 mod problem;
 mod query;
 mod rejections;
+mod silences;
+mod step;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +49,13 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/api/v1/alerts", get(alerts::get))
+        .route("/api/v1/alerts/{id}", get(alert::get))
+        .route("/api/v1/alerts/{id}/acknowledge", post(step::acknowledge))
+        .route("/api/v1/alerts/{id}/resolve", post(step::resolve))
+        .route("/api/v1/alerts/{id}/silence", post(step::silence))
+        .route("/api/v1/silences", get(silences::get).post(silences::post))
+        .route("/api/v1/silences/{id}/end", post(silences::end))
+        .route("/alerts/{id}/act", get(act::get).post(act::post))
         .route("/api/v1/query", get(query::get))
         .route("/api/v1/curve", get(curve::get))
         .route("/api/v1/compare", get(compare::get))
@@ -57,7 +70,8 @@ async fn index() -> &'static str {
      /metrics         what Prometheus scrapes\n\
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
-     /api/v1/alerts   alerts, ?open=true for open ones\n\
+     /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
+     /api/v1/silences silences, ?all=true for past ones too\n\
      /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold, reference\n\
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\

@@ -1,21 +1,18 @@
-//! Detect: the latest estimates become alerts.
+//! Detect: the latest estimates are judged by the plan's rules.
 //!
-//! The verdict and the step are pure (`detect`, `alert`); this job carries them out: the transition, its event, its audit
-//! entry and its notices are one transaction.
+//! The verdict is pure (`detect`); what it means for an alert is carried out by `alerting`.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
-use super::{Context, Error, Result};
-use crate::alert::report::{Facts, write};
-use crate::alert::{Standing, Step, step};
+use super::alerting::{Finding, Open, carry_out};
+use super::{Context, Result};
+use crate::alert::Standing;
+use crate::alert::report::{Facts, Report, write};
 use crate::config::{AlertRule, Model};
 use crate::detect::limit::{Verdict, judge};
 use crate::domain::{Estimate, MetricKey, Outcome as MetricOutcome};
-use crate::runtime::Outcome;
-use crate::store::alert::{AlertChange, AlertKey, NewNotice, OpenAlert};
+use crate::store::alert::AlertKey;
 use crate::store::catalog::Version;
 use crate::store::estimate::StoredEstimate;
 use crate::store::lease::Lease;
@@ -28,62 +25,22 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     let now = context.clock.now();
     let estimates = context.store.latest_estimates().await?;
     let versions = context.store.list_versions().await?;
-    let open = context.store.list_open_alerts().await?;
-    let open: HashMap<&AlertKey, &OpenAlert> = open.iter().map(|alert| (&alert.key, alert)).collect();
-    let mut outcome = Outcome::Idle;
-    let mut judged: HashSet<AlertKey> = HashSet::new();
+    let open = Open::load(context).await?;
+    let mut findings = Vec::new();
     for version in &versions {
         let Some((model, numbers)) = context.model_of(version) else { continue };
-        let own: Vec<&StoredEstimate> =
+        let own: Arc<[&StoredEstimate]> =
             estimates.iter().filter(|estimate| estimate.version_id == version.version_id).collect();
         let names: HashMap<i32, &str> = numbers.quantities.iter().map(|(name, id)| (*id, name.as_str())).collect();
         for rule in &model.alerts {
             for estimate in own.iter().filter(|estimate| watches(rule, estimate, &names)) {
                 let Some(output) = names.get(&estimate.output_id) else { continue };
-                let subject = Subject { context, version, model, rule, output, estimate, all: &own };
-                if find(estimate, &rule.metric).is_none() {
-                    continue;
-                }
-                judged.insert(subject.key());
-                if subject.judge(lease, &open, now).await? {
-                    outcome = Outcome::Done;
-                }
+                let subject = Subject { context, version, model, rule, output, estimate, all: own.clone() };
+                findings.extend(subject.finding(&open));
             }
         }
     }
-    // Nothing speaks of these any more: the window is empty, or the plan no longer has the rule.
-    for alert in open.values().filter(|alert| !judged.contains(&alert.key)) {
-        if abandon(context, lease, alert, now).await? {
-            outcome = Outcome::Done;
-        }
-    }
-    Ok(outcome)
-}
-
-/// Carry out what the absence of an estimate means for an open alert; says whether it means anything.
-async fn abandon(
-    context: &Context,
-    lease: &Lease,
-    alert: &OpenAlert,
-    now: DateTime<Utc>,
-) -> std::result::Result<bool, Error> {
-    let why = "there is no estimate to judge any more";
-    let Some(step) = step(Some(alert.standing), &Verdict::Undecided(why.to_owned()), Duration::ZERO, now) else {
-        return Ok(false);
-    };
-    let change = AlertChange {
-        alert_id: Some(alert.alert_id),
-        from: Some(alert.standing.state),
-        key: alert.key.clone(),
-        severity: "",
-        transition: step.transition.as_str(),
-        standing: step.standing,
-        reason: why.to_owned(),
-        estimate_id: None,
-        notices: Vec::new(),
-    };
-    tracing::info!(alert_id = alert.alert_id, transition = change.transition, reason = why, "alert");
-    Ok(context.store.apply_alert_change(lease, &change, now).await?.is_some())
+    carry_out(context, lease, &open, &findings, now).await
 }
 
 fn watches(rule: &AlertRule, estimate: &StoredEstimate, names: &HashMap<i32, &str>) -> bool {
@@ -100,70 +57,50 @@ struct Subject<'a> {
     rule: &'a AlertRule,
     output: &'a str,
     estimate: &'a StoredEstimate,
-    all: &'a [&'a StoredEstimate],
+    all: Arc<[&'a StoredEstimate]>,
 }
 
-impl Subject<'_> {
-    /// Carry out the step that the estimate causes, if any; says whether there was one.
-    async fn judge(
-        &self,
-        lease: &Lease,
-        open: &HashMap<&AlertKey, &OpenAlert>,
-        now: DateTime<Utc>,
-    ) -> std::result::Result<bool, Error> {
-        let key = self.key();
-        let Some(outcome) = find(self.estimate, &self.rule.metric) else { return Ok(false) };
-        let verdict = judge(self.rule, outcome);
-        let known = open.get(&key).copied();
-        let standing = known.map(|alert| alert.standing);
-        let Some(step) = step(standing, &verdict, self.rule.hold, now) else { return Ok(false) };
-        let notices = match outcome {
-            Ok(estimate) if step.notifies => self.notices(estimate, step.standing)?,
-            _ => Vec::new(),
-        };
-        let change = AlertChange {
-            alert_id: known.map(|alert| alert.alert_id),
-            from: standing.map(|standing| standing.state),
-            key,
-            severity: self.rule.severity.as_str(),
-            transition: step.transition.as_str(),
-            standing: step.standing,
-            reason: reason(self.rule, outcome, &verdict),
-            estimate_id: Some(self.estimate.estimate_id),
-            notices,
-        };
-        let Some(alert_id) = self.context.store.apply_alert_change(lease, &change, now).await? else {
-            return Ok(false);
-        };
-        self.log(alert_id, &step, &change.reason);
-        Ok(true)
-    }
-
-    fn key(&self) -> AlertKey {
-        AlertKey {
+impl<'a> Subject<'a> {
+    /// What the rule makes of the estimate; nothing while that has no such metric.
+    fn finding(self, open: &Open) -> Option<Finding<'a>> {
+        let outcome = find(self.estimate, &self.rule.metric)?;
+        let key = AlertKey {
             rule: self.rule.name.clone(),
             version_id: self.version.version_id,
             output_id: self.estimate.output_id,
             slice: self.estimate.slice.to_string(),
-        }
+        };
+        let verdict = judge(self.rule, outcome, open.holds(&key));
+        Some(Finding {
+            key,
+            model: &self.model.name,
+            version: &self.version.name,
+            output: self.output,
+            concern: format!("{} {}", self.rule.metric, self.rule.limit.side()),
+            severity: self.rule.severity,
+            reason: reason(self.rule, outcome, &verdict),
+            verdict: verdict.clone(),
+            hold: self.rule.hold,
+            estimate_id: Some(self.estimate.estimate_id),
+            report: Box::new(move |standing| {
+                let mut report = self.report(outcome.as_ref().ok()?, standing);
+                // Between the limit and `clear` it holds without being past the limit.
+                if verdict == Verdict::Breached && judge(self.rule, outcome, false) == Verdict::Kept {
+                    let what = reason(self.rule, outcome, &verdict);
+                    report
+                        .lines
+                        .iter_mut()
+                        .filter(|(label, _)| label == "What")
+                        .for_each(|(_, text)| *text = what.clone());
+                }
+                Some(report)
+            }),
+        })
     }
 
-    fn log(&self, alert_id: i64, step: &Step, reason: &str) {
-        tracing::info!(
-            alert_id,
-            rule = self.rule.name,
-            output = self.output,
-            slice = %self.estimate.slice,
-            transition = step.transition.as_str(),
-            reason,
-            "alert"
-        );
-    }
-
-    /// One notice per recipient.
-    fn notices(&self, estimate: &Estimate, standing: Standing) -> std::result::Result<Vec<NewNotice>, Error> {
+    fn report(&self, estimate: &Estimate, standing: Standing) -> Report {
         let reference = self.reference_estimate();
-        let report = write(&Facts {
+        write(&Facts {
             rule: self.rule,
             model: &self.model.name,
             version: &self.version.name,
@@ -179,15 +116,7 @@ impl Subject<'_> {
             recorded: self.estimate.recorded,
             public_url: &self.context.plan.service.public_url,
             grafana_url: self.context.plan.service.grafana_url.as_deref(),
-        });
-        let rendered = crate::notify::render(&report)?;
-        let notice = |recipient: &String| NewNotice {
-            recipient: recipient.clone(),
-            subject: rendered.subject.clone(),
-            body_text: rendered.text.clone(),
-            body_html: rendered.html.clone(),
-        };
-        Ok(self.context.plan.notify.to.iter().map(notice).collect())
+        })
     }
 
     /// The metric on the reference, as the estimate found it.
@@ -230,6 +159,16 @@ fn reason(rule: &AlertRule, outcome: &MetricOutcome, verdict: &Verdict) -> Strin
         },
         Err(reason) => reason.to_string(),
     };
-    let holds = if *verdict == Verdict::Breached { "is past" } else { "is not past" };
+    let is_past = judge(rule, outcome, false) == Verdict::Breached;
+    let holds = match (*verdict == Verdict::Breached, is_past, rule.clear) {
+        (true, false, Some(clear)) => {
+            return format!(
+                "{} {number} has been past the limit {:?} and is not back at {clear}",
+                rule.metric, rule.limit
+            );
+        }
+        (true, ..) => "is past",
+        (false, ..) => "is not past",
+    };
     format!("{} {number} {holds} the limit {:?} ({:?})", rule.metric, rule.limit, rule.bound)
 }

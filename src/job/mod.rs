@@ -4,6 +4,7 @@
 //! may be killed anywhere. A lease lets one replica run it at a time.
 //! Look next at [`Context`], which every job is given, and at `app`, which drives them.
 
+pub mod alerting;
 pub mod answer;
 pub mod detect;
 pub mod evaluate;
@@ -55,6 +56,8 @@ pub struct Context {
     pub started_at: chrono::DateTime<chrono::Utc>,
     /// Notices that are written for SMTP or a directory.
     pub sender: crate::notify::Sender,
+    /// Signs what whoever got a notice may do.
+    pub signer: crate::alert::link::Signer,
 }
 
 /// Why a run of a job failed. The job is tried again at its next tick.

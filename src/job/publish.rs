@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Context, Job, Result};
 use crate::alert::State;
+use crate::alert::silence::Mute;
 use crate::domain::{MetricKey, Reason};
 use crate::export::Snapshot;
 use crate::metric::catalogue::{self, Tier};
@@ -105,16 +106,18 @@ fn parameters(key: &MetricKey) -> impl Iterator<Item = (&str, &str)> {
     threshold.into_iter().chain(dimension).chain(class)
 }
 
-/// Open alerts by rule and state; a rule without alerts shows zeros.
+/// Open alerts by rule and the state that people read, so that what is silenced here pages nobody by way of Prometheus either;
+/// a rule without alerts shows zeros.
 async fn add_alerts(
     context: &Context,
     snapshot: &mut Snapshot,
     versions: &HashMap<i32, Version>,
 ) -> std::result::Result<(), super::Error> {
-    let mut counts: BTreeMap<(&str, &str, &str, State), f64> = BTreeMap::new();
+    let words = || State::OPEN.into_iter().map(State::as_str).chain(Mute::WORDS);
+    let mut counts: BTreeMap<(&str, &str, &str, &str), f64> = BTreeMap::new();
     for model in &context.plan.models {
         for rule in &model.alerts {
-            for state in State::OPEN {
+            for state in words() {
                 counts.insert((&model.name, &rule.name, rule.severity.as_str(), state), 0.0);
             }
         }
@@ -122,13 +125,13 @@ async fn add_alerts(
     for alert in context.store.list_open_alerts().await? {
         let model = versions.get(&alert.key.version_id).map(|version| version.model.as_str()).unwrap_or_default();
         for ((of_model, rule, _, state), count) in &mut counts {
-            if *of_model == model && *rule == alert.key.rule && *state == alert.standing.state {
+            if *of_model == model && *rule == alert.key.rule && *state == alert.shown() {
                 *count += 1.0;
             }
         }
     }
     for ((model, rule, severity, state), count) in counts {
-        let labels = [("model", model), ("rule", rule), ("severity", severity), ("state", state.as_str())];
+        let labels = [("model", model), ("rule", rule), ("severity", severity), ("state", state)];
         snapshot.add("alerts", &labels, count);
     }
     Ok(())

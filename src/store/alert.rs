@@ -1,10 +1,16 @@
-//! Alerts, their history, the outbox and the audit trail.
+//! Alerts, their history and the audit trail; `change` writes what happens to them.
+
+mod change;
 
 use chrono::{DateTime, Utc};
 
-use super::lease::Lease;
 use super::{Error, Named, Result, Store, Transaction};
+use crate::alert::silence::Mute;
+use crate::alert::tell::Told;
 use crate::alert::{Standing, State};
+
+pub(super) use change::refusal;
+pub use change::{AlertChange, HumanStep};
 
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,8 +32,27 @@ pub struct OpenAlert {
     pub alert_id: i64,
     /// What it is about.
     pub key: AlertKey,
+    /// The model's name.
+    pub model: String,
+    /// The version's name.
+    pub version: String,
+    /// The output's name.
+    pub output: String,
+    /// page or ticket.
+    pub severity: String,
     /// Where it stands.
     pub standing: Standing,
+    /// What people know of it.
+    pub told: Told,
+}
+
+impl OpenAlert {
+    /// The state that people read, as [`AlertRow::shown`].
+    #[must_use]
+    pub fn shown(&self) -> &'static str {
+        let mute = self.told.mute.as_ref().filter(|_| State::OPEN.contains(&self.standing.state));
+        mute.map_or(self.standing.state.as_str(), Mute::as_str)
+    }
 }
 
 /// An alert as people read it.
@@ -53,74 +78,70 @@ pub struct AlertRow {
     pub breached: bool,
     /// When the condition began to hold.
     pub since: DateTime<Utc>,
-    /// When people were told.
+    /// When it fired.
     pub fired_at: Option<DateTime<Utc>>,
+    /// When a person took it up.
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    /// When people were last told.
+    pub told_at: Option<DateTime<Utc>>,
+    /// Level of escalation that they were told at.
+    pub escalation: i32,
+    /// What keeps it quiet: silence 4, maintenance NAME, alert 17.
+    pub muted_by: Option<String>,
+    /// When that ends by itself.
+    pub muted_until: Option<DateTime<Utc>>,
     /// When it was closed.
     pub closed_at: Option<DateTime<Utc>>,
 }
 
-/// A transition to be stored.
-#[derive(Clone, Debug)]
-pub struct AlertChange {
-    /// The open alert, if there is one.
-    pub alert_id: Option<i64>,
-    /// The state that the transition starts from.
-    pub from: Option<State>,
-    /// What it is about.
-    pub key: AlertKey,
-    /// page or ticket.
-    pub severity: &'static str,
+impl AlertRow {
+    /// The state that people read: an open alert that something keeps quiet is silenced or inhibited. It is derived, for
+    /// the state goes on beneath it.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        let mute = self.muted_by.as_deref().filter(|_| self.closed_at.is_none());
+        mute.and_then(|by| Mute::parse(by, self.muted_until)).map_or(self.state.as_str(), |mute| mute.as_str())
+    }
+}
+
+/// One entry of an alert's history.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct EventRow {
+    /// When.
+    pub at: DateTime<Utc>,
     /// What happened.
-    pub transition: &'static str,
-    /// Where it stands now.
-    pub standing: Standing,
-    /// Why, in words.
+    pub transition: String,
+    /// The state after it.
+    pub state: String,
+    /// Who: dosimeter, or a person.
+    pub actor: String,
+    /// Why.
     pub reason: String,
+    /// Whether people were told, and why or why not.
+    pub decision: Option<String>,
     /// The decisive estimate.
     pub estimate_id: Option<i64>,
-    /// Notices to send, one per recipient.
-    pub notices: Vec<NewNotice>,
 }
 
-/// A notice to be sent.
-#[derive(Clone, Debug)]
-pub struct NewNotice {
-    /// To whom.
-    pub recipient: String,
-    /// Subject.
-    pub subject: String,
-    /// Plain text.
-    pub body_text: String,
-    /// HTML.
-    pub body_html: String,
-}
-
-/// A notice that waits in the outbox.
-#[derive(Clone, Debug)]
-pub struct Notice {
+/// One notice about an alert.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NoticeRow {
     /// Its number.
     pub outbox_id: i64,
     /// To whom.
     pub recipient: String,
     /// Subject.
     pub subject: String,
-    /// Plain text.
-    pub body_text: String,
-    /// HTML.
-    pub body_html: String,
+    /// Level of escalation.
+    pub escalation: i32,
     /// When it was written.
     pub created_at: DateTime<Utc>,
+    /// When a server took it.
+    pub sent_at: Option<DateTime<Utc>>,
     /// Attempts that failed.
     pub attempts: i32,
-}
-
-/// A step that a person takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HumanStep {
-    /// Take it up.
-    Acknowledge,
-    /// Close it.
-    Resolve,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
 }
 
 impl Store {
@@ -131,28 +152,53 @@ impl Store {
     /// When Postgres fails or a row cannot be read.
     pub async fn list_open_alerts(&self) -> Result<Vec<OpenAlert>> {
         let rows = sqlx::query!(
-            "select alert_id, rule, version_id, output_id, slice, state, breached, since
-            from alert where closed_at is null or (state = 'resolved' and breached)"
+            "select alert_id, rule, version_id, output_id, slice, severity, state, breached, since, acknowledged_at,
+                missing_since, told_at, unanswered_since, escalation, owed, muted_by, muted_until,
+                model.name as model, model_version.name as version, output.name as output
+            from alert join model_version using (version_id) join output using (output_id)
+                join model on model.model_id = model_version.model_id
+            where closed_at is null or (state = 'resolved' and breached) order by alert_id"
         )
         .fetch_all(&self.pool)
         .await
         .named("list_open_alerts")?;
         let alerts = rows.into_iter().map(|row| {
-            let state = State::parse(&row.state).ok_or_else(|| Error::Corrupt {
+            let corrupt = |column, value: &str| Error::Corrupt {
                 table: "alert",
-                column: "state",
+                column,
                 row: format!("alert {}", row.alert_id),
-                source: format!("{:?} is no state", row.state).into(),
-            })?;
+                source: format!("{value:?} is not known").into(),
+            };
+            let mute = row
+                .muted_by
+                .as_deref()
+                .map(|by| Mute::parse(by, row.muted_until).ok_or_else(|| corrupt("muted_by", by)));
             Ok(OpenAlert {
                 alert_id: row.alert_id,
+                standing: Standing {
+                    state: State::parse(&row.state).ok_or_else(|| corrupt("state", &row.state))?,
+                    breached: row.breached,
+                    since: row.since,
+                    acknowledged_at: row.acknowledged_at,
+                    missing_since: row.missing_since,
+                },
+                told: Told {
+                    last_at: row.told_at,
+                    unanswered_since: row.unanswered_since,
+                    escalation: row.escalation,
+                    owed: row.owed,
+                    mute: mute.transpose()?,
+                },
                 key: AlertKey {
                     rule: row.rule,
                     version_id: row.version_id,
                     output_id: row.output_id,
                     slice: row.slice,
                 },
-                standing: Standing { state, breached: row.breached, since: row.since },
+                model: row.model,
+                version: row.version,
+                output: row.output,
+                severity: row.severity,
             })
         });
         alerts.collect()
@@ -166,7 +212,8 @@ impl Store {
         sqlx::query_as!(
             AlertRow,
             "select alert_id, rule, model.name as model, model_version.name as version, output.name as output, slice,
-                severity, state, breached, since, fired_at, closed_at
+                severity, state, breached, since, fired_at, acknowledged_at, told_at, escalation, muted_by, muted_until,
+                closed_at
             from alert join model_version using (version_id) join output using (output_id)
                 join model on model.model_id = model_version.model_id
             where not $1 or closed_at is null order by alert_id desc limit $2",
@@ -178,211 +225,63 @@ impl Store {
         .named("list_alerts")
     }
 
-    /// Store a transition with its event, its audit entry and its notices, in one transaction. Returns the alert's number,
-    /// or `None` when the alert is no longer in the state that the transition started from: then nothing is stored.
+    /// One alert.
     ///
     /// # Errors
-    /// When Postgres fails or the lease is lost.
-    pub async fn apply_alert_change(
-        &self,
-        lease: &Lease,
-        change: &AlertChange,
-        now: DateTime<Utc>,
-    ) -> Result<Option<i64>> {
-        let mut transaction = self.begin().await?;
-        super::lease::check(&mut transaction, lease).await?;
-        let AlertChange { key, standing, .. } = change;
-        let fired_at = (change.transition == "fired").then_some(now);
-        let closed_at = (!State::OPEN.contains(&standing.state)).then_some(now);
-        let alert_id = match change.alert_id {
-            Some(alert_id) => {
-                let changed = sqlx::query!(
-                    "update alert set state = $2, breached = $3, fired_at = coalesce(fired_at, $4), closed_at = coalesce(closed_at, $5),
-                        since = $7
-                    where alert_id = $1 and state = $6",
-                    alert_id,
-                    standing.state.as_str(),
-                    standing.breached,
-                    fired_at,
-                    closed_at,
-                    change.from.map(State::as_str),
-                    standing.since
-                )
-                .execute(&mut *transaction)
-                .await
-                .named("update_alert")?;
-                if changed.rows_affected() == 0 {
-                    // A person took a step meanwhile: the next pass judges what they left.
-                    return Ok(None);
-                }
-                alert_id
-            }
-            None => sqlx::query_scalar!(
-                "insert into alert (rule, version_id, output_id, slice, severity, state, breached, since, fired_at)
-                values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning alert_id",
-                key.rule,
-                key.version_id,
-                key.output_id,
-                key.slice,
-                change.severity,
-                standing.state.as_str(),
-                standing.breached,
-                standing.since,
-                fired_at
-            )
-            .fetch_one(&mut *transaction)
-            .await
-            .named("insert_alert")?,
-        };
-        let event = Event {
-            alert_id,
-            transition: change.transition,
-            state: standing.state,
-            actor: "dosimeter",
-            reason: &change.reason,
-            estimate_id: change.estimate_id,
-        };
-        event.insert(&mut transaction, now).await?;
-        for notice in &change.notices {
-            sqlx::query!(
-                "insert into outbox (alert_id, recipient, subject, body_text, body_html, created_at, next_attempt_at, attempts)
-                values ($1, $2, $3, $4, $5, $6, $6, 0)",
-                alert_id,
-                notice.recipient,
-                notice.subject,
-                notice.body_text,
-                notice.body_html,
-                now
-            )
-            .execute(&mut *transaction)
-            .await
-            .named("insert_notice")?;
-        }
-        super::lease::commit(transaction, lease, "apply_alert_change").await?;
-        Ok(Some(alert_id))
-    }
-
-    /// Take up or close an alert in a person's name. Audited.
-    ///
-    /// # Errors
-    /// When there is no such open alert, or Postgres fails.
-    pub async fn step_alert(
-        &self,
-        alert_id: i64,
-        step: HumanStep,
-        actor: &str,
-        reason: &str,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let (state, transition, closed_at) = match step {
-            HumanStep::Acknowledge => (State::Acknowledged, "acknowledged", None),
-            HumanStep::Resolve => (State::Resolved, "resolved", Some(now)),
-        };
-        let mut transaction = self.begin().await?;
-        let changed = sqlx::query!(
-            "update alert set state = $2, closed_at = $3
-            where alert_id = $1 and closed_at is null and state <> 'pending' and state <> $2",
-            alert_id,
-            state.as_str(),
-            closed_at
-        )
-        .execute(&mut *transaction)
-        .await
-        .named("step_alert")?;
-        if changed.rows_affected() == 0 {
-            return Err(Error::Refused(format!(
-                "alert {alert_id} is not open or is {} already; see `dosimeter alert list`",
-                state.as_str()
-            )));
-        }
-        Event { alert_id, transition, state, actor, reason, estimate_id: None }.insert(&mut transaction, now).await?;
-        transaction.commit().await.named("step_alert")
-    }
-
-    /// Claim the oldest notice that is due: until `claimed_until` nobody else tries it. A process that dies with it leaves
-    /// it to be tried again then.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn claim_notice(&self, now: DateTime<Utc>, claimed_until: DateTime<Utc>) -> Result<Option<Notice>> {
-        sqlx::query_as!(
-            Notice,
-            "update outbox set next_attempt_at = $2 where outbox_id = (
-                select outbox_id from outbox where sent_at is null and next_attempt_at <= $1
-                order by outbox_id limit 1 for update skip locked)
-            returning outbox_id, recipient, subject, body_text, body_html, created_at, attempts",
-            now,
-            claimed_until
+    /// When there is none of this number, or Postgres fails.
+    pub async fn load_alert(&self, alert_id: i64) -> Result<AlertRow> {
+        let found = sqlx::query_as!(
+            AlertRow,
+            "select alert_id, rule, model.name as model, model_version.name as version, output.name as output, slice,
+                severity, state, breached, since, fired_at, acknowledged_at, told_at, escalation, muted_by, muted_until,
+                closed_at
+            from alert join model_version using (version_id) join output using (output_id)
+                join model on model.model_id = model_version.model_id
+            where alert_id = $1",
+            alert_id
         )
         .fetch_optional(&self.pool)
         .await
-        .named("claim_notice")
+        .named("load_alert")?;
+        found.ok_or_else(|| missing(alert_id))
     }
 
-    /// A notice was taken by a server.
+    /// The history of an alert, the earliest first: transitions, human steps, and every decision to tell people or not.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn notice_sent(&self, outbox_id: i64, now: DateTime<Utc>) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        sqlx::query!("update outbox set sent_at = $2 where outbox_id = $1", outbox_id, now)
-            .execute(&mut *transaction)
-            .await
-            .named("notice_sent")?;
-        super::status::count(&mut transaction, ("notice", "", "sent"), 1).await?;
-        transaction.commit().await.named("notice_sent")
+    pub async fn list_alert_events(&self, alert_id: i64) -> Result<Vec<EventRow>> {
+        sqlx::query_as!(
+            EventRow,
+            "select at, transition, state, actor, reason, decision, estimate_id from alert_event
+            where alert_id = $1 order by event_id",
+            alert_id
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_alert_events")
     }
 
-    /// A notice could not be sent: try again later.
+    /// The notices that tell of an alert, the earliest first, as long as retention keeps them.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn notice_failed(&self, outbox_id: i64, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        sqlx::query!(
-            "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3 where outbox_id = $1",
-            outbox_id,
-            error,
-            next_attempt_at
+    pub async fn list_alert_notices(&self, alert_id: i64) -> Result<Vec<NoticeRow>> {
+        sqlx::query_as!(
+            NoticeRow,
+            "select outbox_id, recipient, subject, outbox.escalation, created_at, sent_at, attempts, last_error
+            from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1 order by outbox_id",
+            alert_id
         )
-        .execute(&mut *transaction)
+        .fetch_all(&self.pool)
         .await
-        .named("notice_failed")?;
-        super::status::count(&mut transaction, ("notice", "", "failed"), 1).await?;
-        transaction.commit().await.named("notice_failed")
+        .named("list_alert_notices")
     }
 }
 
-struct Event<'a> {
-    alert_id: i64,
-    transition: &'a str,
-    state: State,
-    actor: &'a str,
-    reason: &'a str,
-    estimate_id: Option<i64>,
-}
-
-impl Event<'_> {
-    /// Append the event and its audit entry.
-    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<()> {
-        sqlx::query!(
-            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id)
-            values ($1, $2, $3, $4, $5, $6, $7)",
-            self.alert_id,
-            now,
-            self.transition,
-            self.state.as_str(),
-            self.actor,
-            self.reason,
-            self.estimate_id
-        )
-        .execute(&mut **transaction)
-        .await
-        .named("insert_alert_event")?;
-        let detail = serde_json::json!({ "state": self.state.as_str(), "estimate_id": self.estimate_id });
-        let (action, subject) = (format!("alert {}", self.transition), format!("alert {}", self.alert_id));
-        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await
-    }
+/// There is no such alert.
+pub(super) fn missing(alert_id: i64) -> Error {
+    Error::Missing(format!("there is no alert {alert_id}; `dosimeter alert list` shows those that there are"))
 }
 
 /// Append an audit entry.

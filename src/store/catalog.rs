@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::{Named, Result, Store};
-use crate::config::{Model, Plan, Quantity};
+use crate::config::{Model, Plan, Quantity, Secret};
 
 /// The numbers that the store gave to the names of a plan.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,18 @@ pub struct Version {
 }
 
 impl Store {
+    /// The key that signs the links of notices.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn load_link_key(&self) -> Result<Secret> {
+        let key = sqlx::query_scalar!("select link_key from installation")
+            .fetch_one(&self.pool)
+            .await
+            .named("load_link_key")?;
+        Ok(Secret::new(&key))
+    }
+
     /// Take up a plan: names get numbers, a new plan is recorded and audited, and models whose summaries have another shape
     /// now are marked to be folded again from rows. One transaction.
     ///

@@ -11,10 +11,12 @@ pub mod file;
 pub mod intake;
 pub mod lease;
 pub mod ledger;
+pub mod outbox;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
 pub mod server;
+pub mod silence;
 pub mod status;
 pub mod stream;
 pub mod summary;
@@ -69,6 +71,12 @@ pub enum Error {
     /// Something that the caller named does not exist or is in the wrong state.
     #[error("{0}")]
     Refused(String),
+    /// What the caller named does not exist.
+    #[error("{0}")]
+    Missing(String),
+    /// Somebody else was there first: what it is now.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 /// A result of the store.

@@ -1,0 +1,31 @@
+//! `GET /api/v1/alerts/{id}`: one alert with its history, every decision to tell people or not, and its notices.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::alerts::Shown;
+use super::id::Id;
+use super::{Problem, Shared};
+use crate::store::alert::{EventRow, NoticeRow};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    #[serde(flatten)]
+    alert: Shown,
+    history: Vec<EventRow>,
+    notices: Vec<NoticeRow>,
+}
+
+pub(super) async fn get(State(shared): State<Shared>, Id(id): Id) -> Result<Json<Answer>, Problem> {
+    answer(&shared, id).await.map(Json)
+}
+
+/// Everything about an alert.
+pub(super) async fn answer(shared: &Shared, id: i64) -> Result<Answer, Problem> {
+    let store = shared.context().store;
+    let alert = store.load_alert(id).await.map_err(Problem::of_step)?.into();
+    let history = store.list_alert_events(id).await.map_err(Problem::internal)?;
+    let notices = store.list_alert_notices(id).await.map_err(Problem::internal)?;
+    Ok(Answer { alert, history, notices })
+}

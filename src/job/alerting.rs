@@ -1,0 +1,291 @@
+//! Alerting: what detectors find becomes alerts, whoever found it.
+//!
+//! A detector states its findings; what they mean for an alert, and whether people are told, is decided by pure functions
+//! (`alert`), and carried out here: all changes of one version, their events, audit entries and notices are one transaction.
+//! Must never: know how a finding was made. Look next at `job::detect`, which makes findings of rules.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Context, Error, Result};
+use crate::alert::group::{Member, bare, combine, links};
+use crate::alert::report::Report;
+use crate::alert::silence::Subject;
+use crate::alert::tell::{Candidate, Decision, Policy, Told, decide};
+use crate::alert::{Standing, Step, Terms, Transition, absent, step};
+use crate::config::Severity;
+use crate::detect::limit::Verdict;
+use crate::runtime::Outcome;
+use crate::store::alert::{AlertChange, AlertKey, OpenAlert};
+use crate::store::lease::Lease;
+use crate::store::outbox::NewNotice;
+
+/// What a detector finds about one subject in one pass.
+pub struct Finding<'a> {
+    /// What it is about.
+    pub key: AlertKey,
+    /// The model's name.
+    pub model: &'a str,
+    /// The version's name.
+    pub version: &'a str,
+    /// The output's name.
+    pub output: &'a str,
+    /// What is watched, such as the metric and the side of its limit: alerts of wider and narrower slices share it.
+    pub concern: String,
+    /// Who is told.
+    pub severity: Severity,
+    /// Whether the condition holds.
+    pub verdict: Verdict,
+    /// How long it must hold before anybody is told.
+    pub hold: Duration,
+    /// Why, in words.
+    pub reason: String,
+    /// The decisive estimate.
+    pub estimate_id: Option<i64>,
+    /// Writes the notice of an alert that stands so; `None` where there is no number to speak of.
+    pub report: Box<dyn Fn(Standing) -> Option<Report> + Send + Sync + 'a>,
+}
+
+/// The alerts that are open, and those that stay quiet until their condition has ceased.
+pub struct Open(HashMap<AlertKey, OpenAlert>);
+
+impl Open {
+    /// As the store has them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(context: &Context) -> std::result::Result<Self, Error> {
+        let alerts = context.store.list_open_alerts().await?;
+        Ok(Self(alerts.into_iter().map(|alert| (alert.key.clone(), alert)).collect()))
+    }
+
+    /// Whether an alert holds by what was last judged: a detector with hysteresis judges it by another limit.
+    #[must_use]
+    pub fn holds(&self, key: &AlertKey) -> bool {
+        self.0.get(key).is_some_and(|alert| alert.standing.holds())
+    }
+}
+
+/// Carry out what the findings of a pass mean. They come all at once: what is open and not among them has nobody who speaks
+/// of it any more.
+///
+/// # Errors
+/// When the store fails.
+pub async fn carry_out(
+    context: &Context,
+    lease: &Lease,
+    open: &Open,
+    findings: &[Finding<'_>],
+    now: DateTime<Utc>,
+) -> Result {
+    let silences = context.store.silences_in_force(now).await?;
+    let (alerting, maintenance) = (&context.plan.alerting, &context.plan.maintenance);
+    let policy = Policy { alerting, maintenance, silences: &silences };
+    let found: HashSet<&AlertKey> = findings.iter().map(|finding| &finding.key).collect();
+    let terms = |hold| Terms { hold, acknowledged_for: alerting.acknowledged_for, expire_after: alerting.expire_after };
+    let known = findings.iter().filter_map(|finding| {
+        let alert = open.0.get(&finding.key);
+        let step = step(alert.map(|alert| alert.standing), &finding.verdict, &terms(finding.hold), now);
+        Case::of_finding(finding, alert, step)
+    });
+    // Nothing speaks of these any more: the window is empty, or the plan no longer has the rule.
+    let gone = open.0.values().filter(|alert| !found.contains(&alert.key));
+    let gone = gone.map(|alert| Case::of_gone(alert, absent(alert.standing, &terms(Duration::ZERO), now)));
+    let mut versions: BTreeMap<i32, Vec<Case<'_>>> = BTreeMap::new();
+    for case in known.chain(gone) {
+        versions.entry(case.key.version_id).or_default().push(case);
+    }
+    let mut outcome = Outcome::Idle;
+    for cases in versions.into_values() {
+        if carry_out_version(context, lease, cases, &policy, now).await? {
+            outcome = Outcome::Done;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Decide and store what changes about one version; says whether anything did.
+async fn carry_out_version(
+    context: &Context,
+    lease: &Lease,
+    mut cases: Vec<Case<'_>>,
+    policy: &Policy<'_>,
+    now: DateTime<Utc>,
+) -> std::result::Result<bool, Error> {
+    cases.sort_by(|a, b| a.key.cmp(b.key));
+    let fresh = cases.iter().filter(|case| case.alert.is_none()).count();
+    let mut reserved = context.store.reserve_alert_ids(fresh).await?.into_iter();
+    for case in cases.iter_mut().filter(|case| case.alert.is_none()) {
+        case.alert_id = reserved.next().unwrap_or_default();
+    }
+    let candidates: Vec<Candidate<'_>> = cases.iter().map(Case::candidate).collect();
+    let mut changes = Vec::new();
+    let mut told: BTreeMap<(&str, i32), Vec<Member>> = BTreeMap::new();
+    for (case, (decision, after)) in cases.iter().zip(decide(&candidates, policy, now)) {
+        if matches!(decision, Decision::Tell(_)) {
+            let member = case.member(&decision, &context.plan.service.public_url);
+            told.entry((case.severity.as_str(), after.escalation)).or_default().push(member);
+        }
+        changes.extend(case.change(&decision, after));
+    }
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    let mut notices = Vec::new();
+    for ((_, escalation), members) in &told {
+        let together: Vec<i64> = members.iter().map(|member| member.alert_id).collect();
+        if together.len() > 1 {
+            let list = together.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            for change in changes.iter_mut().filter(|change| together.contains(&change.alert_id)) {
+                change.decision.push_str(&format!("; one notice about alerts {list}"));
+            }
+        }
+        for notice in write(context, members, *escalation, now)? {
+            notices.push((together.clone(), notice));
+        }
+    }
+    if !context.store.apply_alert_changes(lease, &changes, &notices, now).await? {
+        tracing::info!("a person took a step meanwhile; the next pass judges what they left");
+        return Ok(false);
+    }
+    for AlertChange { alert_id, key, transition, reason, decision, .. } in &changes {
+        tracing::info!(alert_id, rule = key.rule, slice = key.slice, transition, reason, decision, "alert");
+    }
+    Ok(true)
+}
+
+/// One notice per recipient, each with links of its own.
+fn write(
+    context: &Context,
+    members: &[Member],
+    escalation: i32,
+    now: DateTime<Utc>,
+) -> std::result::Result<Vec<NewNotice>, Error> {
+    let Some(report) = combine(members) else { return Ok(Vec::new()) };
+    let levels = context.plan.alerting.escalations.iter().take(usize::try_from(escalation).unwrap_or_default());
+    let mut recipients: Vec<&String> = Vec::new();
+    for recipient in context.plan.notify.to.iter().chain(levels.flat_map(|level| &level.to)) {
+        if !recipients.contains(&recipient) {
+            recipients.push(recipient);
+        }
+    }
+    let write = |recipient: &String| {
+        let mut report = report.clone();
+        report.links.extend(links(members, &context.signer, &context.plan.service.public_url, recipient, now));
+        let rendered = crate::notify::render(&report)?;
+        Ok(NewNotice {
+            recipient: recipient.clone(),
+            subject: rendered.subject,
+            body_text: rendered.text,
+            body_html: rendered.html,
+            escalation,
+        })
+    };
+    recipients.into_iter().map(write).collect()
+}
+
+/// One alert of a pass, open or about to be.
+struct Case<'a> {
+    key: &'a AlertKey,
+    subject: Subject<'a>,
+    severity: Severity,
+    alert: Option<&'a OpenAlert>,
+    alert_id: i64,
+    step: Option<Step>,
+    standing: Standing,
+    reason: String,
+    finding: Option<&'a Finding<'a>>,
+}
+
+impl<'a> Case<'a> {
+    /// What a finding is to an alert; nothing when there is none and none begins.
+    fn of_finding(finding: &'a Finding<'a>, alert: Option<&'a OpenAlert>, step: Option<Step>) -> Option<Self> {
+        let standing = step.map(|step| step.standing).or(alert.map(|alert| alert.standing))?;
+        let Finding { key, model, version, output, .. } = finding;
+        Some(Self {
+            key,
+            subject: Subject { model, version, rule: &key.rule, output, slice: &key.slice },
+            severity: finding.severity,
+            alert,
+            alert_id: alert.map_or(0, |alert| alert.alert_id),
+            step,
+            standing,
+            reason: finding.reason.clone(),
+            finding: Some(finding),
+        })
+    }
+
+    /// An alert that nothing speaks of.
+    fn of_gone(alert: &'a OpenAlert, step: Option<Step>) -> Self {
+        let OpenAlert { key, model, version, output, .. } = alert;
+        Self {
+            key,
+            subject: Subject { model, version, rule: &key.rule, output, slice: &key.slice },
+            severity: Severity::parse(&alert.severity).unwrap_or(Severity::Page),
+            alert: Some(alert),
+            alert_id: alert.alert_id,
+            step,
+            standing: step.map_or(alert.standing, |step| step.standing),
+            reason: "there is no estimate to judge any more".to_owned(),
+            finding: None,
+        }
+    }
+
+    fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            alert_id: self.alert_id,
+            subject: self.subject,
+            concern: self.finding.map(|finding| finding.concern.as_str()),
+            severity: self.severity,
+            standing: self.standing,
+            is_news: self.step.is_some_and(|step| step.notifies),
+            told: self.told().clone(),
+        }
+    }
+
+    fn told(&self) -> &Told {
+        static NOTHING: Told = Told { last_at: None, unanswered_since: None, escalation: 0, owed: false, mute: None };
+        self.alert.map_or(&NOTHING, |alert| &alert.told)
+    }
+
+    /// What a notice says about it.
+    fn member(&self, decision: &Decision, public_url: &str) -> Member {
+        let occasion = match self.step.map(|step| step.transition) {
+            Some(Transition::Fired) => None,
+            Some(Transition::Recurred) => Some("the condition holds again".to_owned()),
+            Some(Transition::Lapsed) => Some("the acknowledgement is over, and the condition still holds".to_owned()),
+            Some(Transition::Expired) => Some(format!("{}: the alert has expired and is closed", self.reason)),
+            _ => Some(decision.to_string()),
+        };
+        let report = self.finding.and_then(|finding| (finding.report)(self.standing));
+        let report = report.unwrap_or_else(|| {
+            bare(&self.subject, self.alert_id, self.severity, self.standing.since, &self.reason, public_url)
+        });
+        Member { alert_id: self.alert_id, report, occasion }
+    }
+
+    /// What is to be stored: a step, a decision to tell, or another reason for not telling; nothing when all is as it was.
+    fn change(&self, decision: &Decision, told: Told) -> Option<AlertChange> {
+        let transition = match (self.step, decision) {
+            (Some(step), _) => step.transition.as_str(),
+            (None, Decision::Tell(_)) => "told",
+            (None, Decision::Keep(_)) if told.mute == self.told().mute => return None,
+            (None, Decision::Keep(_)) if told.mute.is_some() => "muted",
+            (None, Decision::Keep(_)) => "unmuted",
+        };
+        Some(AlertChange {
+            alert_id: self.alert_id,
+            from: self.alert.map(|alert| alert.standing.state),
+            key: self.key.clone(),
+            severity: self.severity.as_str(),
+            transition,
+            standing: self.standing,
+            told,
+            reason: self.reason.clone(),
+            decision: decision.to_string(),
+            estimate_id: self.finding.and_then(|finding| finding.estimate_id),
+        })
+    }
+}

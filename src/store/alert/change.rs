@@ -1,0 +1,281 @@
+//! What changes alerts: transitions and decisions of a pass, and steps of people. Each is one transaction with its event and
+//! its audit entry.
+
+use chrono::{DateTime, Utc};
+
+use super::{AlertKey, audit, missing};
+use crate::alert::silence::Mute;
+use crate::alert::tell::Told;
+use crate::alert::{Standing, State, Transition};
+use crate::store::lease::{self, Lease};
+use crate::store::outbox::{NewNotice, enqueue};
+use crate::store::{Error, Named, Result, Store, Transaction};
+
+/// A change to be stored: a transition, a decision to tell people, or both.
+#[derive(Clone, Debug)]
+pub struct AlertChange {
+    /// Its number; reserved, if it is new.
+    pub alert_id: i64,
+    /// The state that the change starts from; `None` for a new alert.
+    pub from: Option<State>,
+    /// What it is about.
+    pub key: AlertKey,
+    /// page or ticket.
+    pub severity: &'static str,
+    /// What happened.
+    pub transition: &'static str,
+    /// Where it stands now.
+    pub standing: Standing,
+    /// What people know of it now.
+    pub told: Told,
+    /// Why it happened, in words.
+    pub reason: String,
+    /// Whether people are told, and why.
+    pub decision: String,
+    /// The decisive estimate.
+    pub estimate_id: Option<i64>,
+}
+
+/// A step that a person takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HumanStep {
+    /// Take it up.
+    Acknowledge,
+    /// Close it.
+    Resolve,
+}
+
+impl HumanStep {
+    /// The state that it leads to.
+    #[must_use]
+    pub fn state(self) -> State {
+        match self {
+            Self::Acknowledge => State::Acknowledged,
+            Self::Resolve => State::Resolved,
+        }
+    }
+}
+
+impl Store {
+    /// Reserve numbers for alerts that are about to be written: their notices name them.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn reserve_alert_ids(&self, count: usize) -> Result<Vec<i64>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        sqlx::query_scalar!(
+            r#"select nextval(pg_get_serial_sequence('alert', 'alert_id')) as "id!" from generate_series(1, $1)"#,
+            i32::try_from(count).unwrap_or(i32::MAX)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("reserve_alert_ids")
+    }
+
+    /// Store changes with their events, audit entries and notices, each with the alerts that it tells of: in one
+    /// transaction, all or nothing. Says whether they were stored: they are not when an alert is no longer in the state that
+    /// its change started from, for then a person took a step meanwhile, and the next pass judges what they left.
+    ///
+    /// # Errors
+    /// When Postgres fails or the lease is lost.
+    pub async fn apply_alert_changes(
+        &self,
+        lease: &Lease,
+        changes: &[AlertChange],
+        notices: &[(Vec<i64>, NewNotice)],
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        lease::check(&mut transaction, lease).await?;
+        for change in changes {
+            let is_written = match change.from {
+                Some(from) => change.update(&mut transaction, from, now).await?,
+                None => change.insert(&mut transaction, now).await?,
+            };
+            if !is_written {
+                return Ok(false);
+            }
+            let event = Event {
+                alert_id: change.alert_id,
+                transition: change.transition,
+                state: change.standing.state,
+                actor: "dosimeter",
+                reason: &change.reason,
+                decision: Some(&change.decision),
+                estimate_id: change.estimate_id,
+            };
+            event.insert(&mut transaction, now).await?;
+        }
+        for (alert_ids, notice) in notices {
+            enqueue(&mut transaction, alert_ids, notice, now).await?;
+        }
+        lease::commit(transaction, lease, "apply_alert_changes").await?;
+        Ok(true)
+    }
+
+    /// Take up or close an alert in a person's name. Audited. Of two people who do it at once one succeeds.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no such alert, [`Error::Conflict`] when its state does not allow the step, and when
+    /// Postgres fails.
+    pub async fn step_alert(
+        &self,
+        alert_id: i64,
+        step: HumanStep,
+        actor: &str,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let state = step.state();
+        let mut transaction = self.begin().await?;
+        let changed = sqlx::query!(
+            "update alert set state = $2, acknowledged_at = coalesce($3, acknowledged_at), closed_at = $4, owed = false,
+                unanswered_since = null, escalation = 0,
+                muted_by = case when $4::timestamptz is null then muted_by end,
+                muted_until = case when $4::timestamptz is null then muted_until end
+            where alert_id = $1 and closed_at is null and state <> 'pending' and state <> $2",
+            alert_id,
+            state.as_str(),
+            (step == HumanStep::Acknowledge).then_some(now),
+            (step == HumanStep::Resolve).then_some(now)
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("step_alert")?;
+        if changed.rows_affected() == 0 {
+            return Err(refusal(&mut transaction, alert_id).await?);
+        }
+        let event =
+            Event { alert_id, transition: state.as_str(), state, actor, reason, decision: None, estimate_id: None };
+        event.insert(&mut transaction, now).await?;
+        transaction.commit().await.named("step_alert")
+    }
+}
+
+/// Why a person cannot take a step: what the alert is, since when, and by whom.
+pub(in crate::store) async fn refusal(transaction: &mut Transaction, alert_id: i64) -> Result<Error> {
+    let last = sqlx::query!(
+        "select alert.state, event.at, event.actor, event.reason from alert
+        join alert_event event using (alert_id)
+        where alert_id = $1 and event.transition not in ('told', 'muted', 'unmuted') order by event_id desc limit 1",
+        alert_id
+    )
+    .fetch_optional(&mut **transaction)
+    .await
+    .named("refusal")?;
+    let Some(last) = last else { return Ok(missing(alert_id)) };
+    let at = crate::domain::window::show_instant(last.at);
+    Ok(Error::Conflict(match last.state.as_str() {
+        "pending" => {
+            format!("alert {alert_id} is pending: nobody has been told of it, so there is nothing to take up yet")
+        }
+        state => {
+            format!("alert {alert_id} is {state} already; the last step was by {} at {at}: {}", last.actor, last.reason)
+        }
+    }))
+}
+
+impl AlertChange {
+    /// Write a new alert; `false` when another one is open about the same.
+    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<bool> {
+        let Self { key, standing, told, .. } = self;
+        let written = sqlx::query!(
+            "insert into alert (alert_id, rule, version_id, output_id, slice, severity, state, breached, since, fired_at,
+                told_at, unanswered_since, escalation, owed, muted_by, muted_until)
+            overriding system value values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            on conflict do nothing",
+            self.alert_id,
+            key.rule,
+            key.version_id,
+            key.output_id,
+            key.slice,
+            self.severity,
+            standing.state.as_str(),
+            standing.breached,
+            standing.since,
+            self.fired_at(now),
+            told.last_at,
+            told.unanswered_since,
+            told.escalation,
+            told.owed,
+            told.mute.as_ref().map(Mute::by),
+            told.mute.as_ref().and_then(Mute::until)
+        )
+        .execute(&mut **transaction)
+        .await
+        .named("insert_alert")?;
+        Ok(written.rows_affected() == 1)
+    }
+
+    /// Change an alert; `false` when it is no longer in the state that the change started from.
+    async fn update(&self, transaction: &mut Transaction, from: State, now: DateTime<Utc>) -> Result<bool> {
+        let Self { standing, told, .. } = self;
+        let written = sqlx::query!(
+            "update alert set state = $2, breached = $3, since = $4, fired_at = coalesce(fired_at, $5),
+                closed_at = coalesce(closed_at, $6), acknowledged_at = $7, missing_since = $8, told_at = $9,
+                unanswered_since = $10, escalation = $11, owed = $12, muted_by = $13, muted_until = $14
+            where alert_id = $1 and state = $15",
+            self.alert_id,
+            standing.state.as_str(),
+            standing.breached,
+            standing.since,
+            self.fired_at(now),
+            (!State::OPEN.contains(&standing.state)).then_some(now),
+            standing.acknowledged_at,
+            standing.missing_since,
+            told.last_at,
+            told.unanswered_since,
+            told.escalation,
+            told.owed,
+            told.mute.as_ref().map(Mute::by),
+            told.mute.as_ref().and_then(Mute::until),
+            from.as_str()
+        )
+        .execute(&mut **transaction)
+        .await
+        .named("update_alert")?;
+        Ok(written.rows_affected() == 1)
+    }
+
+    fn fired_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        (self.transition == Transition::Fired.as_str()).then_some(now)
+    }
+}
+
+struct Event<'a> {
+    alert_id: i64,
+    transition: &'a str,
+    state: State,
+    actor: &'a str,
+    reason: &'a str,
+    decision: Option<&'a str>,
+    estimate_id: Option<i64>,
+}
+
+impl Event<'_> {
+    /// Append the event and its audit entry.
+    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<()> {
+        sqlx::query!(
+            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision)
+            values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            self.alert_id,
+            now,
+            self.transition,
+            self.state.as_str(),
+            self.actor,
+            self.reason,
+            self.estimate_id,
+            self.decision
+        )
+        .execute(&mut **transaction)
+        .await
+        .named("insert_alert_event")?;
+        let detail = serde_json::json!({
+            "state": self.state.as_str(), "estimate_id": self.estimate_id, "decision": self.decision
+        });
+        let (action, subject) = (format!("alert {}", self.transition), format!("alert {}", self.alert_id));
+        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await
+    }
+}
