@@ -15,6 +15,7 @@ mod broken;
 mod configuration;
 mod crash;
 mod daemon;
+mod delivery;
 mod docs;
 mod embeddings;
 mod history;

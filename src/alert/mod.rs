@@ -4,6 +4,7 @@
 //! is cleared.
 //! Must never: store or send. Look next at `job::detect`, which carries the steps out.
 
+pub mod notice;
 pub mod report;
 
 use std::time::Duration;

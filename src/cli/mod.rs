@@ -7,6 +7,7 @@ mod curve;
 mod demo;
 mod drift;
 mod import;
+mod notify;
 mod query;
 mod reference;
 mod rejections;
@@ -84,6 +85,9 @@ enum Command {
     /// List, acknowledge and resolve alerts.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Send test notices, list notices and dead letters, send dead letters again.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
@@ -182,6 +186,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::PlanPower(args) => backtest::plan_power(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
+        Command::Notify(command) => notify::run(command),
         Command::Rejections(command) => rejections::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),

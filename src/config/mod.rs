@@ -23,7 +23,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 pub use model::{Feature, Model, Quantity, Shape};
-pub use notify::{Notify, Smtp, Tls, Transport};
+pub use notify::{Address, Channel, DEFAULT_ROUTE, Notify, Route, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};
 pub use reader::Problem;
 use reader::Section;
@@ -158,7 +158,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let sources: Vec<Source> =
         root.sections("source").into_iter().map(|section| source::source(section, &models, around)).collect();
     unique(root, "source", sources.iter().map(|source| source.name.as_str()));
-    let notify = notify::notify(root.section("notify"), around);
+    let notify = notify::notify(root.section("notify"), &models, around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();
     Plan { service, database, identity, intake, budget, models, sources, notify, retention }

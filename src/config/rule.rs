@@ -103,6 +103,15 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Page, Self::Ticket];
+
+    /// The severity of a word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == text)
+    }
+
     /// The word of the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {

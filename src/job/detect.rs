@@ -9,8 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Context, Error, Result};
-use crate::alert::report::{Facts, write};
-use crate::alert::{Standing, Step, step};
+use crate::alert::notice::in_thread;
+use crate::alert::report::{Event, Facts, write};
+use crate::alert::{Step, Transition, step};
 use crate::config::{AlertRule, Model};
 use crate::detect::limit::{Verdict, judge};
 use crate::domain::{Estimate, MetricKey, Outcome as MetricOutcome};
@@ -118,8 +119,9 @@ impl Subject<'_> {
         let known = open.get(&key).copied();
         let standing = known.map(|alert| alert.standing);
         let Some(step) = step(standing, &verdict, self.rule.hold, now) else { return Ok(false) };
+        let reason = reason(self.rule, outcome, &verdict);
         let notices = match outcome {
-            Ok(estimate) if step.notifies => self.notices(estimate, step.standing)?,
+            Ok(estimate) if step.notifies => self.notices(estimate, &step, &reason, now).await?,
             _ => Vec::new(),
         };
         let change = AlertChange {
@@ -129,7 +131,7 @@ impl Subject<'_> {
             severity: self.rule.severity.as_str(),
             transition: step.transition.as_str(),
             standing: step.standing,
-            reason: reason(self.rule, outcome, &verdict),
+            reason,
             estimate_id: Some(self.estimate.estimate_id),
             notices,
         };
@@ -161,10 +163,23 @@ impl Subject<'_> {
         );
     }
 
-    /// One notice per recipient.
-    fn notices(&self, estimate: &Estimate, standing: Standing) -> std::result::Result<Vec<NewNotice>, Error> {
+    /// One notice per addressee.
+    async fn notices(
+        &self,
+        estimate: &Estimate,
+        step: &Step,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> std::result::Result<Vec<NewNotice>, Error> {
         let reference = self.reference_estimate();
         let report = write(&Facts {
+            event: Event {
+                transition: step.transition.as_str().to_owned(),
+                state: step.standing.state.as_str().to_owned(),
+                at: now,
+                actor: "dosimeter".to_owned(),
+                reason: reason.to_owned(),
+            },
             rule: self.rule,
             model: &self.model.name,
             version: &self.version.name,
@@ -175,20 +190,14 @@ impl Subject<'_> {
             reference: reference.as_ref(),
             reference_id: self.estimate.reference_id,
             slices: self.other_slices(),
-            since: standing.since,
+            since: step.standing.since,
             known_at: self.estimate.known_at,
             recorded: self.estimate.recorded,
             public_url: &self.context.plan.service.public_url,
             grafana_url: self.context.plan.service.grafana_url.as_deref(),
         });
-        let rendered = crate::notify::render(&report)?;
-        let notice = |recipient: &String| NewNotice {
-            recipient: recipient.clone(),
-            subject: rendered.subject.clone(),
-            body_text: rendered.text.clone(),
-            body_html: rendered.html.clone(),
-        };
-        Ok(self.context.plan.notify.to.iter().map(notice).collect())
+        let report = if step.transition == Transition::Fired { report } else { in_thread(report) };
+        super::notice::of_alert(self.context, self.rule, self.estimate, reference.as_ref(), report).await
     }
 
     /// The metric on the reference, as the estimate found it.

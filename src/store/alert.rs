@@ -79,7 +79,7 @@ pub struct AlertChange {
     pub reason: String,
     /// The decisive estimate.
     pub estimate_id: Option<i64>,
-    /// Notices to send, one per recipient.
+    /// Notices to send, one per addressee.
     pub notices: Vec<NewNotice>,
 }
 
@@ -211,8 +211,8 @@ impl Store {
             reason: &change.reason,
             estimate_id: change.estimate_id,
         };
-        event.insert(&mut transaction, now).await?;
-        super::outbox::enqueue(&mut transaction, alert_id, &change.notices, now).await?;
+        let event_id = event.insert(&mut transaction, now).await?;
+        super::outbox::enqueue(&mut transaction, Some((alert_id, event_id)), &change.notices, now).await?;
         super::lease::commit(transaction, lease, "apply_alert_change").await?;
         Ok(Some(alert_id))
     }
@@ -250,7 +250,10 @@ impl Store {
                 state.as_str()
             )));
         }
-        Event { alert_id, transition, state, actor, reason, estimate_id: None }.insert(&mut transaction, now).await?;
+        let event = Event { alert_id, transition, state, actor, reason, estimate_id: None };
+        let event_id = event.insert(&mut transaction, now).await?;
+        let told = event.told(now);
+        super::outbox::follow_up(&mut transaction, (alert_id, event_id), &told).await?;
         transaction.commit().await.named("step_alert")
     }
 }
@@ -265,11 +268,22 @@ struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Append the event and its audit entry.
-    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<()> {
-        sqlx::query!(
+    /// The event as notices tell of it.
+    fn told(&self, at: DateTime<Utc>) -> crate::alert::report::Event {
+        crate::alert::report::Event {
+            transition: self.transition.to_owned(),
+            state: self.state.as_str().to_owned(),
+            at,
+            actor: self.actor.to_owned(),
+            reason: self.reason.to_owned(),
+        }
+    }
+
+    /// Append the event and its audit entry; returns the event's number.
+    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
+        let event_id = sqlx::query_scalar!(
             "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id)
-            values ($1, $2, $3, $4, $5, $6, $7)",
+            values ($1, $2, $3, $4, $5, $6, $7) returning event_id",
             self.alert_id,
             now,
             self.transition,
@@ -278,12 +292,13 @@ impl Event<'_> {
             self.reason,
             self.estimate_id
         )
-        .execute(&mut **transaction)
+        .fetch_one(&mut **transaction)
         .await
         .named("insert_alert_event")?;
         let detail = serde_json::json!({ "state": self.state.as_str(), "estimate_id": self.estimate_id });
         let (action, subject) = (format!("alert {}", self.transition), format!("alert {}", self.alert_id));
-        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await
+        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await?;
+        Ok(event_id)
     }
 }
 

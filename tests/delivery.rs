@@ -1,0 +1,396 @@
+//! Notices by every channel, to real servers: what is tried again, what is given up, and who is told of that.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use dosimeter::job::Job;
+use dosimeter::store::alert::HumanStep;
+use serde_json::Value;
+
+use crate::alerting::write_day;
+use crate::support::{
+    Child, Installation, SMALL, alertmanager, at, binary, eventually, free_port, give_away, server_url,
+};
+
+const RULE: &str =
+    "[[model.alert]]\nname = \"auroc-low\"\nmetric = \"auroc\"\nslice = \"site=*\"\nwindow = \"7d\"\nbelow = 0.75\n\n";
+
+/// A plan with these routes; the south is bad there as soon as a day is written.
+fn config(routes: &str) -> String {
+    SMALL.replacen("[[source]]", &format!("{RULE}[[source]]"), 1)
+        + "\n[notify]\nretry_after = \"30s\"\ngive_up_after = \"3d\"\n"
+        + routes
+}
+
+fn route(name: &str, channel: &str, rest: &str) -> String {
+    format!("[[notify.route]]\nname = \"{name}\"\nchannel = \"{channel}\"\n{rest}\n")
+}
+
+/// One request that a server got.
+#[derive(Clone, Debug)]
+struct Got {
+    path: String,
+    headers: axum::http::HeaderMap,
+    body: String,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().expect("text")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+}
+
+type Answers = Arc<Mutex<VecDeque<(u16, &'static str)>>>;
+
+/// A server that gives the answers it is told to, and 200 after them.
+struct Server {
+    url: String,
+    got: Arc<Mutex<Vec<Got>>>,
+    answers: Answers,
+}
+
+impl Server {
+    async fn start(answers: &[(u16, &'static str)]) -> Self {
+        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
+        let answers: Answers = Arc::new(Mutex::new(answers.iter().copied().collect()));
+        let take = async |State((got, answers)): State<(Arc<Mutex<Vec<Got>>>, Answers)>, request: Request| {
+            let (parts, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+            let body = String::from_utf8(body.to_vec()).expect("text");
+            got.lock().expect("no panic").push(Got { path: parts.uri.to_string(), headers: parts.headers, body });
+            let (status, retry_after) = answers.lock().expect("no panic").pop_front().unwrap_or((200, ""));
+            let status = StatusCode::from_u16(status).expect("a status");
+            let mut response = (status, "the server's words").into_response();
+            if !retry_after.is_empty() {
+                response.headers_mut().insert("retry-after", retry_after.parse().expect("a value"));
+            }
+            response
+        };
+        let router = axum::Router::new().fallback(take).with_state((got.clone(), answers.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, got, answers }
+    }
+
+    fn got(&self) -> Vec<Got> {
+        self.got.lock().expect("no panic").clone()
+    }
+}
+
+/// HMAC-SHA256 by Python.
+fn hmac(secret: &str, message: &str) -> String {
+    let script = "import hmac, hashlib, sys; print(hmac.new(sys.argv[1].encode(), sys.argv[2].encode(), hashlib.sha256).hexdigest())";
+    let output = Command::new("python3").args(["-c", script, secret, message]).output().expect("python3");
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+async fn audited(installation: &Installation, action: &str) -> Vec<(String, String, String, Value)> {
+    sqlx::query_as("select actor, subject, reason, detail from audit where action = $1 order by audit_id")
+        .bind(action)
+        .fetch_all(&installation.pool().await)
+        .await
+        .expect("the audit")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
+    let server = Server::start(&[(503, ""), (429, "600")]).await;
+    let secret = "the signing secret of the tests";
+    let rest = format!("url = \"{}/hook?token=hidden\"\nsecret = \"{secret}\"", server.url);
+    let installation = Installation::new(&config(&route("archive", "webhook", &rest)), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    assert_eq!(server.got().len(), 1, "503: it waits half a minute");
+    Job::Notify.run(&installation.context()).await;
+    assert_eq!(server.got().len(), 1);
+    installation.hand.turn_to(at("2025-02-02T01:00:30Z"));
+    Job::Notify.run(&installation.context()).await;
+    assert_eq!(server.got().len(), 2, "429: it waits as long as the server asks");
+    installation.hand.turn_to(at("2025-02-02T01:10:29Z"));
+    Job::Notify.run(&installation.context()).await;
+    assert_eq!(server.got().len(), 2);
+    installation.hand.turn_to(at("2025-02-02T01:10:30Z"));
+    for _ in 0..2 {
+        Job::Notify.run(&installation.context()).await;
+    }
+    let got = server.got();
+    assert_eq!(got.len(), 3, "and once it is taken it is not sent again");
+
+    // The receiver can tell a repetition, and whether it comes from us.
+    let keys: Vec<&str> = got.iter().map(|got| got.header("idempotency-key")).collect();
+    assert!(keys.iter().all(|key| *key == keys[0] && key.ends_with("-outbox-1")), "{keys:?}");
+    assert!(got.iter().all(|one| one.body == got[0].body && one.path == "/hook?token=hidden"));
+    let moments = ["2025-02-02T01:00:00Z", "2025-02-02T01:00:30Z", "2025-02-02T01:10:30Z"];
+    for (got, moment) in got.iter().zip(moments) {
+        let seconds = at(moment).timestamp();
+        let signed = hmac(secret, &format!("{seconds}.{}", got.body));
+        assert_eq!(got.header("x-dosimeter-signature"), format!("t={seconds},v1={signed}"));
+        assert_eq!(got.header("content-type"), "application/json");
+    }
+    let document = got[2].json();
+    for (field, wanted) in [
+        ("kind", "alert"),
+        ("rule", "auroc-low"),
+        ("model", "chest-xray"),
+        ("output", "effusion"),
+        ("slice", "site=south"),
+        ("severity", "page"),
+        ("state", "firing"),
+        ("transition", "fired"),
+        ("metric", "auroc"),
+    ] {
+        assert_eq!(document[field], wanted, "{document:#}");
+    }
+    assert_eq!((&document["alert_id"], &document["n"]), (&1.into(), &30.into()));
+    assert_eq!(document["limit"], serde_json::json!({ "side": "below", "value": 0.75 }));
+    assert!(document["interval"]["upper"].as_f64().is_some_and(|upper| upper < 0.75));
+
+    let receipts = audited(&installation, "notice sent").await;
+    assert_eq!(receipts.len(), 1);
+    let detail = &receipts[0].3;
+    assert_eq!((&detail["attempt"], &detail["answer"]), (&3.into(), &"HTTP 200 OK the server's words".into()));
+    assert_eq!(detail["recipient"], server.url, "no more of the address than its host");
+    let all: String = sqlx::query_scalar(
+        "select string_agg(audit::text, '') || (select string_agg(outbox::text, '') from outbox) from audit",
+    )
+    .fetch_one(&installation.pool().await)
+    .await
+    .expect("text");
+    assert!(!all.contains("hidden") && !all.contains(secret), "no secret is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_becomes_a_dead_letter_and_everybody_else_is_told() {
+    let (bad, good) = (Server::start(&[(400, ""), (400, "")]).await, Server::start(&[]).await);
+    let routes = route("chat", "slack", &format!("url = \"{}/services/T0/B0/hidden\"", bad.url))
+        + &route(
+            "pager",
+            "pagerduty",
+            &format!("url = \"{}/v2/enqueue\"\nsecret = \"R0\"\nmodels = [\"chest-xray\"]", good.url),
+        );
+    let installation = Installation::new(&config(&routes), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    assert_eq!(bad.got().len(), 1, "400 is not tried again");
+    let store = installation.context().store;
+    let dead = store.list_notices(true, 10).await.expect("notices");
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].route.as_str(), dead[0].attempts), ("chat", 1));
+    let error = dead[0].last_error.clone().unwrap_or_default();
+    assert!(error.contains("400: the server's words") && !error.contains("hidden"), "{error}");
+    let deaths = audited(&installation, "notice dead").await;
+    assert_eq!((deaths.len(), deaths[0].1.as_str()), (1, "notice 1"));
+
+    let events: Vec<Value> = good.got().iter().map(Got::json).collect();
+    assert_eq!(events.len(), 2, "the alert, and the dead letter: {events:#?}");
+    assert!(events.iter().all(|event| event["routing_key"] == "R0" && event["event_action"] == "trigger"));
+    let summary = events[1]["payload"]["summary"].as_str().unwrap_or_default();
+    assert!(summary.starts_with("[dead letter] not sent by chat: [page] auroc-low"), "{summary}");
+    assert_ne!(events[0]["dedup_key"], events[1]["dedup_key"]);
+    installation.pass().await;
+    let text = installation.context().exporter.render().expect("text");
+    for line in [
+        "dosimeter_outbox_dead 1",
+        "dosimeter_outbox_dead_total{route=\"chat\",channel=\"slack\"} 1",
+        "dosimeter_outbox_sent_total{route=\"pager\",channel=\"pagerduty\"} 2",
+        "dosimeter_outbox_pending 0",
+    ] {
+        assert!(text.contains(line), "{line} is missing: {text}");
+    }
+
+    // Sent again, it dies again; mended, it arrives.
+    for (round, died) in [(1, true), (2, false)] {
+        store.retry_notice(1, "Dr Example", "the channel was renamed", at("2025-02-02T02:00:00Z")).await.expect("dead");
+        installation.hand.turn_to(at("2025-02-02T02:00:00Z"));
+        Job::Notify.run(&installation.context()).await;
+        assert_eq!(bad.got().len(), 1 + round);
+        assert_eq!(store.list_notices(true, 10).await.expect("notices").len(), usize::from(died));
+    }
+    let retried = audited(&installation, "notice retried").await;
+    assert_eq!(retried.len(), 2);
+    assert_eq!((retried[0].0.as_str(), retried[0].2.as_str()), ("Dr Example", "the channel was renamed"));
+    let refused = store.retry_notice(1, "a", "b", at("2025-02-02T02:00:00Z")).await.expect_err("it was sent");
+    assert!(refused.to_string().contains("notice 1 is no dead letter"), "{refused}");
+    assert!(bad.answers.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_about_dead_letters_that_die_beget_no_more() {
+    let server = Server::start(&[(400, ""); 40]).await;
+    let routes = route("one", "slack", &format!("url = \"{}/1\"", server.url))
+        + &route("two", "slack", &format!("url = \"{}/2\"", server.url));
+    let installation = Installation::new(&config(&routes), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    for _ in 0..4 {
+        installation.pass().await;
+    }
+    // Two of the alert, and each death told to the other route once.
+    assert_eq!(server.got().len(), 4);
+    assert_eq!(installation.context().store.list_notices(true, 10).await.expect("notices").len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_server_is_given_up_after_days_not_before() {
+    let rest = format!("url = \"http://127.0.0.1:{}/x\"", free_port());
+    let installation = Installation::new(&config(&route("chat", "slack", &rest)), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    let store = installation.context().store;
+    for (moment, died) in [("2025-02-02T02:00:00Z", 0), ("2025-02-05T00:59:00Z", 0), ("2025-02-05T03:00:00Z", 1)] {
+        installation.hand.turn_to(at(moment));
+        Job::Notify.run(&installation.context()).await;
+        let dead = store.list_notices(true, 10).await.expect("notices");
+        assert_eq!(dead.len(), died, "{moment}");
+    }
+    let error = store.list_notices(true, 10).await.expect("notices")[0].last_error.clone().unwrap_or_default();
+    assert!(error.contains("cannot be reached; is the route's url right") && !error.contains("/x"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_hear_of_every_step_in_order_and_people_of_the_end() {
+    let (pager, chat) = (Server::start(&[(500, "")]).await, Server::start(&[]).await);
+    let routes = route("pager", "pagerduty", &format!("url = \"{}\"\nsecret = \"R0\"", pager.url))
+        + &route("chat", "slack", &format!("url = \"{}\"", chat.url));
+    let installation = Installation::new(&config(&routes), "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    let store = installation.context().store;
+    // Steps are taken while the first notice still waits: they must not overtake it.
+    let now = at("2025-02-02T01:00:10Z");
+    installation.hand.turn_to(now);
+    store.step_alert(1, HumanStep::Acknowledge, "Dr Example", "looking", now).await.expect("a step");
+    store.step_alert(1, HumanStep::Resolve, "Dr Example", "scanner exchanged", now).await.expect("a step");
+    Job::Notify.run(&installation.context()).await;
+    assert_eq!(pager.got().len(), 1, "the first has failed and waits, and the others behind it");
+    installation.hand.turn_to(at("2025-02-02T01:01:00Z"));
+    Job::Notify.run(&installation.context()).await;
+    let events: Vec<Value> = pager.got().iter().skip(1).map(Got::json).collect();
+    let actions: Vec<&str> = events.iter().filter_map(|event| event["event_action"].as_str()).collect();
+    assert_eq!(actions, ["trigger", "acknowledge", "resolve"]);
+    assert!(events.iter().all(|event| event["dedup_key"] == events[0]["dedup_key"]));
+    assert_eq!(events[2]["payload"]["custom_details"]["actor"], "Dr Example");
+    assert_eq!(events[2]["payload"]["custom_details"]["reason"], "scanner exchanged");
+    let texts: Vec<Value> = chat.got().iter().map(|got| got.json()["text"].clone()).collect();
+    assert_eq!(texts.len(), 2, "fired and resolved: {texts:?}");
+    assert_eq!(texts[1], format!("Re: {}", texts[0].as_str().unwrap_or_default()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_alertmanager_shows_the_alert_until_a_person_resolves_it() {
+    let port = free_port();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join("alertmanager.yml");
+    std::fs::write(&settings, "route: { receiver: none }\nreceivers: [{ name: none }]\n").expect("a file");
+    let child = Command::new(alertmanager())
+        .arg(format!("--config.file={}", settings.display()))
+        .arg(format!("--storage.path={}", folder.path().join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--cluster.listen-address=")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("Alertmanager; `make test` installs it");
+    let _child = Child(child);
+    let ready = || -> bool {
+        let url = format!("http://127.0.0.1:{port}/-/ready");
+        Command::new("python3")
+            .args(["-c", "import sys, urllib.request; urllib.request.urlopen(sys.argv[1])", &url])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    eventually("Alertmanager", || ready().then_some(()));
+    let alerts = || -> Vec<Value> {
+        let url = format!("http://127.0.0.1:{port}/api/v2/alerts");
+        let script = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())";
+        let output = Command::new("python3").args(["-c", script, &url]).output().expect("python3");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    // It compares with its own clock, which is the world's: the test lives in the present.
+    let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
+    let rest = format!("url = \"http://127.0.0.1:{port}\"");
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let installation = Installation::new(&config(&route("am", "alertmanager", &rest)), &now).await;
+    let yesterday = (at(&today) - chrono::Duration::days(1)).format("%Y-%m-%d").to_string();
+    write_day(&installation, &yesterday);
+    installation.pass().await;
+    let shown = alerts();
+    assert_eq!(shown.len(), 1, "{shown:#?}");
+    let labels = &shown[0]["labels"];
+    assert_eq!((&labels["alertname"], &labels["slice"]), (&"auroc-low".into(), &"site=south".into()));
+    assert_eq!((&labels["model"], &labels["severity"]), (&"chest-xray".into(), &"page".into()));
+    assert_eq!(shown[0]["status"]["state"], "active");
+    let store = installation.context().store;
+    store.step_alert(1, HumanStep::Resolve, "Dr Example", "mended", at(&now)).await.expect("a step");
+    Job::Notify.run(&installation.context()).await;
+    assert_eq!(alerts(), Vec::<Value>::new(), "it has ended");
+    let receipts = audited(&installation, "notice sent").await;
+    assert_eq!(receipts.len(), 2);
+    assert!(receipts.iter().all(|receipt| receipt.3["answer"] == "HTTP 200 OK"), "{receipts:?}");
+}
+
+/// Run the program against this test's database.
+fn run(folder: &Path, url: &str, args: &[&str]) -> (bool, String) {
+    let output = binary()
+        .args(args)
+        .args(["--config", &folder.join("dosimeter.toml").display().to_string()])
+        .env("DATABASE_URL", url)
+        .env("DOSIMETER_IDENTITY_KEY", "the identity key of the tests, long enough")
+        .env("DOSIMETER_ROUTE_ON_CALL_URL", "http://127.0.0.1:9/hidden")
+        .output()
+        .expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_notice_says_what_came_of_every_route() {
+    assert!(!server_url().is_empty());
+    let server = Server::start(&[]).await;
+    let routes = route("archive", "webhook", &format!("url = \"{}\"\nsecret = \"sixteen letters!\"", server.url))
+        + &route("on-call", "slack", "")
+        + &route("people", "email", "to = [\"a@hospital.example\"]");
+    let text = config(&routes).replacen("[notify]\n", "[notify]\ndirectory = \"emails\"\n", 1);
+    // The route without an address is in the file only: it stands in the program's environment.
+    let known = text.replacen("channel = \"slack\"\n", "channel = \"slack\"\nurl = \"http://127.0.0.1:9/hidden\"\n", 1);
+    let installation = Installation::new(&known, "2025-02-02T01:00:00Z").await;
+    let folder = installation.folder.path();
+    installation.write("dosimeter.toml", text.replacen("[[model]]", "[service]\ndata_dir = \"data\"\n\n[[model]]", 1));
+    std::fs::create_dir_all(folder.join("emails")).expect("a folder");
+    give_away(&[folder, &folder.join("emails")]);
+    let (success, said) = run(folder, &installation.url, &["notify", "test", "--by", "Dr Example"]);
+    assert!(!success, "one route leads nowhere: {said}");
+    for part in [
+        &format!("archive: webhook to {}: sent, HTTP 200 OK the server's words", server.url),
+        "on-call: slack to http://127.0.0.1:9: FAILED, http://127.0.0.1:9 cannot be reached; is the route's url right",
+        "people: email to a@hospital.example: sent, written to ",
+        "1 of the test notices did not arrive",
+    ] {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
+    assert!(!said.contains("hidden"), "{said}");
+    assert_eq!(server.got()[0].json()["kind"], "test");
+    let (success, said) = run(folder, &installation.url, &["notify", "test", "--by", "x", "--route", "archive"]);
+    assert!(success && server.got().len() == 2, "{said}");
+    let (success, said) = run(folder, &installation.url, &["notify", "test", "--by", "x", "--route", "nowhere"]);
+    assert!(!success && said.contains("the plan has archive, on-call, people"), "{said}");
+    let tests = audited(&installation, "notice tested").await;
+    assert_eq!(tests.len(), 4);
+    assert_eq!((tests[1].0.as_str(), tests[1].1.as_str()), ("Dr Example", "route on-call"));
+    assert!(tests[1].3["error"].is_string() && tests[1].3["answer"].is_null());
+    let (success, said) = run(folder, &installation.url, &["notify", "list", "--dead"]);
+    assert!(success && said.starts_with("There is no such notice.\n"), "{said}");
+    let retry = ["notify", "retry", "5", "--by", "x", "--reason", "y"];
+    let (success, said) = run(folder, &installation.url, &retry);
+    assert!(!success && said.contains("notice 5 is no dead letter"), "{said}");
+}
