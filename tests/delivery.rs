@@ -11,6 +11,8 @@ use axum::response::IntoResponse;
 use dosimeter::job::Job;
 use dosimeter::store::alert::HumanStep;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::alerting::write_day;
 use crate::support::{
@@ -76,7 +78,7 @@ impl Server {
             response
         };
         let router = axum::Router::new().fallback(take).with_state((got.clone(), answers.clone()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, got, answers }
@@ -87,11 +89,19 @@ impl Server {
     }
 }
 
-/// HMAC-SHA256 by Python.
-fn hmac(secret: &str, message: &str) -> String {
-    let script = "import hmac, hashlib, sys; print(hmac.new(sys.argv[1].encode(), sys.argv[2].encode(), hashlib.sha256).hexdigest())";
-    let output = Command::new("python3").args(["-c", script, secret, message]).output().expect("python3");
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+/// What the example of the documentation makes of a signature that was made at `now`.
+fn is_ours(got: &Got, secret: &str, now: i64) -> bool {
+    let documentation = include_str!("../docs/notices.md");
+    let (_, rest) = documentation.split_once("```python\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let script = format!(
+        "import sys\n{example}\ntime.time = lambda: {now}\nprint(is_ours(sys.argv[1], sys.argv[2].encode(), sys.argv[3]))"
+    );
+    let arguments = [got.header("x-dosimeter-signature"), &got.body, secret];
+    let output = Command::new("python3").args(["-c", &script]).args(arguments).output().expect("python3");
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(["True", "False"].contains(&said.as_str()), "{output:?}");
+    said == "True"
 }
 
 async fn audited(installation: &Installation, action: &str) -> Vec<(String, String, String, Value)> {
@@ -133,8 +143,10 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
     let moments = ["2025-02-02T01:00:00Z", "2025-02-02T01:00:30Z", "2025-02-02T01:10:30Z"];
     for (got, moment) in got.iter().zip(moments) {
         let seconds = at(moment).timestamp();
-        let signed = hmac(secret, &format!("{seconds}.{}", got.body));
-        assert_eq!(got.header("x-dosimeter-signature"), format!("t={seconds},v1={signed}"));
+        assert!(got.header("x-dosimeter-signature").starts_with(&format!("t={seconds},v1=")), "{got:?}");
+        assert!(is_ours(got, secret, seconds) && !is_ours(got, "the secret of somebody else", seconds), "{got:?}");
+        assert!(!is_ours(got, secret, seconds + 301), "an old document may be a replay");
+        assert!(!is_ours(&Got { body: got.body.replace("south", "north"), ..got.clone() }, secret, seconds));
         assert_eq!(got.header("content-type"), "application/json");
     }
     let document = got[2].json();
@@ -254,6 +266,90 @@ async fn an_unreachable_server_is_given_up_after_days_not_before() {
     }
     let error = store.list_notices(true, 10).await.expect("notices")[0].last_error.clone().unwrap_or_default();
     assert!(error.contains("cannot be reached; is the route's url right") && !error.contains("/x"), "{error}");
+}
+
+/// An SMTP server that refuses one recipient, has another wait, takes the rest, and lets nobody log in. It keeps whom it
+/// took something for.
+async fn picky_mail_server() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let taken: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = taken.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a client");
+            tokio::spawn(converse(stream, kept.clone()));
+        }
+    });
+    (port, taken)
+}
+
+async fn converse(stream: TcpStream, taken: Arc<Mutex<Vec<String>>>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    let (mut recipient, mut is_data) = (String::new(), false);
+    writer.write_all(b"220 picky\r\n").await.expect("it listens");
+    while let Ok(Some(line)) = lines.next_line().await {
+        if is_data && line != "." {
+            continue;
+        }
+        let answer = match line.split([' ', ':']).next().unwrap_or_default() {
+            "EHLO" => "250-picky\r\n250 AUTH PLAIN",
+            "AUTH" => "535 5.7.8 who are you",
+            "RCPT" if line.contains("gone@") => "550 5.1.1 no such user",
+            "RCPT" if line.contains("later@") => "451 4.7.1 come back later",
+            "DATA" => "354 go on",
+            "." => "250 queued as 4711",
+            _ => "250 ok",
+        };
+        if line.starts_with("RCPT") {
+            recipient = line.clone();
+        }
+        is_data = line == "DATA";
+        if line == "." {
+            taken.lock().expect("no panic").push(recipient.clone());
+        }
+        let _ = writer.write_all(format!("{answer}\r\n").as_bytes()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_refuses_for_good_makes_a_dead_letter_and_one_that_hesitates_does_not() {
+    let (port, taken) = picky_mail_server().await;
+    let smtp = format!("smtp = {{ host = \"127.0.0.1\", port = {port}, tls = \"none\" }}\n");
+    let people = "to = [\"gone@h.example\", \"later@h.example\", \"here@h.example\"]";
+    let text = config(&(smtp.clone() + &route("people", "email", people)));
+    let installation = Installation::new(&text, "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    for _ in 0..4 {
+        installation.pass().await;
+    }
+    let store = installation.context().store;
+    let dead = store.list_notices(true, 10).await.expect("notices");
+    assert_eq!(dead.len(), 1, "{dead:#?}");
+    assert_eq!(dead[0].recipient, "gone@h.example");
+    assert!(dead[0].last_error.as_ref().is_some_and(|error| error.contains("no such user")), "{dead:?}");
+    assert_eq!(
+        *taken.lock().expect("no panic"),
+        ["RCPT TO:<here@h.example>"; 2],
+        "the alert, and who has not heard of it"
+    );
+    let waiting = store.list_notices(false, 10).await.expect("notices");
+    let waiting: Vec<_> = waiting.iter().filter(|notice| notice.sent_at.or(notice.dead_at).is_none()).collect();
+    assert!(waiting.len() == 2 && waiting.iter().all(|notice| notice.recipient == "later@h.example"), "{waiting:#?}");
+    let receipts = audited(&installation, "notice sent").await;
+    assert!(receipts.iter().all(|receipt| receipt.3["answer"] == "SMTP 250 queued as 4711"), "{receipts:?}");
+
+    // Who may log in is for people to mend: the notice waits for them.
+    let login = smtp.replace(" }", ", username = \"u\", password = \"hidden\" }");
+    let text = config(&(login + &route("people", "email", "to = [\"here@h.example\"]")));
+    let installation = Installation::new(&text, "2025-02-02T01:00:00Z").await;
+    write_day(&installation, "2025-02-01");
+    installation.pass().await;
+    let notices = installation.context().store.list_notices(false, 10).await.expect("notices");
+    assert_eq!((notices.len(), notices[0].dead_at), (1, None));
+    let error = notices[0].last_error.clone().unwrap_or_default();
+    assert!(error.contains("who are you") && !error.contains("hidden"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

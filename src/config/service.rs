@@ -82,7 +82,7 @@ pub struct Retention {
     /// Rejected records.
     #[serde(serialize_with = "seconds")]
     pub rejections: Duration,
-    /// Sent notices.
+    /// Notices that were sent or given up.
     #[serde(serialize_with = "seconds")]
     pub notices: Duration,
 }

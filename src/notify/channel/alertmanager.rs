@@ -53,8 +53,10 @@ pub fn alerts(letter: &Letter<'_>) -> Value {
     let is_over = matches!(report.event.state.as_str(), "resolved" | "cleared" | "expired");
     let ends_at = match (is_over, report.kind) {
         (true, _) => report.event.at,
+        (false, Kind::Alert) => report.event.at + Duration::days(365),
+        // Nobody resolves these here.
+        (false, Kind::DeadLetter) => report.event.at + Duration::days(1),
         (false, Kind::Test) => report.event.at + Duration::minutes(5),
-        (false, _) => report.event.at + Duration::days(365),
     };
     json!([{
         "labels": labels,
