@@ -12,6 +12,7 @@ mod alerting;
 mod architecture;
 mod backtest;
 mod broken;
+mod channels;
 mod configuration;
 mod crash;
 mod daemon;
