@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::ValueEnum;
 
+use crate::alert::notice::addressees_of;
 use crate::config::{Limit, Plan, RecordKind, Transport};
 use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Exactness};
@@ -69,15 +70,17 @@ pub(super) fn plan(plan: &Plan) -> String {
                 Limit::Above(limit) => format!("above {limit}"),
             };
             let output = rule.output.as_deref().unwrap_or("every output");
+            let is_told = !addressees_of(&plan.notify, rule.severity, &model.name).is_empty();
             let _ = writeln!(
                 out,
-                "  alert {} ({}): {} of {output}, {}, over {} {limit} for {}",
+                "  alert {} ({}): {} of {output}, {}, over {} {limit} for {}{}",
                 rule.name,
                 rule.severity.as_str(),
                 rule.metric,
                 rule.slices,
                 rule.window,
-                humantime::format_duration(rule.hold)
+                humantime::format_duration(rule.hold),
+                if is_told { "" } else { "; no route tells anybody" }
             );
         }
     }
