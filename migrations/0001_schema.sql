@@ -540,31 +540,42 @@ comment on column alert_event.estimate_id is 'The estimate that was decisive.';
 create table outbox (
     outbox_id bigint generated always as identity primary key,
     alert_id bigint references alert,
+    event_id bigint references alert_event,
+    route text not null,
+    channel text not null,
     recipient text not null,
-    subject text not null,
-    body_text text not null,
-    body_html text not null,
     escalation integer not null,
+    opens_thread boolean not null,
+    report jsonb not null,
+    chart bytea,
     created_at timestamptz not null,
+    queued_at timestamptz not null,
     next_attempt_at timestamptz not null,
     attempts integer not null,
     last_error text,
-    sent_at timestamptz
+    sent_at timestamptz,
+    dead_at timestamptz
 );
-create index outbox_due on outbox (next_attempt_at) where sent_at is null;
+create index outbox_due on outbox (next_attempt_at) where sent_at is null and dead_at is null;
+create index outbox_alert on outbox (alert_id);
 comment on table outbox is 'Notices to be sent, written in the transaction of the transition they tell of.';
-comment on column outbox.outbox_id is 'Number of the notice; its Message-ID derives from it.';
-comment on column outbox.alert_id is 'The alert it is about, the first of several.';
-comment on column outbox.recipient is 'To whom.';
-comment on column outbox.subject is 'Subject.';
-comment on column outbox.body_text is 'Plain text.';
-comment on column outbox.body_html is 'HTML.';
+comment on column outbox.outbox_id is 'Number of the notice; its idempotency key derives from it.';
+comment on column outbox.alert_id is 'The alert whose thread it belongs to, the first of several; none if it tells of a dead letter.';
+comment on column outbox.event_id is 'The event of the alert it tells of.';
+comment on column outbox.route is 'The route of the plan it goes by.';
+comment on column outbox.channel is 'email, webhook, slack, pagerduty or alertmanager: the channel of the route when it was written.';
+comment on column outbox.recipient is 'To whom: an email address, or scheme and host of a server.';
 comment on column outbox.escalation is 'Level of escalation that it is told at: 0 for none.';
+comment on column outbox.opens_thread is 'Whether it is the first notice of the alert to this recipient: later ones answer it.';
+comment on column outbox.report is 'What it says, for the channel to put into its form.';
+comment on column outbox.chart is 'A PNG to show.';
 comment on column outbox.created_at is 'When it was written.';
+comment on column outbox.queued_at is 'Since when it has been tried: when it was written, or when a person had a dead letter sent again.';
 comment on column outbox.next_attempt_at is 'When to try next.';
-comment on column outbox.attempts is 'Attempts that failed.';
+comment on column outbox.attempts is 'Attempts that failed since then.';
 comment on column outbox.last_error is 'Why the last one failed.';
 comment on column outbox.sent_at is 'When a server took it.';
+comment on column outbox.dead_at is 'When it was given up.';
 
 create table alert_notice (
     alert_id bigint not null references alert,
@@ -618,7 +629,7 @@ create table audit (
     reason text not null,
     detail jsonb not null
 );
-comment on table audit is 'Who did what, append-only: plan changes, references, alert transitions, human steps.';
+comment on table audit is 'Who did what, append-only: plan changes, references, alert transitions, human steps, notices sent and given up.';
 comment on column audit.audit_id is 'Number of the entry.';
 comment on column audit.at is 'When.';
 comment on column audit.actor is 'Who: dosimeter, or a person.';
@@ -648,7 +659,7 @@ create table tally (
 );
 comment on table tally is 'Counts that only grow, whatever retention removes.';
 comment on column tally.family is 'What is counted: record, rejection or notice.';
-comment on column tally.place is 'The source of records and rejections; blank for notices.';
+comment on column tally.place is 'The source of records and rejections; the route of notices.';
 comment on column tally.kind is 'Outcome of a record or notice, reason of a rejection.';
 comment on column tally.total is 'How many there have been.';
 

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Install what is missing, and say so. usage: scripts/install.sh NAME ...
 #
-#   rust        cargo and rustc, by rustup, for this user
-#   cc          a C compiler, by the package manager
-#   postgres    the Postgres server's programs, by the package manager; not needed if DATABASE_URL is set
-#   prometheus  prometheus and promtool  } for the tests only: on Debian unpacked below target/tools, so that no service is
-#   aiosmtpd    an SMTP server           } installed; by the package manager elsewhere
+#   rust          cargo and rustc, by rustup, for this user
+#   cc            a C compiler, by the package manager
+#   postgres      the Postgres server's programs, by the package manager; not needed if DATABASE_URL is set
+#   prometheus    prometheus and promtool  } for the tests only: on Debian unpacked below target/tools, so that no service is
+#   alertmanager  Prometheus's own         } installed; by the package manager elsewhere
+#   aiosmtpd      an SMTP server           }
 set -eu
 cd "$(dirname "$0")/.."
 tools=target/tools
@@ -80,6 +81,26 @@ for name in "$@"; do
         if ! { has prometheus && has promtool; } && [ ! -x "$tools/usr/bin/promtool" ]; then
             if on_mac; then brew_install prometheus; elif has apt-get; then unpack prometheus; else system_install prometheus; fi
             has promtool || [ -x "$tools/usr/bin/promtool" ] || give_up "there is no package prometheus here: install it by hand"
+        fi ;;
+    alertmanager)
+        # Debian calls the program prometheus-alertmanager; elsewhere it has its own name.
+        finds_alertmanager() {
+            has prometheus-alertmanager || has alertmanager || [ -x "$tools/usr/bin/prometheus-alertmanager" ]
+        }
+        if ! finds_alertmanager; then
+            if on_mac; then brew_install alertmanager; elif has apt-get; then unpack prometheus-alertmanager; else system_install alertmanager; fi
+            finds_alertmanager || give_up "there is no package of Alertmanager here: install it by hand"
+        fi
+        # Debian's build looks for its template here and nowhere else.
+        templates=usr/share/prometheus/alertmanager
+        if [ -e "$tools/$templates/default.tmpl" ] && [ ! -e "/$templates/default.tmpl" ]; then
+            say "copying Alertmanager's templates to /$templates"
+            run=
+            if [ "$(id -u)" != 0 ]; then
+                has sudo || give_up "there is no sudo: as root, run: mkdir -p /$templates && cp $PWD/$tools/$templates/*.tmpl /$templates/"
+                run=sudo
+            fi
+            $run mkdir -p "/$templates" && $run cp "$tools/$templates"/*.tmpl "/$templates/"
         fi ;;
     aiosmtpd)
         has python3 || system_install python3

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use base64::Engine;
 use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
+use dosimeter::store::alert::HumanStep;
 
 use crate::support::{Child, Installation, SMALL, at, eventually, free_port};
 
@@ -34,7 +36,7 @@ pub fn write_day(installation: &Installation, day: &str) {
 }
 
 /// aiosmtpd, which keeps what it receives as a Maildir.
-fn smtp_server(port: u16, maildir: &Path) -> Child {
+pub fn smtp_server(port: u16, maildir: &Path) -> Child {
     for folder in ["new", "cur", "tmp"] {
         std::fs::create_dir_all(maildir.join(folder)).expect("a folder");
     }
@@ -51,9 +53,27 @@ fn smtp_server(port: u16, maildir: &Path) -> Child {
     child
 }
 
-fn received(maildir: &Path) -> Vec<String> {
+pub fn received(maildir: &Path) -> Vec<String> {
     let files = std::fs::read_dir(maildir.join("new")).expect("a folder").flatten();
     files.map(|file| std::fs::read_to_string(file.path()).expect("an email")).collect()
+}
+
+/// A header of an email, unfolded.
+fn header(email: &str, name: &str) -> String {
+    let unfolded = email.replace("\r\n", "\n").replace("\n ", " ");
+    let line = unfolded.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
+    line.unwrap_or_else(|| panic!("no {name} in {email}"))
+}
+
+/// The image that stands beside the HTML.
+fn png_of(email: &str) -> Vec<u8> {
+    let email = email.replace("\r\n", "\n");
+    assert!(email.contains("multipart/related") && email.contains("cid:chart@dosimeter"), "{email}");
+    let part = email.split("\n--").find(|part| part.contains("Content-Type: image/png")).expect("an image");
+    assert!(part.contains("Content-ID: <chart@dosimeter>"), "{part}");
+    let (_, body) = part.split_once("\n\n").expect("a body");
+    let text: String = body.split_whitespace().collect();
+    base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +116,7 @@ async fn an_alert_waits_fires_once_and_its_email_survives_a_dead_server() {
     assert_eq!(emails.len(), 1, "later, and once");
     let email = emails[0].replace("=\n", "").replace("=3D", "=");
     for part in [
-        "Message-ID: <outbox-1@",
+        "Message-ID: <alert-1@",
         "To: on-call@hospital.example",
         "auroc",
         "effusion",
@@ -107,6 +127,39 @@ async fn an_alert_waits_fires_once_and_its_email_survives_a_dead_server() {
         assert!(email.contains(part), "{part} is missing: {email}");
     }
     assert!(!email.contains("2025-02-01-7"), "no case id");
+    assert!(!email.contains("In-Reply-To"), "the first of its thread");
+    let chart = png_of(&emails[0]);
+    assert!(chart.starts_with(b"\x89PNG\r\n\x1a\n") && chart.len() > 5000, "a chart of {} bytes", chart.len());
+
+    // Only the end is told by email, and in the same thread.
+    let context = installation.context();
+    for (step, reason) in [(HumanStep::Acknowledge, "looking"), (HumanStep::Resolve, "scanner exchanged")] {
+        context.store.step_alert(1, step, "Dr Example", reason, at("2025-02-03T03:00:00Z")).await.expect("a step");
+    }
+    installation.hand.turn_to(at("2025-02-03T03:00:00Z"));
+    Job::Notify.run(&context).await;
+    let emails = received(&maildir);
+    assert_eq!(emails.len(), 2);
+    let (thread, later) = (header(&email, "Message-ID"), emails.iter().find(|email| email.contains("In-Reply-To")));
+    let later = later.expect("an answer");
+    assert_eq!(header(later, "In-Reply-To"), thread);
+    assert_eq!(header(later, "References"), thread);
+    assert_eq!(header(later, "Subject"), format!("Re: {}", header(&email, "Subject")));
+    assert!(later.contains("scanner exchanged") && later.contains("resolved by Dr Example"), "{later}");
+    assert!(!later.contains("looking"), "the acknowledgement is told to nobody by email");
+
+    // Every send has its receipt, with the server's own words.
+    let receipts: Vec<(String, serde_json::Value)> =
+        sqlx::query_as("select subject, detail from audit where action = 'notice sent' order by audit_id")
+            .fetch_all(&installation.pool().await)
+            .await
+            .expect("the audit");
+    assert_eq!(receipts.len(), 2);
+    assert_eq!(receipts[0].0, "notice 1");
+    let detail = &receipts[0].1;
+    assert_eq!((&detail["channel"], &detail["recipient"]), (&"email".into(), &"on-call@hospital.example".into()));
+    assert_eq!(detail["attempt"], 2, "{detail}");
+    assert!(detail["answer"].as_str().is_some_and(|answer| answer.starts_with("SMTP 250")), "{detail}");
 
     // What happened is on record: the events, the audit, and the estimate that each step was decided on.
     let steps: Vec<(String, String, bool)> =
@@ -115,13 +168,14 @@ async fn an_alert_waits_fires_once_and_its_email_survives_a_dead_server() {
             .await
             .expect("events");
     let transitions: Vec<&str> = steps.iter().map(|(transition, ..)| transition.as_str()).collect();
-    assert_eq!(transitions.len(), 2, "{transitions:?}");
-    assert!(steps.iter().all(|(_, actor, has_estimate)| actor == "dosimeter" && *has_estimate));
+    assert_eq!(transitions, ["began", "fired", "acknowledged", "resolved"]);
+    assert!(steps[..2].iter().all(|(_, actor, has_estimate)| actor == "dosimeter" && *has_estimate));
+    assert!(steps[2..].iter().all(|(_, actor, has_estimate)| actor == "Dr Example" && !has_estimate));
     let audited: i64 = sqlx::query_scalar("select count(*) from audit where action like 'alert %'")
         .fetch_one(&installation.pool().await)
         .await
         .expect("the audit");
-    assert_eq!(audited, 2);
+    assert_eq!(audited, 4);
     let text = installation.context().exporter.render().expect("text");
     assert!(text.contains("dosimeter_alerts{"));
 }

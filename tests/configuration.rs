@@ -79,6 +79,26 @@ fn a_plan_is_the_same_however_its_file_is_named() {
 }
 
 #[test]
+fn an_alert_that_no_route_takes_is_pointed_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rule = |name: &str, severity: &str| {
+        format!(
+            "[[model.alert]]\nname = \"{name}\"\nmetric = \"auroc\"\nwindow = \"7d\"\nbelow = 0.75\nseverity = \"{severity}\"\n\n"
+        )
+    };
+    let rules = rule("urgent", "page") + &rule("later", "ticket");
+    let route = "\n[[notify.route]]\nname = \"chat\"\nchannel = \"slack\"\nurl = \"https://hooks.example/hidden\"\nseverity = [\"page\"]\n";
+    let text = SMALL.replacen("[[source]]", &format!("{rules}[[source]]"), 1) + route;
+    std::fs::write(folder.path().join("small.toml"), text).expect("a file");
+    let output = binary().current_dir(folder.path()).args(["check", "--config", "small.toml"]).output();
+    let told = String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned();
+    let line = |start: &str| told.lines().find(|line| line.trim().starts_with(start)).unwrap_or_default().to_owned();
+    assert!(line("alert later").ends_with("; no route tells anybody"), "{told}");
+    assert!(!line("alert urgent").contains("no route"), "{told}");
+    assert_eq!(line("route chat"), "route chat: page of all models, by slack to https://hooks.example");
+}
+
+#[test]
 fn a_question_makes_no_database() {
     let folder = tempfile::tempdir().expect("a folder");
     crate::support::give_away(&[folder.path()]);

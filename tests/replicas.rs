@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dosimeter::alert::tell::Told;
-use dosimeter::alert::{Standing, State};
+use dosimeter::alert::{Standing, State, notice};
 use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
 use dosimeter::store::Error;
@@ -86,17 +86,18 @@ async fn a_transaction_longer_than_its_lease_keeps_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_mailrooms_never_hold_the_same_notice() {
     let installation = Installation::new(SMALL, "2025-02-03").await;
-    let insert = "insert into outbox (recipient, subject, body_text, body_html, escalation, created_at, next_attempt_at, attempts)
-        select 'a@b.example', 's', 't', 'h', 0, '2025-02-01', '2025-02-01', 0 from generate_series(1, 2)";
-    sqlx::query(insert).execute(&installation.pool().await).await.expect("notices");
+    let report = serde_json::to_value(notice::test("http://here", at("2025-02-01"))).expect("JSON");
+    let insert = "insert into outbox (route, channel, recipient, escalation, opens_thread, report, created_at, queued_at, next_attempt_at, attempts)
+        select 'default', 'email', 'a@b.example', 0, true, $1, '2025-02-01', '2025-02-01', '2025-02-01', 0 from generate_series(1, 2)";
+    sqlx::query(insert).bind(report).execute(&installation.pool().await).await.expect("notices");
     let store = installation.context().store;
     let (now, until) = (at("2025-02-03"), at("2025-02-03T00:05:00Z"));
-    let one = store.claim_notice(now, until).await.expect("answers").expect("a notice");
-    let two = store.claim_notice(now, until).await.expect("answers").expect("another");
+    let one = store.claim_notice(now, until, &[]).await.expect("answers").expect("a notice");
+    let two = store.claim_notice(now, until, &[]).await.expect("answers").expect("another");
     assert_ne!(one.outbox_id, two.outbox_id);
-    assert!(store.claim_notice(now, until).await.expect("answers").is_none());
+    assert!(store.claim_notice(now, until, &[]).await.expect("answers").is_none());
     // Whoever claimed it has died: it is tried again, and its Message-ID is the same.
-    let again = store.claim_notice(until, at("2025-02-03T00:10:00Z")).await.expect("answers").expect("due again");
+    let again = store.claim_notice(until, at("2025-02-03T00:10:00Z"), &[]).await.expect("answers").expect("due again");
     assert_eq!(again.outbox_id, one.outbox_id);
 }
 

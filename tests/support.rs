@@ -214,13 +214,21 @@ impl Drop for Child {
     }
 }
 
+/// Alertmanager, which Debian calls by a longer name.
+pub fn alertmanager() -> PathBuf {
+    find_tool("alertmanager").unwrap_or_else(|| tool("prometheus-alertmanager"))
+}
+
 /// A tool of the tests: in the PATH, or where `scripts/install.sh` unpacks it.
 pub fn tool(name: &str) -> PathBuf {
+    find_tool(name).unwrap_or_else(|| panic!("{name} is not installed; `make test` installs it"))
+}
+
+fn find_tool(name: &str) -> Option<PathBuf> {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/usr/bin").join(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
-    let found = found.or_else(|| unpacked.is_file().then_some(unpacked));
-    found.unwrap_or_else(|| panic!("{name} is not installed; `make test` installs it"))
+    found.or_else(|| unpacked.is_file().then_some(unpacked))
 }
 
 /// Ask again and again until there is something, for half a minute at most. For other processes, which no clock of ours drives.

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::link::{self, Action, Signer};
-use super::report::Report;
+use super::report::{Event, Kind, Place, Report};
 use super::silence::Subject;
 use crate::config::Severity;
 
@@ -23,16 +23,22 @@ pub struct Member {
 /// Links of a notice that are about single alerts, at most: the rest is behind the list of alerts.
 const MOST_LINKS: usize = 20;
 
+/// What a notice about one alert says.
+#[must_use]
+pub fn alone(member: &Member) -> Report {
+    let mut report = member.report.clone();
+    if let Some(occasion) = &member.occasion {
+        report.lines.insert(0, ("Why now".to_owned(), occasion.clone()));
+    }
+    report
+}
+
 /// What a notice about these alerts of one version says; nothing about none.
 #[must_use]
 pub fn combine(members: &[Member]) -> Option<Report> {
     let (first, others) = members.split_first()?;
     if others.is_empty() {
-        let mut report = first.report.clone();
-        if let Some(occasion) = &first.occasion {
-            report.lines.insert(0, ("Why now".to_owned(), occasion.clone()));
-        }
-        return Some(report);
+        return Some(alone(first));
     }
     let place = first.report.lines.iter().find(|(label, _)| label == "Where").map(|(_, text)| text.as_str());
     let version = place.and_then(|text| text.split_once(", output")).map_or("", |(version, _)| version);
@@ -46,12 +52,12 @@ pub fn combine(members: &[Member]) -> Option<Report> {
         let text = format!("{subject}{}{}", sure.unwrap_or_default(), occasion.unwrap_or_default());
         (format!("Alert {}", member.alert_id), text)
     });
-    let commands: Vec<&str> = members.iter().map(|member| member.report.command.as_str()).collect();
+    let commands: Vec<&str> = members.iter().filter_map(|member| member.report.command.as_deref()).collect();
     Some(Report {
         subject: format!("[{severity}] {} alerts: {version}", members.len()),
         lines: lines.collect(),
         slices: Vec::new(),
-        command: commands.join("\n  "),
+        command: (!commands.is_empty()).then(|| commands.join("\n  ")),
         ..first.report.clone()
     })
 }
@@ -77,25 +83,39 @@ pub fn bare(
     alert_id: i64,
     severity: Severity,
     since: DateTime<Utc>,
-    reason: &str,
+    event: Event,
     public_url: &str,
 ) -> Report {
     let Subject { model, version, rule, output, slice } = *subject;
     let place = if slice == "all" { output.to_owned() } else { format!("{output}, {slice}") };
     let line = |label: &str, text: String| (label.to_owned(), text);
     Report {
+        kind: Kind::Alert,
         subject: format!("[{}] {rule}: {place} ({model} {version})", severity.as_str()),
+        rule: rule.to_owned(),
         severity: severity.as_str().to_owned(),
+        since,
+        place: Some(Place {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            output: output.to_owned(),
+            slice: slice.to_owned(),
+        }),
+        evidence: None,
         lines: vec![
-            line("What", reason.to_owned()),
+            line("What", event.reason.clone()),
             line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),
             line("Since", format!("{} UTC", since.format("%Y-%m-%d %H:%M"))),
         ],
         slices: Vec::new(),
         links: vec![line("Alerts", format!("{public_url}/api/v1/alerts/{alert_id}"))],
-        command: format!("dosimeter alert show {alert_id} --config FILE"),
-        caveat: "There is no number to judge, which is no recovery. The alert's history says what was known before."
-            .to_owned(),
+        command: Some(format!("dosimeter alert show {alert_id} --config FILE")),
+        caveat: Some(
+            "There is no number to judge, which is no recovery. The alert's history says what was known before."
+                .to_owned(),
+        ),
+        chart: None,
+        event,
     }
 }
 
@@ -108,7 +128,14 @@ mod tests {
         let slice = format!("site={alert_id}");
         let subject = Subject { model: "chest", version: "1", rule: "auroc", output: "effusion", slice: &slice };
         let at = DateTime::from_timestamp(0, 0).expect("a valid instant");
-        let report = bare(&subject, alert_id, Severity::Page, at, "a reason", "http://here");
+        let event = Event {
+            transition: "fired".into(),
+            state: "firing".into(),
+            at,
+            actor: "dosimeter".into(),
+            reason: "a reason".into(),
+        };
+        let report = bare(&subject, alert_id, Severity::Page, at, event, "http://here");
         Member { alert_id, report, occasion: occasion.map(str::to_owned) }
     }
 
@@ -130,7 +157,8 @@ mod tests {
                 ("Alert 2", "auroc: effusion, site=2 (chest 1); it holds again"),
             ]
         );
-        assert!(both.command.contains("show 1") && both.command.contains("show 2"));
+        let command = both.command.expect("commands");
+        assert!(command.contains("show 1") && command.contains("show 2"));
     }
 
     #[test]

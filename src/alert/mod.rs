@@ -7,6 +7,7 @@
 
 pub mod group;
 pub mod link;
+pub mod notice;
 pub mod report;
 pub mod silence;
 pub mod tell;

@@ -1,7 +1,7 @@
 //! What a notice says: what, where, since when, how sure, compared with what, and where to look.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{AlertRule, BoundRule, Limit};
 use crate::domain::window::show_instant;
@@ -10,6 +10,8 @@ use crate::domain::{Estimate, Slice, Window};
 /// Everything that a notice is written from.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
+    /// What happened.
+    pub event: Event,
     /// The rule.
     pub rule: &'a AlertRule,
     /// The model.
@@ -42,23 +44,114 @@ pub struct Facts<'a> {
     pub grafana_url: Option<&'a str>,
 }
 
-/// A notice, ready for a template.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An alert.
+    Alert,
+    /// A notice that nobody took.
+    DeadLetter,
+    /// Whether notices arrive.
+    Test,
+}
+
+impl Kind {
+    /// The word of the documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::DeadLetter => "dead-letter",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// What happened to an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The word of the history: fired, recurred, acknowledged, resolved.
+    pub transition: String,
+    /// The state after it.
+    pub state: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who: dosimeter, or a person.
+    pub actor: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Where an alert stands in the world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: String,
+    /// The output.
+    pub output: String,
+    /// The slice.
+    pub slice: String,
+}
+
+/// The numbers that an alert rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The metric, with its parameters.
+    pub metric: String,
+    /// The decisive estimate.
+    pub estimate: Estimate,
+    /// `below` or `above`: where the limit must not be passed.
+    pub side: String,
+    /// The limit.
+    pub limit: f64,
+    /// The window's name in the plan.
+    pub window: String,
+    /// First instant of its cases.
+    pub from: DateTime<Utc>,
+    /// First instant after them.
+    pub to: DateTime<Utc>,
+    /// Truth observed up to then was used.
+    pub known_at: DateTime<Utc>,
+    /// Batches up to this one were used.
+    pub recorded: i64,
+    /// The same metric on the approved reference.
+    pub reference: Option<Estimate>,
+}
+
+/// What a notice says, for every channel to put into its own form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// One line.
+    /// What it is about.
+    pub kind: Kind,
+    /// One line, the same for every notice of an alert.
     pub subject: String,
+    /// The rule, or what stands for one.
+    pub rule: String,
     /// Who is told, in the rule's word.
     pub severity: String,
+    /// What happened.
+    pub event: Event,
+    /// When it began to be so.
+    pub since: DateTime<Utc>,
+    /// Where, if it is about an alert.
+    pub place: Option<Place>,
+    /// The numbers, if it is about an alert.
+    pub evidence: Option<Evidence>,
     /// Labelled lines, top to bottom.
     pub lines: Vec<(String, String)>,
     /// Slices of the same output: name, value, interval, cases.
     pub slices: Vec<[String; 4]>,
     /// Where to look: label and address.
     pub links: Vec<(String, String)>,
-    /// The command that gives the numbers again.
-    pub command: String,
+    /// The command that gives the numbers again, if it is about numbers.
+    pub command: Option<String>,
     /// What this kind of alert does and does not promise.
-    pub caveat: String,
+    pub caveat: Option<String>,
+    /// What the chart shows, in words, if there is one.
+    pub chart: Option<String>,
 }
 
 /// Write a notice.
@@ -107,23 +200,47 @@ pub fn write(facts: &Facts<'_>) -> Report {
         ));
     }
     Report {
+        kind: Kind::Alert,
+        // Without the value: mail programs keep a thread together by its subject.
         subject: format!(
-            "[{}] {}: {} {:.3}, {place} ({model} {version})",
+            "[{}] {}: {} of {place} {side} {limit} ({model} {version})",
             rule.severity.as_str(),
             rule.name,
-            rule.metric,
-            facts.estimate.value
+            rule.metric
         ),
+        rule: rule.name.clone(),
+        event: facts.event.clone(),
+        since: facts.since,
+        place: Some(Place {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            output: output.to_owned(),
+            slice: slice.to_string(),
+        }),
+        evidence: Some(Evidence {
+            metric: rule.metric.to_string(),
+            estimate: facts.estimate.clone(),
+            side: side.to_owned(),
+            limit,
+            window: rule.window.to_string(),
+            from: facts.window.from,
+            to: facts.window.to,
+            known_at: facts.known_at,
+            recorded: facts.recorded,
+            reference: facts.reference.cloned(),
+        }),
         severity: rule.severity.as_str().to_owned(),
         lines,
         slices: facts.slices.iter().map(|(name, estimate)| row(name, estimate)).collect(),
         links,
-        command: command(facts),
-        caveat:
+        command: Some(command(facts)),
+        caveat: Some(
             "This is a fixed limit on a rolling estimate. It is looked at again with every change, so now and then it \
                  fires without a real change; it states no rate of false alarms. The alert stays open until a person \
                  resolves it."
                 .to_owned(),
+        ),
+        chart: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod curve;
 mod demo;
 mod drift;
 mod import;
+mod notify;
 mod query;
 mod reference;
 mod rejections;
@@ -89,6 +90,9 @@ enum Command {
     /// Make, list and end silences: what nobody is told of for a while.
     #[command(subcommand)]
     Silence(silence::SilenceCommand),
+    /// Send test notices, list notices and dead letters, send dead letters again.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
@@ -195,6 +199,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
         Command::Silence(command) => silence::run(command),
+        Command::Notify(command) => notify::run(command),
         Command::Rejections(command) => rejections::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 
+use crate::alert::notice::addressees_of;
 use crate::config::{Limit, Plan, RecordKind, Transport};
 use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Exactness};
@@ -14,6 +15,7 @@ use crate::query::compare::Comparison;
 use crate::query::curve::CurveAnswer;
 use crate::query::drift::Moved;
 use crate::query::{Answer, Bootstrap, Row};
+use crate::store::outbox::NoticeRow;
 use crate::store::reference::Reference;
 use crate::store::rejection::Rejection;
 
@@ -72,15 +74,17 @@ pub(super) fn plan(plan: &Plan) -> String {
                 Limit::Above(limit) => format!("above {limit}"),
             };
             let output = rule.output.as_deref().unwrap_or("every output");
+            let is_told = !addressees_of(&plan.notify, rule.severity, &model.name).is_empty();
             let _ = writeln!(
                 out,
-                "  alert {} ({}): {} of {output}, {}, over {} {limit} for {}",
+                "  alert {} ({}): {} of {output}, {}, over {} {limit} for {}{}",
                 rule.name,
                 rule.severity.as_str(),
                 rule.metric,
                 rule.slices,
                 rule.window,
-                humantime::format_duration(rule.hold)
+                humantime::format_duration(rule.hold),
+                if is_told { "" } else { "; no route tells anybody" }
             );
         }
     }
@@ -95,16 +99,28 @@ pub(super) fn plan(plan: &Plan) -> String {
             source.paths.join(", ")
         );
     }
-    let way = match &plan.notify.transport {
+    let emails = match &plan.notify.transport {
         Transport::None => "nowhere but the log: set [notify.smtp] or notify.directory".to_owned(),
         Transport::Directory(directory) => format!("as files in {}", directory.display()),
         Transport::Smtp(smtp) => format!("by {}:{}", smtp.host, smtp.port),
     };
-    let _ = writeln!(
-        out,
-        "\nnotices to {} go {way}",
-        if plan.notify.to.is_empty() { "nobody".into() } else { plan.notify.to.join(", ") }
-    );
+    out.push('\n');
+    for route in &plan.notify.routes {
+        let severities: Vec<&str> = route.severities.iter().map(|severity| severity.as_str()).collect();
+        let models = if route.models.is_empty() { "all models".to_owned() } else { route.models.join(", ") };
+        let way = if route.channel.as_str() == "email" { format!(", {emails}") } else { String::new() };
+        let _ = writeln!(
+            out,
+            "route {}: {} of {models}, by {} to {}{way}",
+            route.name,
+            severities.join(" and "),
+            route.channel.as_str(),
+            list(&route.channel.recipients())
+        );
+    }
+    if plan.notify.routes.is_empty() {
+        out.push_str("notices go to nobody: set notify.to, or add a [[notify.route]]\n");
+    }
     for step in &plan.alerting.escalations {
         let after = humantime::format_duration(step.after);
         let _ = writeln!(out, "  and to {} when nobody has acknowledged for {after}", step.to.join(", "));
@@ -353,6 +369,32 @@ pub(super) fn references(references: &[Reference]) -> String {
 /// An instant to the minute, in UTC.
 pub(super) fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// Notices as a table.
+pub(super) fn notices(notices: &[NoticeRow]) -> String {
+    if notices.is_empty() {
+        return "There is no such notice.\n".to_owned();
+    }
+    let header = ["notice", "written", "route", "to", "state", "failed", "what", "why not"].map(str::to_owned);
+    let cells = notices.iter().map(|notice| {
+        let state = match (notice.sent_at, notice.dead_at) {
+            (Some(_), _) => "sent",
+            (None, Some(_)) => "dead",
+            (None, None) => "waiting",
+        };
+        [
+            notice.outbox_id.to_string(),
+            notice.created_at.format("%Y-%m-%d %H:%M").to_string(),
+            notice.route.clone(),
+            notice.recipient.clone(),
+            state.to_owned(),
+            notice.attempts.to_string(),
+            notice.subject.clone(),
+            notice.last_error.clone().filter(|_| state != "sent").unwrap_or_default(),
+        ]
+    });
+    columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())
 }
 
 /// Rejections as a table.

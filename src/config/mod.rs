@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
 pub use model::{Feature, Model, Quantity, Shape};
-pub use notify::{Notify, Smtp, Tls, Transport};
+pub use notify::{Address, Channel, DEFAULT_ROUTE, ESCALATION_ROUTE, Notify, Route, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};
 pub use reader::Problem;
 use reader::Section;
@@ -172,7 +172,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let maintenance: Vec<Maintenance> =
         root.sections("maintenance").into_iter().map(|section| alerting::maintenance(section, &models)).collect();
     unique(root, "maintenance", maintenance.iter().map(|window| window.name.as_str()));
-    let notify = notify::notify(root.section("notify"), around);
+    let notify = notify::notify(root.section("notify"), &models, around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();
     Plan {

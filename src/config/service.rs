@@ -89,7 +89,7 @@ pub struct Retention {
     /// Rejected records.
     #[serde(serialize_with = "seconds")]
     pub rejections: Duration,
-    /// Sent notices.
+    /// Notices that were sent or given up.
     #[serde(serialize_with = "seconds")]
     pub notices: Duration,
 }

@@ -51,6 +51,7 @@ fn stated_defaults_are_the_defaults() {
         "[alerting] states its defaults"
     );
     assert_eq!(full.notify.retry_after, minimal.notify.retry_after);
+    assert_eq!(full.notify.give_up_after, minimal.notify.give_up_after);
 }
 
 #[test]
@@ -120,6 +121,87 @@ fn the_environment_wins_over_the_file() {
         parse(FULL, Path::new(""), &|name| (name == "DATABASE_URL").then(|| "postgres://elsewhere/db".to_owned()))
             .expect("valid");
     assert_eq!(plan.database.url.expect("set").expose(), "postgres://elsewhere/db");
+}
+
+#[test]
+fn routes_are_read_with_their_defaults_and_their_secrets_from_the_environment() {
+    let text = MINIMAL.to_owned()
+        + r#"
+[[notify.route]]
+name = "chest-pager"
+channel = "pagerduty"
+
+[[notify.route]]
+name = "am"
+channel = "alertmanager"
+url = "http://am:9093/prefix?x=hidden"
+severity = ["ticket"]
+"#;
+    let environment = |name: &str| (name == "DOSIMETER_ROUTE_CHEST_PAGER_SECRET").then(|| "R0UTING".to_owned());
+    let (plan, _) = parse(&text, Path::new(""), &environment).expect("valid");
+    let names: Vec<&str> = plan.notify.routes.iter().map(|route| route.name.as_str()).collect();
+    assert_eq!(names, [DEFAULT_ROUTE, "chest-pager", "am"], "to is the first route");
+    let Channel::Pagerduty { address, secret } = &plan.notify.routes[1].channel else { panic!("a pager") };
+    assert_eq!((address.origin.as_str(), secret.expose()), ("https://events.pagerduty.com", "R0UTING"));
+    assert_eq!(plan.notify.routes[1].severities, Severity::ALL);
+    let am = &plan.notify.routes[2];
+    assert_eq!((am.channel.recipients(), am.severities.as_slice()), (vec!["http://am:9093"], &[Severity::Ticket][..]));
+    let seen = format!("{plan:?} {}", plan.canonical());
+    assert!(!seen.contains("hidden") && !seen.contains("R0UTING"), "{seen}");
+    assert!(plan.canonical().to_string().contains("http://am:9093"), "the digest tells where notices go");
+}
+
+#[test]
+fn every_mistake_in_a_route_is_named_with_its_remedy() {
+    let text = MINIMAL.to_owned()
+        + r#"
+[[notify.route]]
+name = "default"
+channel = "smoke"
+
+[[notify.route]]
+name = "a b"
+channel = "email"
+url = "https://x"
+severity = ["urgent"]
+models = ["knee"]
+
+[[notify.route]]
+name = "hook"
+channel = "webhook"
+url = "ftp://secret-host/x"
+secret = "short"
+to = ["a@b.example"]
+
+[[notify.route]]
+name = "hook"
+channel = "slack"
+secret = "x"
+
+[[notify.route]]
+name = "pager"
+channel = "pagerduty"
+"#;
+    let problems = check(&text).expect_err("many mistakes").join("\n");
+    for wanted in [
+        "notify.route[0].name: \"default\" is the route of notify.to",
+        "notify.route[0].channel: \"smoke\" is not known; write one of \"email\", \"webhook\"",
+        "notify.route[1].name: \"a b\" is no plain name",
+        "notify.route[1].url: has no meaning for the channel email",
+        "notify.route[1].to: is empty",
+        "notify.route[1].severity: is a list of \"page\", \"ticket\" or both",
+        "notify.route[1].models: \"knee\" is no model of this plan",
+        "notify.route[2].url: is no address of a server; write https://host/path",
+        "notify.route[2].secret: is too short to sign with",
+        "notify.route[2].to: has no meaning for the channel webhook",
+        "notify.route[3].url: is missing; write it here, name a file as url_file, or set DOSIMETER_ROUTE_HOOK_URL",
+        "notify.route[3].secret: has no meaning for the channel slack",
+        "notify.route[4].secret: is missing; name a file as secret_file, or set DOSIMETER_ROUTE_PAGER_SECRET",
+        "notify.route: the name \"hook\" is used twice",
+    ] {
+        assert!(problems.contains(wanted), "{wanted} not in {problems}");
+    }
+    assert!(!problems.contains("secret-host"), "an address may be a secret: {problems}");
 }
 
 #[test]

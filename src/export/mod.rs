@@ -35,8 +35,10 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("dirty_buckets", "Buckets that wait to be folded."),
     ("outbox_pending", "Notices that wait to be sent."),
     ("outbox_oldest_seconds", "Age of the oldest notice that waits; 0 when none does."),
-    ("outbox_sent_total", "Notices that were sent."),
-    ("outbox_attempts_failed_total", "Attempts to send a notice that failed."),
+    ("outbox_dead", "Notices that were given up and not sent again: dead letters."),
+    ("outbox_sent_total", "Notices that were sent, by route."),
+    ("outbox_attempts_failed_total", "Attempts to send a notice that failed, by route."),
+    ("outbox_dead_total", "Notices that were given up, by route."),
 ];
 
 /// Endings of the families that accompany a metric, with what they add to its help.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::alerts::Shown;
 use super::id::Id;
 use super::{Problem, Shared};
-use crate::store::alert::{EventRow, NoticeRow};
+use crate::store::alert::EventRow;
+use crate::store::outbox::NoticeRow;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::notice::{Picture, draw};
 use super::{Context, Error, Result};
-use crate::alert::group::{Member, bare, combine, links};
-use crate::alert::report::Report;
+use crate::alert::group::{Member, alone, bare, combine, links};
+use crate::alert::notice::{addressees_at, in_thread, keeps_state};
+use crate::alert::report::{Event, Report};
 use crate::alert::silence::Subject;
 use crate::alert::tell::{Candidate, Decision, Policy, Told, decide};
 use crate::alert::{Standing, Step, Terms, Transition, absent, step};
@@ -44,8 +46,10 @@ pub struct Finding<'a> {
     pub reason: String,
     /// The decisive estimate.
     pub estimate_id: Option<i64>,
-    /// Writes the notice of an alert that stands so; `None` where there is no number to speak of.
-    pub report: Box<dyn Fn(Standing) -> Option<Report> + Send + Sync + 'a>,
+    /// Writes the notice of an alert that stands so, of an event; `None` where there is no number to speak of.
+    pub report: Box<dyn Fn(Standing, Event) -> Option<Report> + Send + Sync + 'a>,
+    /// What the notice can show.
+    pub picture: Option<Picture<'a>>,
 }
 
 /// The alerts that are open, and those that stay quiet until their condition has ceased.
@@ -122,11 +126,11 @@ async fn carry_out_version(
     }
     let candidates: Vec<Candidate<'_>> = cases.iter().map(Case::candidate).collect();
     let mut changes = Vec::new();
-    let mut told: BTreeMap<(&str, i32), Vec<Member>> = BTreeMap::new();
+    let mut told: BTreeMap<(Severity, i32), Vec<(&Case<'_>, Member)>> = BTreeMap::new();
     for (case, (decision, after)) in cases.iter().zip(decide(&candidates, policy, now)) {
         if matches!(decision, Decision::Tell(_)) {
-            let member = case.member(&decision, &context.plan.service.public_url);
-            told.entry((case.severity.as_str(), after.escalation)).or_default().push(member);
+            let member = case.member(&decision, &context.plan.service.public_url, now);
+            told.entry((case.severity, after.escalation)).or_default().push((case, member));
         }
         changes.extend(case.change(&decision, after));
     }
@@ -134,17 +138,15 @@ async fn carry_out_version(
         return Ok(false);
     }
     let mut notices = Vec::new();
-    for ((_, escalation), members) in &told {
-        let together: Vec<i64> = members.iter().map(|member| member.alert_id).collect();
+    for ((severity, escalation), members) in &told {
+        let together: Vec<i64> = members.iter().map(|(_, member)| member.alert_id).collect();
         if together.len() > 1 {
             let list = together.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             for change in changes.iter_mut().filter(|change| together.contains(&change.alert_id)) {
                 change.decision.push_str(&format!("; one notice about alerts {list}"));
             }
         }
-        for notice in write(context, members, *escalation, now)? {
-            notices.push((together.clone(), notice));
-        }
+        notices.extend(write(context, members, (*severity, *escalation), now).await?);
     }
     if !context.store.apply_alert_changes(lease, &changes, &notices, now).await? {
         tracing::info!("a person took a step meanwhile; the next pass judges what they left");
@@ -156,34 +158,47 @@ async fn carry_out_version(
     Ok(true)
 }
 
-/// One notice per recipient, each with links of its own.
-fn write(
+/// The notices about alerts of one version that are told of together, each with the alerts that it is about. People get one about
+/// all of them, with links of their own and a picture of the first; programs that keep a state get one about each.
+async fn write(
     context: &Context,
-    members: &[Member],
-    escalation: i32,
+    members: &[(&Case<'_>, Member)],
+    (severity, escalation): (Severity, i32),
     now: DateTime<Utc>,
-) -> std::result::Result<Vec<NewNotice>, Error> {
-    let Some(report) = combine(members) else { return Ok(Vec::new()) };
-    let levels = context.plan.alerting.escalations.iter().take(usize::try_from(escalation).unwrap_or_default());
-    let mut recipients: Vec<&String> = Vec::new();
-    for recipient in context.plan.notify.to.iter().chain(levels.flat_map(|level| &level.to)) {
-        if !recipients.contains(&recipient) {
-            recipients.push(recipient);
-        }
-    }
-    let write = |recipient: &String| {
-        let mut report = report.clone();
-        report.links.extend(links(members, &context.signer, &context.plan.service.public_url, recipient, now));
-        let rendered = crate::notify::render(&report)?;
-        Ok(NewNotice {
-            recipient: recipient.clone(),
-            subject: rendered.subject,
-            body_text: rendered.text,
-            body_html: rendered.html,
-            escalation,
-        })
+) -> std::result::Result<Vec<(Vec<i64>, NewNotice)>, Error> {
+    let Some(((first, _), model)) = members.first().map(|member| (member, member.0.subject.model)) else {
+        return Ok(Vec::new());
     };
-    recipients.into_iter().map(write).collect()
+    let own: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
+    let Some(together) = combine(&own) else { return Ok(Vec::new()) };
+    let alerts: Vec<i64> = own.iter().map(|member| member.alert_id).collect();
+    let plan = &context.plan;
+    let addressees = addressees_at((&plan.notify, &plan.alerting), (severity, model), escalation);
+    let shows = addressees.iter().any(|addressee| addressee.channel == "email");
+    let picture = match first.finding.and_then(|finding| finding.picture.as_ref()).filter(|_| shows) {
+        Some(picture) => draw(context, picture, &together).await?,
+        None => None,
+    };
+    let mut notices = Vec::new();
+    for addressee in addressees {
+        if keeps_state(&addressee.channel) {
+            for member in &own {
+                let (addressee, report) = (addressee.clone(), alone(member));
+                notices.push((vec![member.alert_id], NewNotice { addressee, report, chart: None, escalation }));
+            }
+            continue;
+        }
+        let (mut report, mut chart) = (together.clone(), None);
+        if addressee.channel == "email" {
+            let url = &plan.service.public_url;
+            report.links.extend(links(&own, &context.signer, url, &addressee.recipient, now));
+            if let Some((words, png)) = picture.clone() {
+                (report.chart, chart) = (Some(words), Some(png));
+            }
+        }
+        notices.push((alerts.clone(), NewNotice { addressee, report, chart, escalation }));
+    }
+    Ok(notices)
 }
 
 /// One alert of a pass, open or about to be.
@@ -251,18 +266,27 @@ impl<'a> Case<'a> {
     }
 
     /// What a notice says about it.
-    fn member(&self, decision: &Decision, public_url: &str) -> Member {
-        let occasion = match self.step.map(|step| step.transition) {
+    fn member(&self, decision: &Decision, public_url: &str, now: DateTime<Utc>) -> Member {
+        let transition = self.step.map(|step| step.transition);
+        let event = Event {
+            transition: transition.map_or("told", Transition::as_str).to_owned(),
+            state: self.standing.state.as_str().to_owned(),
+            at: now,
+            actor: "dosimeter".to_owned(),
+            reason: self.reason.clone(),
+        };
+        let occasion = match transition {
             Some(Transition::Fired) => None,
             Some(Transition::Recurred) => Some("the condition holds again".to_owned()),
             Some(Transition::Lapsed) => Some("the acknowledgement is over, and the condition still holds".to_owned()),
             Some(Transition::Expired) => Some(format!("{}: the alert has expired and is closed", self.reason)),
             _ => Some(decision.to_string()),
         };
-        let report = self.finding.and_then(|finding| (finding.report)(self.standing));
+        let report = self.finding.and_then(|finding| (finding.report)(self.standing, event.clone()));
         let report = report.unwrap_or_else(|| {
-            bare(&self.subject, self.alert_id, self.severity, self.standing.since, &self.reason, public_url)
+            bare(&self.subject, self.alert_id, self.severity, self.standing.since, event, public_url)
         });
+        let report = if transition == Some(Transition::Fired) { report } else { in_thread(report) };
         Member { alert_id: self.alert_id, report, occasion }
     }
 

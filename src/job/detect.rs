@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::alerting::{Finding, Open, carry_out};
+use super::notice::Picture;
 use super::{Context, Result};
 use crate::alert::Standing;
-use crate::alert::report::{Facts, Report, write};
+use crate::alert::report::{Event, Facts, Report, write};
 use crate::config::{AlertRule, Model};
 use crate::detect::limit::{Verdict, judge};
 use crate::domain::{Estimate, MetricKey, Outcome as MetricOutcome};
@@ -82,8 +83,13 @@ impl<'a> Subject<'a> {
             verdict: verdict.clone(),
             hold: self.rule.hold,
             estimate_id: Some(self.estimate.estimate_id),
-            report: Box::new(move |standing| {
-                let mut report = self.report(outcome.as_ref().ok()?, standing);
+            picture: Some(Picture::Metric {
+                rule: self.rule,
+                estimate: self.estimate,
+                reference: self.reference_estimate(),
+            }),
+            report: Box::new(move |standing, event| {
+                let mut report = self.report(outcome.as_ref().ok()?, standing, event);
                 // Between the limit and `clear` it holds without being past the limit.
                 if verdict == Verdict::Breached && judge(self.rule, outcome, false) == Verdict::Kept {
                     let what = reason(self.rule, outcome, &verdict);
@@ -98,9 +104,10 @@ impl<'a> Subject<'a> {
         })
     }
 
-    fn report(&self, estimate: &Estimate, standing: Standing) -> Report {
+    fn report(&self, estimate: &Estimate, standing: Standing, event: Event) -> Report {
         let reference = self.reference_estimate();
         write(&Facts {
+            event,
             rule: self.rule,
             model: &self.model.name,
             version: &self.version.name,

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod evidence;
 pub mod fold;
 pub mod ingest;
+pub mod notice;
 pub mod notify;
 pub mod publish;
 pub mod retain;
@@ -72,9 +73,6 @@ pub enum Error {
     /// A thread of work broke off.
     #[error("a worker thread broke off")]
     Worker(#[from] tokio::task::JoinError),
-    /// A notice could not be written.
-    #[error(transparent)]
-    Notice(#[from] crate::notify::Error),
 }
 
 /// The outcome of a run.

@@ -205,8 +205,15 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     snapshot.add("outbox_pending", &[], status.outbox_pending as f64);
     let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     snapshot.add("outbox_oldest_seconds", &[], oldest);
-    snapshot.add("outbox_sent_total", &[], status.total("notice", "", "sent") as f64);
-    snapshot.add("outbox_attempts_failed_total", &[], status.total("notice", "", "failed") as f64);
+    snapshot.add("outbox_dead", &[], status.outbox_dead as f64);
+    for route in &context.plan.notify.routes {
+        let labels = [("route", route.name.as_str()), ("channel", route.channel.as_str())];
+        for (family, kind) in
+            [("outbox_sent_total", "sent"), ("outbox_attempts_failed_total", "failed"), ("outbox_dead_total", "dead")]
+        {
+            snapshot.add(family, &labels, status.total("notice", &route.name, kind) as f64);
+        }
+    }
     Ok(())
 }
 

@@ -1,18 +1,24 @@
-//! Notices: rendered from templates, sent by SMTP or written as files.
+//! Notices: put into the form of a channel, and sent by it.
 //!
+//! A file per channel says what is spoken there, without sending it; `email` and `http` send. `chart` draws.
 //! Must never: decide whether somebody is told; `alert` does. A failed attempt is an error for the caller to note: the
 //! notice stays in the outbox.
 
+pub mod chart;
+mod channel;
+mod email;
+mod http;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls as ClientTls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use minijinja::{AutoEscape, Environment};
 
 use crate::alert::report::Report;
-use crate::config::{Notify, Smtp, Tls, Transport};
+use crate::config::{Channel, ESCALATION_ROUTE, Notify};
+
+pub use channel::webhook::signature;
+pub use email::{Rendered, render};
 
 /// Why a notice was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +26,7 @@ pub enum Error {
     /// The message itself is wrong: trying again does not help, changing the plan does.
     #[error("the message cannot be written: {0}")]
     Message(String),
-    /// The server did not take it: try again later.
+    /// The SMTP server did not take it.
     #[error("the SMTP server did not take it: {0}")]
     Smtp(#[from] lettre::transport::smtp::Error),
     /// The directory did not take it: try again later.
@@ -32,150 +38,161 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The server at the route's address answered with something else than success.
+    #[error("{origin} answered {status}: {answer}; {remedy}", remedy = http::remedy(*status))]
+    Answer {
+        /// Which server.
+        origin: String,
+        /// The status.
+        status: u16,
+        /// The beginning of its answer.
+        answer: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The server at the route's address cannot be reached, or broke off: try again later.
+    #[error("{origin} cannot be reached; is the route's url right, and may this host reach it?")]
+    Http {
+        /// Which server.
+        origin: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The plan has no such route, or it has another channel by now.
+    #[error("the plan in force has no {channel} route {route:?}; add it again, or see `dosimeter notify list`")]
+    NoRoute {
+        /// The route.
+        route: String,
+        /// The channel.
+        channel: String,
+    },
+    /// The program cannot speak HTTP here.
+    #[error("connections to servers cannot be made; are the system's certificates installed?")]
+    Client(#[source] reqwest::Error),
 }
 
-/// A rendered notice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// Subject.
-    pub subject: String,
-    /// Plain text.
-    pub text: String,
-    /// HTML.
-    pub html: String,
+impl Error {
+    /// Whether the same message by the same route would fail again.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Message(_) => true,
+            // RFC 5321: 5yz is final. Who may log in (53z) is a matter of the plan and the server, not of the message.
+            Self::Smtp(error) => {
+                error.is_permanent() && error.status().is_none_or(|code| !code.to_string().starts_with("53"))
+            }
+            Self::Answer { status, .. } => !matches!(status, 408 | 425 | 429 | 500..),
+            Self::File { .. } | Self::Http { .. } | Self::NoRoute { .. } | Self::Client(_) => false,
+        }
+    }
+
+    /// How long the server wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answer { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
-/// Render a report as plain text and as HTML.
-///
-/// # Errors
-/// When a template is wrong, which the tests rule out.
-pub fn render(report: &Report) -> Result<Rendered, Error> {
-    let mut templates = Environment::new();
-    templates.set_auto_escape_callback(
-        |name| {
-            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
-        },
-    );
-    let fill = |name: &'static str, template: &'static str| {
-        let template = templates.template_from_named_str(name, template);
-        template
-            .and_then(|template| template.render(minijinja::value::Serde(report)))
-            .map_err(|error| Error::Message(error.to_string()))
-    };
-    Ok(Rendered {
-        subject: report.subject.clone(),
-        text: fill("alert.txt", include_str!("templates/alert.txt"))?,
-        html: fill("alert.html", include_str!("templates/alert.html"))?,
-    })
-}
-
-/// What an email needs besides its text.
-#[derive(Clone, Debug)]
-pub struct Envelope<'a> {
-    /// Number of the outbox row.
-    pub outbox_id: i64,
+/// A notice with everything that its delivery needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// Its name within the installation: the same at every attempt, and no other notice's.
+    pub key: &'a str,
     /// Random name of the installation.
     pub installation: &'a str,
+    /// The alert it is about.
+    pub alert_id: Option<i64>,
+    /// The event of the alert it tells of.
+    pub event_id: Option<i64>,
+    /// The route of the plan.
+    pub route: &'a str,
+    /// The route's channel when the notice was written.
+    pub channel: &'a str,
     /// To whom.
     pub recipient: &'a str,
     /// When it was written.
     pub written_at: DateTime<Utc>,
+    /// Whether it is the first that this recipient gets about the alert.
+    pub opens_thread: bool,
+    /// What it says.
+    pub report: &'a Report,
+    /// A PNG to show.
+    pub chart: Option<&'a [u8]>,
 }
 
-impl Envelope<'_> {
-    /// The Message-ID: the same at every attempt, so that a resend is not a second message.
+impl Letter<'_> {
+    /// What other programs tell apart by: the same for every notice of one alert.
     #[must_use]
-    pub fn message_id(&self) -> String {
-        format!("<outbox-{}@{}.dosimeter>", self.outbox_id, self.installation)
+    pub fn dedup_key(&self) -> String {
+        match self.alert_id.filter(|_| self.report.kind == crate::alert::report::Kind::Alert) {
+            Some(alert_id) => format!("dosimeter-{}-alert-{alert_id}", self.installation),
+            None => format!("dosimeter-{}-{}", self.installation, self.report.rule),
+        }
     }
 }
 
-/// Sends notices by the plan's way.
+/// Sends notices by the plan's routes.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    from: String,
-    way: Way,
-}
-
-#[derive(Clone, Debug)]
-enum Way {
-    Log,
-    Directory(std::path::PathBuf),
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    mail: email::Mail,
+    client: http::Client,
+    channels: BTreeMap<String, Channel>,
 }
 
 impl Sender {
-    /// The plan's way of sending.
+    /// The plan's ways of sending.
     ///
     /// # Errors
     /// When the TLS settings cannot be used.
     pub fn new(notify: &Notify) -> Result<Self, Error> {
-        let way = match &notify.transport {
-            Transport::None => Way::Log,
-            Transport::Directory(directory) => Way::Directory(directory.clone()),
-            Transport::Smtp(smtp) => Way::Smtp(transport(smtp)?),
-        };
-        Ok(Self { from: notify.from.clone(), way })
+        Ok(Self {
+            mail: email::Mail::new(notify)?,
+            client: http::Client::new()?,
+            channels: notify
+                .routes
+                .iter()
+                .map(|route| (route.name.clone(), route.channel.clone()))
+                .chain([(ESCALATION_ROUTE.to_owned(), Channel::Email { to: Vec::new() })])
+                .collect(),
+        })
     }
 
-    /// Send one notice.
+    /// Send one notice; returns what the other side answered.
     ///
     /// # Errors
     /// When it was not taken; then it is not sent.
-    pub async fn send(&self, envelope: &Envelope<'_>, rendered: &Rendered) -> Result<(), Error> {
-        match &self.way {
-            Way::Log => {
-                tracing::warn!(subject = rendered.subject, "an alert, and neither SMTP nor a directory is configured");
-                Ok(())
+    pub async fn send(&self, letter: &Letter<'_>, now: DateTime<Utc>) -> Result<String, Error> {
+        let known = self.channels.get(letter.route).filter(|channel| channel.as_str() == letter.channel);
+        let Some(channel) = known else {
+            return Err(Error::NoRoute { route: letter.route.to_owned(), channel: letter.channel.to_owned() });
+        };
+        match channel {
+            Channel::Email { .. } => self.mail.send(letter).await,
+            Channel::Webhook { address, secret } => {
+                let body = channel::webhook::document(letter).to_string();
+                let headers = [
+                    ("X-Dosimeter-Signature", signature(secret.expose(), now.timestamp(), &body)),
+                    ("Idempotency-Key", format!("{}-{}", letter.installation, letter.key)),
+                ];
+                self.client.post(address, &headers, body, now).await
             }
-            Way::Directory(directory) => {
-                let message = self.message(envelope, rendered)?;
-                let path = directory.join(format!("{:06}.eml", envelope.outbox_id));
-                let part = path.with_extension("part");
-                std::fs::create_dir_all(directory)
-                    .and_then(|()| std::fs::write(&part, message.formatted()))
-                    .and_then(|()| std::fs::rename(part, &path))
-                    .map_err(|source| Error::File { path, source })
+            Channel::Slack { address } => {
+                self.client.post(address, &[], channel::slack::message(letter).to_string(), now).await
             }
-            Way::Smtp(transport) => {
-                transport.send(self.message(envelope, rendered)?).await?;
-                Ok(())
+            Channel::Pagerduty { address, secret } => {
+                let body = channel::pagerduty::event(letter, secret).to_string();
+                self.client.post(address, &[], body, now).await
+            }
+            Channel::Alertmanager { address, secret } => {
+                let address = channel::alertmanager::endpoint(address);
+                let token = secret.iter().map(|token| ("Authorization", format!("Bearer {}", token.expose())));
+                let body = channel::alertmanager::alerts(letter).to_string();
+                self.client.post(&address, &token.collect::<Vec<_>>(), body, now).await
             }
         }
     }
-
-    fn message(&self, envelope: &Envelope<'_>, rendered: &Rendered) -> Result<Message, Error> {
-        let mailbox = |address: &str| -> Result<Mailbox, Error> {
-            address.parse().map_err(|error| Error::Message(format!("{address:?} is no address: {error}")))
-        };
-        let mut message = Message::builder()
-            .from(mailbox(&self.from)?)
-            .to(mailbox(envelope.recipient)?)
-            .subject(&rendered.subject)
-            .date(envelope.written_at.into())
-            .message_id(Some(envelope.message_id()))
-            .multipart(MultiPart::alternative_plain_html(rendered.text.clone(), rendered.html.clone()))
-            .map_err(|error| Error::Message(error.to_string()))?;
-        // Out-of-office replies to a monitor help nobody (RFC 3834).
-        let name = HeaderName::new_from_ascii_str("Auto-Submitted");
-        message.headers_mut().insert_raw(HeaderValue::new(name, "auto-generated".to_owned()));
-        Ok(message)
-    }
-}
-
-fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, Error> {
-    let parameters = || TlsParameters::new(smtp.host.clone());
-    let tls = match smtp.tls {
-        Tls::Implicit => ClientTls::Wrapper(parameters()?),
-        Tls::Starttls => ClientTls::Required(parameters()?),
-        Tls::None => ClientTls::None,
-    };
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
-        .port(smtp.port)
-        .tls(tls)
-        .timeout(Some(std::time::Duration::from_secs(20)));
-    if let (Some(username), Some(password)) = (&smtp.username, &smtp.password) {
-        builder = builder.credentials(Credentials::new(username.clone(), password.expose().to_owned()));
-    }
-    Ok(builder.build())
 }

@@ -123,27 +123,6 @@ pub struct EventRow {
     pub estimate_id: Option<i64>,
 }
 
-/// One notice about an alert.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct NoticeRow {
-    /// Its number.
-    pub outbox_id: i64,
-    /// To whom.
-    pub recipient: String,
-    /// Subject.
-    pub subject: String,
-    /// Level of escalation.
-    pub escalation: i32,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
-    /// When a server took it.
-    pub sent_at: Option<DateTime<Utc>>,
-    /// Attempts that failed.
-    pub attempts: i32,
-    /// Why the last one failed.
-    pub last_error: Option<String>,
-}
-
 impl Store {
     /// Every alert that is open, and those that a person has resolved while their condition held: they stay quiet until it
     /// has ceased.
@@ -260,22 +239,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_alert_events")
-    }
-
-    /// The notices that tell of an alert, the earliest first, as long as retention keeps them.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_alert_notices(&self, alert_id: i64) -> Result<Vec<NoticeRow>> {
-        sqlx::query_as!(
-            NoticeRow,
-            "select outbox_id, recipient, subject, outbox.escalation, created_at, sent_at, attempts, last_error
-            from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1 order by outbox_id",
-            alert_id
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("list_alert_notices")
     }
 }
 

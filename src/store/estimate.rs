@@ -187,4 +187,38 @@ impl Store {
         });
         estimates.collect()
     }
+
+    /// The latest estimates of the last `most` windows of a stream, the earliest first: the end of each window, and its
+    /// metrics.
+    ///
+    /// # Errors
+    /// When Postgres fails or a row cannot be read.
+    pub async fn estimate_history(&self, of: &StoredEstimate, most: i64) -> Result<Vec<(DateTime<Utc>, Metrics)>> {
+        let rows = sqlx::query!(
+            "select estimate_id, window_to, metrics::text as \"metrics!\" from (
+                select distinct on (window_to) estimate_id, window_to, metrics from estimate
+                where version_id = $1 and window_name = $2 and output_id = $3 and slice = $4 and window_to <= $5
+                order by window_to desc, estimate_id desc limit $6) latest
+            order by window_to",
+            of.version_id,
+            of.window_name,
+            of.output_id,
+            of.slice.to_string(),
+            of.window.to,
+            most
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("estimate_history")?;
+        let history = rows.into_iter().map(|row| {
+            let metrics = serde_json::from_str(&row.metrics).map_err(|error| Error::Corrupt {
+                table: "estimate",
+                column: "metrics",
+                row: format!("estimate {}", row.estimate_id),
+                source: error.into(),
+            })?;
+            Ok((row.window_to, metrics))
+        });
+        history.collect()
+    }
 }

@@ -1,22 +1,36 @@
-//! The outbox: notices that wait, are tried, and are sent.
+//! The outbox: notices that wait, are tried, and are sent or given up. Each end of a notice leaves a receipt in the audit.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
-use super::{Named, Result, Store, Transaction};
+use super::alert::audit;
+use super::status::count;
+use super::{Error, Named, Result, Store, Transaction};
+use crate::alert::notice::{self, Addressee};
+use crate::alert::report::{Event, Report};
 
 /// A notice to be sent.
 #[derive(Clone, Debug)]
 pub struct NewNotice {
-    /// To whom.
-    pub recipient: String,
-    /// Subject.
-    pub subject: String,
-    /// Plain text.
-    pub body_text: String,
-    /// HTML.
-    pub body_html: String,
+    /// To whom, by which route.
+    pub addressee: Addressee,
+    /// What it says.
+    pub report: Report,
+    /// A PNG to show.
+    pub chart: Option<Vec<u8>>,
     /// Level of escalation that it is told at: 0 for none.
     pub escalation: i32,
+}
+
+/// What a notice tells of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    /// The alerts.
+    pub alerts: &'a [i64],
+    /// The alert in whose thread it stands; the first of them unless it answers another notice.
+    pub thread: Option<i64>,
+    /// The event of the first.
+    pub event_id: Option<i64>,
 }
 
 /// A notice that waits in the outbox.
@@ -24,44 +38,87 @@ pub struct NewNotice {
 pub struct Notice {
     /// Its number.
     pub outbox_id: i64,
-    /// To whom.
-    pub recipient: String,
-    /// Subject.
-    pub subject: String,
-    /// Plain text.
-    pub body_text: String,
-    /// HTML.
-    pub body_html: String,
+    /// The alert it is about.
+    pub alert_id: Option<i64>,
+    /// The event of the alert it tells of.
+    pub event_id: Option<i64>,
+    /// To whom, by which route.
+    pub addressee: Addressee,
+    /// Whether it is the first that this recipient gets about the alert.
+    pub opens_thread: bool,
+    /// What it says.
+    pub report: Report,
+    /// A PNG to show.
+    pub chart: Option<Vec<u8>>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
+    /// Since when it has been tried.
+    pub queued_at: DateTime<Utc>,
     /// Attempts that failed.
     pub attempts: i32,
 }
 
-/// Put a notice about alerts into the outbox, in the transaction of what it tells of.
+/// A notice as people read about it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NoticeRow {
+    /// Its number.
+    pub outbox_id: i64,
+    /// The alert it is about.
+    pub alert_id: Option<i64>,
+    /// The route.
+    pub route: String,
+    /// The route's channel.
+    pub channel: String,
+    /// To whom.
+    pub recipient: String,
+    /// Level of escalation.
+    pub escalation: i32,
+    /// Its subject.
+    pub subject: String,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// Attempts that failed.
+    pub attempts: i32,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+    /// When a server took it.
+    pub sent_at: Option<DateTime<Utc>>,
+    /// When it was given up.
+    pub dead_at: Option<DateTime<Utc>>,
+}
+
+/// Put a notice into the outbox, in the transaction of what it tells of.
 pub(super) async fn enqueue(
     transaction: &mut Transaction,
-    alert_ids: &[i64],
+    about: About<'_>,
     notice: &NewNotice,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let NewNotice { addressee, report, chart, escalation } = notice;
+    // unwrap safety: a report is texts, instants and finite numbers, which always serialise.
+    let report = serde_json::to_value(report).unwrap_or_default();
     let outbox_id = sqlx::query_scalar!(
-        "insert into outbox (alert_id, recipient, subject, body_text, body_html, escalation, created_at, next_attempt_at, attempts)
-        values ($1, $2, $3, $4, $5, $6, $7, $7, 0) returning outbox_id",
-        alert_ids.first(),
-        notice.recipient,
-        notice.subject,
-        notice.body_text,
-        notice.body_html,
-        notice.escalation,
-        now
+        "insert into outbox (alert_id, event_id, route, channel, recipient, escalation, opens_thread, report, chart,
+            created_at, queued_at, next_attempt_at, attempts)
+        select $1, $2, $3, $4, $5, $9, not exists (select from outbox where alert_id = $1 and recipient = $5), $6, $7,
+            $8, $8, $8, 0
+        returning outbox_id",
+        about.thread.or(about.alerts.first().copied()),
+        about.event_id,
+        addressee.route,
+        addressee.channel,
+        addressee.recipient,
+        report,
+        chart.as_deref(),
+        now,
+        escalation
     )
     .fetch_one(&mut **transaction)
     .await
     .named("insert_notice")?;
     sqlx::query!(
         "insert into alert_notice (alert_id, outbox_id) select alert_id, $2 from unnest($1::bigint[]) as t(alert_id)",
-        alert_ids,
+        about.alerts,
         outbox_id
     )
     .execute(&mut **transaction)
@@ -70,38 +127,101 @@ pub(super) async fn enqueue(
     Ok(())
 }
 
+/// Tell whoever was told of an alert, and wants to know, what a person has done about it.
+pub(super) async fn follow_up(
+    transaction: &mut Transaction,
+    (alert_id, event_id): (i64, i64),
+    event: &Event,
+) -> Result<()> {
+    let rows = sqlx::query!(
+        "select distinct on (route, recipient) outbox_id, outbox.alert_id, route, channel, recipient, report
+        from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1
+        order by route, recipient, outbox_id desc",
+        alert_id
+    )
+    .fetch_all(&mut **transaction)
+    .await
+    .named("list_told")?;
+    for row in rows {
+        let told = read_report(row.outbox_id, row.report)?;
+        let addressee = Addressee { route: row.route, channel: row.channel, recipient: row.recipient };
+        if let Some(report) = notice::follow_up(&addressee.channel, alert_id, &told, event) {
+            let about = About { alerts: &[alert_id], thread: row.alert_id, event_id: Some(event_id) };
+            let notice = NewNotice { addressee, report, chart: None, escalation: 0 };
+            enqueue(transaction, about, &notice, event.at).await?;
+        }
+    }
+    Ok(())
+}
+
+fn read_report(outbox_id: i64, report: serde_json::Value) -> Result<Report> {
+    serde_json::from_value(report).map_err(|error| Error::Corrupt {
+        table: "outbox",
+        column: "report",
+        row: format!("notice {outbox_id}"),
+        source: error.into(),
+    })
+}
+
 impl Store {
     /// Claim the oldest notice that is due: until `claimed_until` nobody else tries it. A process that dies with it leaves
-    /// it to be tried again then.
+    /// it to be tried again then. A later notice of an alert waits for the earlier ones to the same recipient, so that
+    /// nobody learns of the end first. Routes that are `closed` are passed over.
     ///
     /// # Errors
-    /// When Postgres fails.
-    pub async fn claim_notice(&self, now: DateTime<Utc>, claimed_until: DateTime<Utc>) -> Result<Option<Notice>> {
-        sqlx::query_as!(
-            Notice,
+    /// When Postgres fails or the row cannot be read.
+    pub async fn claim_notice(
+        &self,
+        now: DateTime<Utc>,
+        claimed_until: DateTime<Utc>,
+        closed: &[String],
+    ) -> Result<Option<Notice>> {
+        let row = sqlx::query!(
             "update outbox set next_attempt_at = $2 where outbox_id = (
-                select outbox_id from outbox where sent_at is null and next_attempt_at <= $1
+                select outbox_id from outbox o
+                where sent_at is null and dead_at is null and next_attempt_at <= $1 and route <> all($3)
+                    and not exists (select from outbox earlier
+                        where earlier.alert_id = o.alert_id and earlier.route = o.route and earlier.recipient = o.recipient
+                            and earlier.outbox_id < o.outbox_id and earlier.sent_at is null and earlier.dead_at is null)
                 order by outbox_id limit 1 for update skip locked)
-            returning outbox_id, recipient, subject, body_text, body_html, created_at, attempts",
+            returning outbox_id, alert_id, event_id, route, channel, recipient, opens_thread, report, chart, created_at,
+                queued_at, attempts",
             now,
-            claimed_until
+            claimed_until,
+            closed
         )
         .fetch_optional(&self.pool)
         .await
-        .named("claim_notice")
+        .named("claim_notice")?;
+        row.map(|row| {
+            Ok(Notice {
+                outbox_id: row.outbox_id,
+                alert_id: row.alert_id,
+                event_id: row.event_id,
+                addressee: Addressee { route: row.route, channel: row.channel, recipient: row.recipient },
+                opens_thread: row.opens_thread,
+                report: read_report(row.outbox_id, row.report)?,
+                chart: row.chart,
+                created_at: row.created_at,
+                queued_at: row.queued_at,
+                attempts: row.attempts,
+            })
+        })
+        .transpose()
     }
 
-    /// A notice was taken by a server.
+    /// A notice was taken by a server. Audited, with the server's answer.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn notice_sent(&self, outbox_id: i64, now: DateTime<Utc>) -> Result<()> {
+    pub async fn notice_sent(&self, notice: &Notice, answer: &str, now: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query!("update outbox set sent_at = $2 where outbox_id = $1", outbox_id, now)
+        sqlx::query!("update outbox set sent_at = $2 where outbox_id = $1", notice.outbox_id, now)
             .execute(&mut *transaction)
             .await
             .named("notice_sent")?;
-        super::status::count(&mut transaction, ("notice", "", "sent"), 1).await?;
+        count(&mut transaction, ("notice", &notice.addressee.route, "sent"), 1).await?;
+        receipt(&mut transaction, notice, ("notice sent", "it was taken"), Some(answer), now).await?;
         transaction.commit().await.named("notice_sent")
     }
 
@@ -109,18 +229,154 @@ impl Store {
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn notice_failed(&self, outbox_id: i64, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
+    pub async fn notice_failed(&self, notice: &Notice, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query!(
             "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3 where outbox_id = $1",
-            outbox_id,
+            notice.outbox_id,
             error,
             next_attempt_at
         )
         .execute(&mut *transaction)
         .await
         .named("notice_failed")?;
-        super::status::count(&mut transaction, ("notice", "", "failed"), 1).await?;
+        count(&mut transaction, ("notice", &notice.addressee.route, "failed"), 1).await?;
         transaction.commit().await.named("notice_failed")
     }
+
+    /// A notice is given up. Audited; what others are told of it is written in the same transaction.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn notice_died(
+        &self,
+        notice: &Notice,
+        error: &str,
+        others: &[NewNotice],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        sqlx::query!(
+            "update outbox set attempts = attempts + 1, last_error = $2, dead_at = $3 where outbox_id = $1",
+            notice.outbox_id,
+            error,
+            now
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("notice_died")?;
+        count(&mut transaction, ("notice", &notice.addressee.route, "failed"), 1).await?;
+        count(&mut transaction, ("notice", &notice.addressee.route, "dead"), 1).await?;
+        receipt(&mut transaction, notice, ("notice dead", error), None, now).await?;
+        for other in others {
+            enqueue(&mut transaction, About { alerts: &[], thread: None, event_id: None }, other, now).await?;
+        }
+        transaction.commit().await.named("notice_died")
+    }
+
+    /// Send a dead letter again, in a person's name. Audited.
+    ///
+    /// # Errors
+    /// When there is no such dead letter, or Postgres fails.
+    pub async fn retry_notice(&self, outbox_id: i64, actor: &str, reason: &str, now: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let error = sqlx::query_scalar!(
+            "with dead as (select outbox_id, last_error from outbox where outbox_id = $1 and dead_at is not null for update)
+            update outbox set dead_at = null, attempts = 0, queued_at = $2, next_attempt_at = $2
+            from dead where outbox.outbox_id = dead.outbox_id returning dead.last_error",
+            outbox_id,
+            now
+        )
+        .fetch_optional(&mut *transaction)
+        .await
+        .named("retry_notice")?;
+        let Some(error) = error else {
+            return Err(Error::Refused(format!(
+                "notice {outbox_id} is no dead letter; see `dosimeter notify list --dead`"
+            )));
+        };
+        let (subject, detail) = (format!("notice {outbox_id}"), json!({ "last_error": error }));
+        audit(&mut transaction, now, actor, "notice retried", &subject, reason, detail).await?;
+        transaction.commit().await.named("retry_notice")
+    }
+
+    /// Note what came of a test notice, which passes the outbox by.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn note_test(
+        &self,
+        addressee: &Addressee,
+        actor: &str,
+        answer: std::result::Result<&str, &str>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let detail = json!({
+            "channel": addressee.channel,
+            "recipient": addressee.recipient,
+            "answer": answer.ok(),
+            "error": answer.err(),
+        });
+        let subject = format!("route {}", addressee.route);
+        audit(&mut transaction, now, actor, "notice tested", &subject, "to see whether notices arrive", detail).await?;
+        transaction.commit().await.named("note_test")
+    }
+
+    /// Notices, the latest first; only dead letters if asked.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_notices(&self, dead_only: bool, limit: i64) -> Result<Vec<NoticeRow>> {
+        sqlx::query_as!(
+            NoticeRow,
+            r#"select outbox_id, alert_id, route, channel, recipient, escalation, report->>'subject' as "subject!", created_at,
+                attempts, last_error, sent_at, dead_at
+            from outbox where not $1 or dead_at is not null order by outbox_id desc limit $2"#,
+            dead_only,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_notices")
+    }
+
+    /// The notices that tell of an alert, the earliest first, as long as retention keeps them.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_alert_notices(&self, alert_id: i64) -> Result<Vec<NoticeRow>> {
+        sqlx::query_as!(
+            NoticeRow,
+            r#"select outbox_id, outbox.alert_id, route, channel, recipient, escalation, report->>'subject' as "subject!", created_at,
+                attempts, last_error, sent_at, dead_at
+            from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1 order by outbox_id"#,
+            alert_id
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_alert_notices")
+    }
+}
+
+/// Append how a notice ended to the audit.
+async fn receipt(
+    transaction: &mut Transaction,
+    notice: &Notice,
+    (action, reason): (&str, &str),
+    answer: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let Addressee { route, channel, recipient } = &notice.addressee;
+    let detail = json!({
+        "alert_id": notice.alert_id,
+        "event_id": notice.event_id,
+        "route": route,
+        "channel": channel,
+        "recipient": recipient,
+        "attempt": notice.attempts + 1,
+        "answer": answer,
+    });
+    let subject = format!("notice {}", notice.outbox_id);
+    audit(transaction, now, "dosimeter", action, &subject, reason, detail).await
 }

@@ -9,7 +9,7 @@ use super::{Named, Result, Store, Transaction};
 pub struct Tally {
     /// What is counted: record, rejection or notice.
     pub family: String,
-    /// The source of records and rejections; blank for notices.
+    /// The source of records and rejections; the route of notices.
     pub place: String,
     /// Outcome of a record or notice, reason of a rejection.
     pub kind: String,
@@ -28,6 +28,8 @@ pub struct Status {
     pub outbox_pending: i64,
     /// When the oldest of them was written.
     pub outbox_oldest: Option<DateTime<Utc>>,
+    /// Notices that were given up and not sent again.
+    pub outbox_dead: i64,
 }
 
 impl Status {
@@ -86,7 +88,9 @@ impl Store {
         .await
         .named("status_dirty")?;
         let outbox = sqlx::query!(
-            r#"select count(*) as "pending!", min(created_at) as oldest from outbox where sent_at is null"#
+            r#"select count(*) filter (where dead_at is null) as "pending!", count(dead_at) as "dead!",
+                min(created_at) filter (where dead_at is null) as oldest
+            from outbox where sent_at is null"#
         )
         .fetch_one(&mut *transaction)
         .await
@@ -96,6 +100,7 @@ impl Store {
             dirty: dirty.into_iter().map(|r| (r.name, r.count)).collect(),
             outbox_pending: outbox.pending,
             outbox_oldest: outbox.oldest,
+            outbox_dead: outbox.dead,
         })
     }
 
@@ -113,7 +118,7 @@ impl Store {
         .named("count_waiting_cases")
     }
 
-    /// Remove rejections and sent notices that are older than the plan keeps them. Returns how many of each.
+    /// Remove rejections and notices, sent or given up, that are older than the plan keeps them. Returns how many of each.
     ///
     /// # Errors
     /// When Postgres fails.
@@ -122,10 +127,15 @@ impl Store {
             .execute(&self.pool)
             .await
             .named("retain_rejections")?;
-        let notices = sqlx::query!("delete from outbox where sent_at < $1", notices_before)
-            .execute(&self.pool)
-            .await
-            .named("retain_notices")?;
+        // While an alert is open, its notices say who was told.
+        let notices = sqlx::query!(
+            "delete from outbox where coalesce(sent_at, dead_at) < $1
+                and not exists (select from alert where alert.alert_id = outbox.alert_id and closed_at is null)",
+            notices_before
+        )
+        .execute(&self.pool)
+        .await
+        .named("retain_notices")?;
         Ok((rejections.rows_affected(), notices.rows_affected()))
     }
 }

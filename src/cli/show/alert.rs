@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{columns, minute};
-use crate::store::alert::{AlertRow, EventRow, NoticeRow};
+use crate::store::alert::{AlertRow, EventRow};
+use crate::store::outbox::NoticeRow;
 use crate::store::silence::SilenceRow;
 
 /// Alerts as a table.

@@ -8,7 +8,7 @@ use crate::alert::silence::Mute;
 use crate::alert::tell::Told;
 use crate::alert::{Standing, State, Transition};
 use crate::store::lease::{self, Lease};
-use crate::store::outbox::{NewNotice, enqueue};
+use crate::store::outbox::{About, NewNotice, enqueue, follow_up};
 use crate::store::{Error, Named, Result, Store, Transaction};
 
 /// A change to be stored: a transition, a decision to tell people, or both.
@@ -89,6 +89,7 @@ impl Store {
     ) -> Result<bool> {
         let mut transaction = self.begin().await?;
         lease::check(&mut transaction, lease).await?;
+        let mut events = std::collections::HashMap::new();
         for change in changes {
             let is_written = match change.from {
                 Some(from) => change.update(&mut transaction, from, now).await?,
@@ -106,10 +107,11 @@ impl Store {
                 decision: Some(&change.decision),
                 estimate_id: change.estimate_id,
             };
-            event.insert(&mut transaction, now).await?;
+            events.insert(change.alert_id, event.insert(&mut transaction, now).await?);
         }
-        for (alert_ids, notice) in notices {
-            enqueue(&mut transaction, alert_ids, notice, now).await?;
+        for (alerts, notice) in notices {
+            let event_id = alerts.first().and_then(|first| events.get(first)).copied();
+            enqueue(&mut transaction, About { alerts, thread: None, event_id }, notice, now).await?;
         }
         lease::commit(transaction, lease, "apply_alert_changes").await?;
         Ok(true)
@@ -149,7 +151,8 @@ impl Store {
         }
         let event =
             Event { alert_id, transition: state.as_str(), state, actor, reason, decision: None, estimate_id: None };
-        event.insert(&mut transaction, now).await?;
+        let event_id = event.insert(&mut transaction, now).await?;
+        follow_up(&mut transaction, (alert_id, event_id), &event.told(now)).await?;
         transaction.commit().await.named("step_alert")
     }
 }
@@ -255,11 +258,22 @@ struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Append the event and its audit entry.
-    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<()> {
-        sqlx::query!(
+    /// The event as notices tell of it.
+    fn told(&self, at: DateTime<Utc>) -> crate::alert::report::Event {
+        crate::alert::report::Event {
+            transition: self.transition.to_owned(),
+            state: self.state.as_str().to_owned(),
+            at,
+            actor: self.actor.to_owned(),
+            reason: self.reason.to_owned(),
+        }
+    }
+
+    /// Append the event and its audit entry; returns the event's number.
+    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
+        let event_id = sqlx::query_scalar!(
             "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision)
-            values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            values ($1, $2, $3, $4, $5, $6, $7, $8) returning event_id",
             self.alert_id,
             now,
             self.transition,
@@ -269,13 +283,14 @@ impl Event<'_> {
             self.estimate_id,
             self.decision
         )
-        .execute(&mut **transaction)
+        .fetch_one(&mut **transaction)
         .await
         .named("insert_alert_event")?;
         let detail = serde_json::json!({
             "state": self.state.as_str(), "estimate_id": self.estimate_id, "decision": self.decision
         });
         let (action, subject) = (format!("alert {}", self.transition), format!("alert {}", self.alert_id));
-        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await
+        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await?;
+        Ok(event_id)
     }
 }
