@@ -443,6 +443,19 @@ comment on column stream.looked_until is 'Sealed days before this one have been 
 comment on column stream.made_at is 'When it was made.';
 comment on column stream.ended_at is 'When it was replaced, or its watch or version given up.';
 
+create table stream_tier (
+    stream_id bigint not null references stream,
+    tier text not null check (tier in ('page', 'ticket')),
+    weight double precision not null,
+    threshold double precision not null,
+    primary key (stream_id, tier)
+);
+comment on table stream_tier is 'The present part of a stream in each tier; evidence keeps what it was on each day.';
+comment on column stream_tier.stream_id is 'The stream.';
+comment on column stream_tier.tier is 'page or ticket.';
+comment on column stream_tier.weight is 'Its share of the tier''s budget; 0 of a chart.';
+comment on column stream_tier.threshold is 'The evidence at which there is an alarm.';
+
 create table evidence (
     stream_id bigint not null references stream,
     tier text not null check (tier in ('page', 'ticket')),

@@ -4,7 +4,7 @@
 //! `make alarms` runs them at full size and prints the figures of docs/alarms.md; `make test` at a tenth of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dosimeter::config::{Budget, Measure, Method, Severity, SlicePattern, Unit, Watch, Weekends};
+use dosimeter::config::{Budget, Measure, Method, Severity, Side, SlicePattern, Unit, Watch, Weekends};
 use dosimeter::detect::bets::{Bank, Loss};
 use dosimeter::detect::budget::threshold;
 use dosimeter::detect::detector::Detector;
@@ -263,6 +263,8 @@ fn watch(measure: Measure) -> Watch {
         method: Method::Evidence,
         run_length: 365.0,
         output: None,
+        feature: None,
+        side: Side::Up,
         slices: SlicePattern::One(Slice::all()),
         threshold: measure.has_threshold().then_some(0.5),
         limit: None,
@@ -273,6 +275,7 @@ fn watch(measure: Measure) -> Watch {
         },
         unit: Unit::Cluster,
         weekends: Weekends::Apart,
+        runbook: None,
         tier: Severity::Page,
         maturity_days: 7,
     }

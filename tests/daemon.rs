@@ -194,7 +194,7 @@ fn panels(list: &Value, found: &mut Vec<Value>) {
 fn dashboards_show_data(port: u16) {
     let mut queries = 0;
     let mut empty = Vec::new();
-    for name in ["model-health", "choices-and-values", "daemon"] {
+    for name in ["model-health", "choices-and-values", "alarms", "daemon"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("dashboards/{name}.json"));
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
         let mut values = vec![("__rate_interval".to_owned(), "30s".to_owned())];

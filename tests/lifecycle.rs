@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use dosimeter::alert::link::{Action, Link, Signer};
+use dosimeter::alert::report::Report;
 use dosimeter::alert::silence::{ANY, Matcher};
+use dosimeter::notify::render;
 use dosimeter::person::{self, Person};
 use dosimeter::store::Error;
 use dosimeter::store::alert::{AlertRow, EventRow, HumanStep};
@@ -56,11 +58,24 @@ fn words(history: &[EventRow]) -> Vec<&str> {
     history.iter().map(|event| event.transition.as_str()).collect()
 }
 
-/// `(recipient, subject, escalation, number of alerts)` of every notice, in order.
+/// The plain text of the latest notice of the daemon's own.
+async fn last_text(installation: &Installation) -> String {
+    let report: Value = sqlx::query_scalar(
+        "select report from outbox where report->'event'->>'actor' = 'dosimeter' order by outbox_id desc limit 1",
+    )
+    .fetch_one(&installation.pool().await)
+    .await
+    .expect("a notice");
+    let report: Report = serde_json::from_value(report).expect("a report");
+    render(&report).expect("templates are right").text
+}
+
+/// `(recipient, subject, escalation, number of alerts)` of every notice of the daemon's own, in order; what people have done is told
+/// too.
 async fn notices(installation: &Installation) -> Vec<(String, String, i32, i64)> {
     sqlx::query_as(
-        "select recipient, subject, escalation, (select count(*) from alert_notice n where n.outbox_id = o.outbox_id)
-        from outbox o order by outbox_id",
+        "select recipient, report->>'subject', escalation, (select count(*) from alert_notice n where n.outbox_id = o.outbox_id)
+        from outbox o where report->'event'->>'actor' = 'dosimeter' order by outbox_id",
     )
     .fetch_all(&installation.pool().await)
     .await
@@ -125,10 +140,7 @@ async fn a_silenced_alert_lives_on_and_is_told_when_the_silence_ends() {
         decision,
         format!("told: it was silenced by silence {silence} until 2025-02-02T09:00:00Z, and still holds")
     );
-    let body: String = sqlx::query_scalar("select body_text from outbox")
-        .fetch_one(&installation.pool().await)
-        .await
-        .expect("a notice");
+    let body = last_text(&installation).await;
     assert!(body.contains("Why now: told: it was silenced"), "{body}");
 
     // Silenced by its number, and told when a person ends that early.
@@ -240,10 +252,7 @@ async fn a_rule_with_a_clear_limit_does_not_waver() {
     assert_eq!(words(&history(&installation, alert.alert_id).await), ["fired"]);
     // What is said of it then is true.
     pass_at(&installation, "2025-02-03T02:00:00Z").await;
-    let body: String = sqlx::query_scalar("select body_text from outbox order by outbox_id desc limit 1")
-        .fetch_one(&installation.pool().await)
-        .await
-        .expect("a notice");
+    let body = last_text(&installation).await;
     assert!(body.contains("has been past the limit Below(0.9) and is not back at 0.99"), "{body}");
     assert!(body.contains("Why now: told again"), "{body}");
 }
@@ -341,7 +350,7 @@ async fn the_api_takes_steps_from_whoever_shows_the_token() {
         answer["history"].as_array().expect("a list").iter().filter_map(|e| e["transition"].as_str()).collect();
     assert_eq!(steps, ["fired", "acknowledged", "resolved"]);
     assert_eq!(answer["history"][0]["decision"], "told: there is news");
-    assert_eq!(answer["notices"].as_array().map(Vec::len), Some(1));
+    assert_eq!(answer["notices"].as_array().map(Vec::len), Some(2), "the alert and its end");
     let (_, _, text) = request(port, "GET", "/api/v1/silences", "", "");
     assert!(text.contains("\"created_by\":\"a\""), "{text}");
     let (status, answer) = post(port, "/api/v1/silences/1/end", Some(TOKEN), body);
@@ -372,10 +381,7 @@ async fn a_link_in_a_notice_leads_to_a_form_that_takes_the_step() {
     installation.pass().await;
     let port = serve(&installation).await;
     let id = alerts(&installation).await[0].alert_id;
-    let body: String = sqlx::query_scalar("select body_text from outbox")
-        .fetch_one(&installation.pool().await)
-        .await
-        .expect("a notice");
+    let body = last_text(&installation).await;
     let links = links(&body);
     assert_eq!(links.len(), 3, "acknowledge, resolve, silence: {body}");
     assert!(!links[0].contains("2025-02-01-"), "no case in an address");

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use dosimeter::config::Severity;
-use dosimeter::query::backtest::{Asked, Order, backtest};
+use dosimeter::query::backtest::{Asked, Order, Report, backtest};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::rows::Knowledge;
 use serde_json::Value;
@@ -101,7 +101,8 @@ async fn disagreements(installation: &Installation, case: &Value) -> Vec<String>
 /// Pages and tickets of one backtest by watch and output.
 async fn alarms_of(data: &Path, budget: &str, order: Order) -> impl Fn(&str, &str, Severity) -> (f64, Vec<String>) {
     let watches = "[[model.watch]]\nname = \"area\"\nmeasure = \"auroc\"\nunit = \"case\"\nweekends = \"alike\"\n\n\
-                   [[model.watch]]\nname = \"scores\"\nmeasure = \"score_drift\"\ntier = \"ticket\"\nunit = \"case\"\n\n[[source]]";
+                   [[model.watch]]\nname = \"scores\"\nmeasure = \"score_drift\"\ntier = \"ticket\"\nunit = \"case\"\n\n\
+                   [[model.watch]]\nname = \"views\"\nmeasure = \"slice_share\"\nslice = \"view=*\"\ntier = \"ticket\"\n\n[[source]]";
     // Seven findings share the budget: null values hold at 95 % each.
     let config = format!("[alarms]\n{budget}\nconfidence = 0.65\n\n{}", CONFIG.replacen("[[source]]", watches, 1));
     let installation = installation(&data.to_path_buf(), &config).await;
@@ -114,9 +115,10 @@ async fn alarms_of(data: &Path, budget: &str, order: Order) -> impl Fn(&str, &st
         recorded: None,
     };
     let streams = backtest(&installation.context(), &asked).await.expect("a backtest").streams;
-    move |watch, output, tier| {
-        let stream = streams.iter().find(|stream| stream.watch == watch && stream.output == output).expect("a stream");
-        let own = stream.tier(tier).unwrap_or_else(|| panic!("{output}: {:?}", stream.reason));
+    move |watch, place, tier| {
+        let is_it = |stream: &&Report| stream.watch == watch && (stream.output == place || stream.slice == place);
+        let stream = streams.iter().find(is_it).expect("a stream");
+        let own = stream.tier(tier).unwrap_or_else(|| panic!("{place}: {:?}", stream.reason));
         let days = own.replay.alarms.iter().map(|alarm| alarm.bucket.date_naive().to_string());
         (own.share.threshold, days.collect())
     }
@@ -141,8 +143,8 @@ fn nothing_else(alarms: &impl Fn(&str, &str, Severity) -> (f64, Vec<String>), ti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backtest_in_exam_order_finds_the_decay_and_nothing_before_it() {
     let Some(data) = data() else { return };
-    // c = 365 * 7 / 0.7 = 3,650 of a page; tickets are shared with the scores: 365 * 14 / 14 = 365.
-    let alarms = alarms_of(&data, "pages_per_year = 0.7\ntickets_per_year = 14", Order::Exam).await;
+    // c = 365 * 7 / 0.7 = 3,650 of a page; three watches share the tickets: 365 * 3 * 7 / 21 = 365.
+    let alarms = alarms_of(&data, "pages_per_year = 0.7\ntickets_per_year = 21", Order::Exam).await;
     for (tier, c, effusion, edema) in [
         (Severity::Page, 3650.0, ("2025-05-18", "2025-05-24"), ("2025-06-15", "2025-06-30")),
         (Severity::Ticket, 365.0, ("2025-05-15", "2025-05-21"), ("2025-05-23", "2025-06-15")),
@@ -157,6 +159,11 @@ async fn a_backtest_in_exam_order_finds_the_decay_and_nothing_before_it() {
     // The scores move with the case mix, at once.
     let (_, moved) = alarms("scores", "Effusion", Severity::Ticket);
     assert!(within(&moved, "2025-05-01", "2025-05-07"), "{moved:?}");
+    // So do the shares of the views, one up and one down, with days as units.
+    for view in ["view=AP", "view=PA"] {
+        let (_, moved) = alarms("views", view, Severity::Ticket);
+        assert!(within(&moved, "2025-05-01", "2025-05-10"), "{view}: {moved:?}");
+    }
 }
 
 /// What a daemon may claim: with the truth that there was when a case came of age, seven days later.

@@ -20,6 +20,10 @@ threshold = 0.5
 limit = 0.80
 maturity = "3d"
 
+[notify]
+to = ["on-call@hospital.example"]
+directory = "mail"
+
 [[source]]
 name = "predictions""#;
 
@@ -91,6 +95,26 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     let ticket = alarms.iter().find(|alarm| alarm.tier == "ticket").expect("a ticket");
     assert!(ticket.day < page.day, "the ticket's budget is larger");
 
+    // One alert: it opened as a ticket and was raised to a page. Its notices say what, since when, how sure, and show it.
+    let alerts = store.list_alerts(true, 10).await.expect("alerts");
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+    assert_eq!((alert.rule.as_str(), alert.severity.as_str(), alert.state.as_str()), ("sensitivity", "page", "firing"));
+    let events = store.list_alert_events(alert.alert_id).await.expect("events");
+    let transitions: Vec<&str> = events.iter().map(|event| event.transition.as_str()).collect();
+    // Nobody has acknowledged it: it is told again every day.
+    assert_eq!(transitions[..2], ["fired", "raised"]);
+    assert!(transitions[2..].iter().all(|transition| *transition == "told"), "{transitions:?}");
+    let mails: Vec<String> = std::fs::read_dir(installation.path("mail"))
+        .expect("a folder")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a mail"))
+        .collect();
+    assert_eq!(mails.len(), transitions.len());
+    let page_mail = mails.iter().find(|mail| mail.contains("Subject: Re: [page]")).expect("a page");
+    for part in ["sensitivity of the cases sealed since 2025-02-03 is 0.5000", "Guarantee", "image/png", "In-Reply-To:"]
+    {
+        assert!(page_mail.replace("=\r\n", "").contains(part), "{part} is missing: {page_mail}");
+    }
+
     // The same history as a backtest has it, of the days that the ledger has.
     let asked = Asked {
         model: "chest-xray".into(),
@@ -115,7 +139,7 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     }
     let standings = store.list_standings().await.expect("standings");
     let standing = standings.iter().find(|standing| standing.tier == "page").expect("a standing");
-    assert_eq!(standing.state, state);
+    assert_eq!(standing.last.as_ref().map(|last| &last.state), Some(&state));
 
     // Every truth of January is corrected to its opposite: the ledger does not move, and no alarm is taken back.
     let before = bodies(&installation).await;
@@ -137,6 +161,27 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     assert_eq!(only_stream(&installation).await.stream_id, stream.stream_id);
     let kept = store.list_unanswered_alarms().await.expect("alarms");
     assert_eq!(kept[..alarms.len()], alarms[..]);
+
+    // The shadow detector tells the difference: with the truth of today the alarm has no support.
+    let all = dosimeter::query::streams::Asked::default();
+    let shown = dosimeter::query::streams::show(&context, &all, None).await.expect("a stream");
+    let history = shown.history.iter().find(|history| history.tier == Severity::Page).expect("a tier");
+    let days: Vec<DateTime<Utc>> = history.days.iter().filter(|day| day.alarms).map(|day| day.day).collect();
+    let replayed: Vec<DateTime<Utc>> = history.replayed.alarms.iter().map(|alarm| alarm.bucket).collect();
+    assert_eq!((days.first(), &replayed), (Some(&page.day), &days), "the replay is what was stored");
+    assert_eq!(history.still_supported, Some(true), "only the truth of January was corrected");
+    assert!(history.revised.greatest >= history.replayed.greatest, "its cases are all wrong now");
+
+    // A person closes it: it ceases, for nothing that was sealed since is an alarm; a later alarm opens another alert.
+    let step = dosimeter::store::alert::HumanStep::Resolve;
+    store.step_alert(alert.alert_id, step, "tester", "scanner exchanged", context.clock.now()).await.expect("resolved");
+    installation.pass().await;
+    assert_eq!(store.list_unanswered_alarms().await.expect("alarms"), []);
+    assert!(store.list_alerts(true, 10).await.expect("alerts").is_empty());
+    live(&installation, 48..60, 48).await;
+    let reopened = store.list_alerts(true, 10).await.expect("alerts");
+    assert_eq!(reopened.len(), 1);
+    assert!(reopened[0].alert_id > alert.alert_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,7 @@ pub fn bare(
             slice: slice.to_owned(),
         }),
         evidence: None,
+        alarm: None,
         lines: vec![
             line("What", event.reason.clone()),
             line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),

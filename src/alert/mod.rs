@@ -5,6 +5,7 @@
 //! `tell` decides, with a reason, whether people are told.
 //! Must never: store or send. Look next at `tell`, then at `job::alerting`, which carries both out.
 
+pub mod alarm;
 pub mod group;
 pub mod link;
 pub mod notice;
@@ -132,6 +133,8 @@ pub enum Transition {
     Returned,
     /// Nothing has spoken of its subject for a long time: it is closed.
     Expired,
+    /// It is more urgent than it was.
+    Raised,
 }
 
 impl Transition {
@@ -148,6 +151,7 @@ impl Transition {
             Self::Vanished => "vanished",
             Self::Returned => "returned",
             Self::Expired => "expired",
+            Self::Raised => "raised",
         }
     }
 }
@@ -218,6 +222,14 @@ pub fn absent(open: Standing, terms: &Terms, now: DateTime<Utc>) -> Option<Step>
     let standing = Standing { state: State::Expired, breached: false, since: now, ..open };
     let is_over = !terms.expire_after.is_zero() && lasted(since, now) >= terms.expire_after;
     is_over.then_some(Step { transition: Transition::Expired, standing, notifies: true })
+}
+
+/// The step of an open alert that has become more urgent and holds: whoever took it up for less is told.
+#[must_use]
+pub fn raise(open: Standing) -> Option<Step> {
+    let is_told = matches!(open.state, State::Firing | State::Acknowledged) && open.breached;
+    let standing = Standing { state: State::Firing, acknowledged_at: None, ..open };
+    is_told.then_some(Step { transition: Transition::Raised, standing, notifies: true })
 }
 
 fn lasted(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
@@ -307,6 +319,18 @@ mod tests {
         assert_eq!(transition(acknowledged(false), &Verdict::Kept, 99_999), None);
         let for_ever = Terms { acknowledged_for: Duration::ZERO, ..HOLD };
         assert_eq!(step(acknowledged(true), &Verdict::Breached, &for_ever, at(99_999)), None);
+    }
+
+    #[test]
+    fn what_becomes_more_urgent_fires_again() {
+        for state in [State::Firing, State::Acknowledged] {
+            let raised = raise(Standing { acknowledged_at: Some(at(0)), ..Standing::new(state, true, at(0)) });
+            let raised = raised.expect("a step");
+            assert_eq!((raised.transition, raised.standing.state), (Transition::Raised, State::Firing));
+            assert!(raised.notifies && raised.standing.acknowledged_at.is_none());
+        }
+        assert_eq!(raise(Standing::new(State::Pending, true, at(0))), None, "nobody has been told yet");
+        assert_eq!(raise(Standing::new(State::Firing, false, at(0))), None, "it does not hold");
     }
 
     #[test]

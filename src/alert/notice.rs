@@ -150,6 +150,7 @@ pub fn dead_letter(lost: &Lost<'_>, now: DateTime<Utc>) -> Option<Report> {
         since: now,
         place: None,
         evidence: None,
+        alarm: None,
         lines: vec![
             line(
                 "What",
@@ -193,6 +194,7 @@ pub fn test(public_url: &str, now: DateTime<Utc>) -> Report {
         since: now,
         place: None,
         evidence: None,
+        alarm: None,
         lines: vec![
             line("What", "a test: notices by this route arrive"),
             line("Why", reason),

@@ -121,6 +121,27 @@ pub struct Evidence {
     pub reference: Option<Estimate>,
 }
 
+/// The numbers of an alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What is measured.
+    pub measure: String,
+    /// The evidence `M`, or what a chart came to.
+    pub evidence: f64,
+    /// The evidence at which there is an alarm.
+    pub threshold: f64,
+    /// The sealed day that brought it.
+    pub day: DateTime<Utc>,
+    /// When the change began, as sealed.
+    pub change: Option<DateTime<Utc>>,
+    /// What was measured since then.
+    pub measured: Option<f64>,
+    /// What the reference was.
+    pub reference: Option<f64>,
+    /// Why its promise may not be kept.
+    pub stressed: Option<String>,
+}
+
 /// What a notice says, for every channel to put into its own form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -138,8 +159,11 @@ pub struct Report {
     pub since: DateTime<Utc>,
     /// Where, if it is about an alert.
     pub place: Option<Place>,
-    /// The numbers, if it is about an alert.
+    /// The numbers, if it is about an alert of a rule.
     pub evidence: Option<Evidence>,
+    /// The numbers, if it is about an alarm of sealed evidence.
+    #[serde(default)]
+    pub alarm: Option<Alarm>,
     /// Labelled lines, top to bottom.
     pub lines: Vec<(String, String)>,
     /// Slices of the same output: name, value, interval, cases.
@@ -199,6 +223,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
             ),
         ));
     }
+    links.extend(rule.runbook.iter().map(|url| line("Runbook", url.clone())));
     Report {
         kind: Kind::Alert,
         // Without the value: mail programs keep a thread together by its subject.
@@ -229,6 +254,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
             recorded: facts.recorded,
             reference: facts.reference.cloned(),
         }),
+        alarm: None,
         severity: rule.severity.as_str().to_owned(),
         lines,
         slices: facts.slices.iter().map(|(name, estimate)| row(name, estimate)).collect(),
@@ -262,7 +288,7 @@ fn command(facts: &Facts<'_>) -> String {
 }
 
 /// A word of a POSIX shell that stands for this text.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();

@@ -13,6 +13,7 @@ mod reference;
 mod rejections;
 mod show;
 mod silence;
+mod streams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,6 +91,9 @@ enum Command {
     /// Make, list and end silences: what nobody is told of for a while.
     #[command(subcommand)]
     Silence(silence::SilenceCommand),
+    /// Where the alarm engine stands, and one stream day by day.
+    #[command(subcommand)]
+    Streams(streams::StreamsCommand),
     /// Send test notices, list notices and dead letters, send dead letters again.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
@@ -199,6 +203,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
         Command::Silence(command) => silence::run(command),
+        Command::Streams(command) => streams::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Rejections(command) => rejections::run(command),
         Command::Demo(args) => demo::run(args),
@@ -235,10 +240,6 @@ fn with_app(args: &ConfigArg, work: impl AsyncFnOnce(&App) -> anyhow::Result<()>
 }
 
 async fn serve(plan: Plan, config: PathBuf) -> anyhow::Result<()> {
-    for model in plan.models.iter().filter(|model| !model.watches.is_empty()) {
-        let watches = model.watches.len();
-        tracing::warn!(model = model.name, watches, "the daemon does not run watches yet; `dosimeter backtest` does");
-    }
     let app = App::start(plan, Clock::system()).await?;
     let supervisor = Supervisor::default();
     let spawned = app.spawn(&supervisor).await;

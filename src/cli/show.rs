@@ -51,7 +51,7 @@ pub(super) fn plan(plan: &Plan) -> String {
             let output = watch.output.as_deref().unwrap_or("every probability");
             let _ = writeln!(
                 out,
-                "  watch {} ({}): {} of {output}, {}; for backtest and plan-power, the daemon does not run it yet",
+                "  watch {} ({}): {} of {output}, {}",
                 watch.name,
                 watch.tier.as_str(),
                 watch.measure,

@@ -323,7 +323,9 @@ pub(super) fn model(section: Section<'_>) -> Model {
     truth.refuse_unknown();
     model.alerts = section.sections("alert").into_iter().map(|section| rule::alert(section, &model)).collect();
     model.watches = section.sections("watch").into_iter().map(|section| watch::watch(section, &model)).collect();
-    unique(&section, "watch", model.watches.iter().map(|watch| watch.name.as_str()));
+    // An alert carries the name of its rule or watch.
+    let rules = model.alerts.iter().map(|rule| rule.name.as_str());
+    unique(&section, "watch", rules.chain(model.watches.iter().map(|watch| watch.name.as_str())));
     unique(&section, "alert", model.alerts.iter().map(|rule| rule.name.as_str()));
     section.refuse_unknown();
     model

@@ -37,6 +37,8 @@ pub struct AlertRule {
     pub hold: Duration,
     /// Who is told.
     pub severity: Severity,
+    /// Where it says what to do about an alert.
+    pub runbook: Option<String>,
 }
 
 /// Which slices a rule watches.
@@ -211,6 +213,7 @@ pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
         slices: slice_pattern(&section, model),
         bound,
         hold: section.duration("for", Duration::ZERO),
+        runbook: section.string("runbook"),
         severity: section.choice("severity", Severity::Page, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
         name,
         output,

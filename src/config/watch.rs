@@ -33,6 +33,16 @@ pub enum Unit {
     Case,
 }
 
+/// Which way a share is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// For the worse; of shares that are neither good nor bad, upwards.
+    Up,
+    /// Both ways, each with half of the stream's evidence.
+    Both,
+}
+
 /// What weekends are to the days before them while all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,10 +89,16 @@ pub enum Measure {
     Calibration,
     /// Distribution of the scores.
     ScoreDrift,
+    /// Share of all cases that belong to a slice.
+    SliceShare,
+    /// Distribution of a numeric feature.
+    FeatureDrift,
+    /// Share of cases without a value of a feature.
+    FeatureMissing,
 }
 
 impl Measure {
-    const WORDS: [(&'static str, Self); 10] = [
+    const WORDS: [(&'static str, Self); 13] = [
         ("auroc", Self::Auroc),
         ("sensitivity", Self::Sensitivity),
         ("specificity", Self::Specificity),
@@ -93,6 +109,9 @@ impl Measure {
         ("alert_rate", Self::AlertRate),
         ("calibration", Self::Calibration),
         ("score_drift", Self::ScoreDrift),
+        ("slice_share", Self::SliceShare),
+        ("feature_drift", Self::FeatureDrift),
+        ("feature_missing", Self::FeatureMissing),
     ];
 
     /// Whether it is measured at an operating point.
@@ -104,13 +123,31 @@ impl Measure {
     /// Whether it needs truth.
     #[must_use]
     pub fn needs_truth(self) -> bool {
-        !matches!(self, Self::AlertRate | Self::ScoreDrift)
+        !matches!(self, Self::AlertRate | Self::ScoreDrift) && self.is_of_output()
+    }
+
+    /// Whether it is about an output, and not about what the model is given.
+    #[must_use]
+    pub fn is_of_output(self) -> bool {
+        !matches!(self, Self::SliceShare | Self::FeatureDrift | Self::FeatureMissing)
+    }
+
+    /// Whether it is about a feature.
+    #[must_use]
+    pub fn is_of_feature(self) -> bool {
+        matches!(self, Self::FeatureDrift | Self::FeatureMissing)
+    }
+
+    /// Whether it compares distributions, and so has no mean.
+    #[must_use]
+    pub fn is_drift(self) -> bool {
+        matches!(self, Self::ScoreDrift | Self::FeatureDrift)
     }
 
     /// Whether a contract can state its limit.
     #[must_use]
     pub fn has_limit(self) -> bool {
-        !matches!(self, Self::Calibration | Self::ScoreDrift)
+        self != Self::Calibration && !self.is_drift()
     }
 }
 
@@ -134,8 +171,12 @@ pub struct Watch {
     pub run_length: f64,
     /// The output; every probability of the model when absent.
     pub output: Option<String>,
+    /// The feature, of measures that are about one.
+    pub feature: Option<String>,
     /// The slices.
     pub slices: SlicePattern,
+    /// Which way is watched.
+    pub side: Side,
     /// The operating point.
     pub threshold: Option<f64>,
     /// The contract: at least so much, or at most so much of a loss.
@@ -146,6 +187,8 @@ pub struct Watch {
     pub unit: Unit,
     /// Whether Saturdays and Sundays have a null value of their own.
     pub weekends: Weekends,
+    /// Where it says what to do about an alarm.
+    pub runbook: Option<String>,
     /// The most urgent thing that an alarm may do: a watch that may page opens a ticket first.
     pub tier: Severity,
     /// A case is sealed so many days after it was made, or when its truth settles, whichever is later.
@@ -217,9 +260,34 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         }
         _ => {}
     }
+    let feature = section.string("feature");
+    match (measure.is_of_feature(), &feature) {
+        (true, None) => section.problem("feature", format!("is missing; {measure} is about one")),
+        (true, Some(name)) => match model.features.iter().find(|feature| feature.name == *name) {
+            None => section.problem("feature", format!("{name:?} is no feature of this model")),
+            Some(feature) if measure == Measure::FeatureDrift && !feature.numeric => section.problem(
+                "feature",
+                format!("{name:?} is no number; declare it as a dimension and watch \"slice_share\" of \"{name}=*\""),
+            ),
+            Some(_) => {}
+        },
+        (false, Some(_)) => section.problem("feature", format!("has no meaning for {measure}; remove it")),
+        (false, None) => {}
+    }
+    if output.is_some() && !measure.is_of_output() {
+        section.problem("output", format!("has no meaning for {measure}, which is about what the model is given"));
+    }
+    let usual = if measure == Measure::SliceShare { Side::Both } else { Side::Up };
+    let side = section.choice("side", usual, &[("up", Side::Up), ("both", Side::Both)]);
+    if side == Side::Both && !matches!(measure, Measure::SliceShare | Measure::AlertRate) {
+        section.problem("side", format!("\"both\" has no meaning for {measure}, of which one way is worse"));
+    }
+    if side == Side::Both && limit.is_some() {
+        section.problem("limit", "a contract has one side; write side = \"up\", or leave the limit to the reference");
+    }
     let usual = match measure {
         Measure::Calibration => 0.1,
-        Measure::ScoreDrift => 0.01,
+        Measure::ScoreDrift | Measure::FeatureDrift => 0.01,
         _ => 0.0,
     };
     let method = section.choice(
@@ -252,9 +320,17 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         section.problem("maturity", "must be whole days, at most 730, such as \"7d\"");
     }
     let maturity_days = i64::try_from(maturity.as_secs() / DAY).unwrap_or_default();
+    let slices = slice_pattern(&section, model);
+    if measure == Measure::SliceShare && matches!(&slices, SlicePattern::One(slice) if slice.is_all()) {
+        section
+            .problem("slice", "\"all\" is every case; name a slice, or every one of a dimension, such as \"view=*\"");
+    }
     let watch = Watch {
-        slices: slice_pattern(&section, model),
+        slices,
+        feature,
+        side,
         unit: section.choice("unit", Unit::Cluster, &[("cluster", Unit::Cluster), ("case", Unit::Case)]),
+        runbook: section.string("runbook"),
         weekends: section.choice(
             "weekends",
             Weekends::Apart,

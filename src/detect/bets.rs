@@ -34,6 +34,8 @@ pub enum Loss {
     LogLoss,
     /// A case that is flagged, with truth or without.
     Flagged(f64),
+    /// A case that is not.
+    Cleared(f64),
 }
 
 impl Loss {
@@ -54,6 +56,7 @@ impl Loss {
                 Self::Brier => vec![((1.0 - high) * (1.0 - high), positive), (low * low, negative)],
                 Self::LogLoss => vec![(log_loss(high), positive), (log_loss(1.0 - low), negative)],
                 Self::Flagged(threshold) => vec![(at(low, threshold), channel.total())],
+                Self::Cleared(threshold) => vec![(1.0 - at(high, threshold), channel.total())],
             }
         };
         spectrum.channels().iter().flat_map(of_channel).filter(|(_, cases)| *cases > 0).collect()
@@ -69,7 +72,9 @@ impl Loss {
     #[must_use]
     pub fn in_its_terms(loss: Option<Self>, mean: f64) -> f64 {
         match loss {
-            None | Some(Self::Missed(_) | Self::FalselyFlagged(_) | Self::FlaggedInVain(_)) => 1.0 - mean,
+            None | Some(Self::Missed(_) | Self::FalselyFlagged(_) | Self::FlaggedInVain(_) | Self::Cleared(_)) => {
+                1.0 - mean
+            }
             Some(Self::LogLoss) => mean * libm::log(100.0),
             Some(Self::Error(_) | Self::Brier | Self::Flagged(_)) => mean,
         }
@@ -141,6 +146,13 @@ pub enum Bank {
         lines: Vec<(f64, f64)>,
         /// What a unit is.
         unit: Unit,
+    },
+    /// On a share that moves either way: each way has half of the weight.
+    Both {
+        /// That it rises.
+        up: Box<Bank>,
+        /// That it falls.
+        down: Box<Bank>,
     },
     /// On scores distributed otherwise than the reference's.
     Drift {
@@ -280,6 +292,7 @@ impl Bank {
             Self::Loss { lambdas, .. } | Self::Area { lambdas, .. } => lambdas.len(),
             Self::Calibration { lines, .. } => lines.len(),
             Self::Drift { ratios, .. } => ratios.len(),
+            Self::Both { up, down } => up.bets() + down.bets(),
         }
     }
 
@@ -327,6 +340,10 @@ impl Bank {
                 };
                 let some = labelled().next().is_some();
                 some.then(|| lines.iter().map(|line| together(*unit, &factors(line))).collect())
+            }
+            Self::Both { up, down } => {
+                let (up, down) = (up.increments(bucket, spectrum)?, down.increments(bucket, spectrum)?);
+                Some([up, down].concat())
             }
             Self::Drift { edges, ratios, unit, .. } => {
                 let counts = binned(spectrum, edges);

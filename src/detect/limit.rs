@@ -64,6 +64,7 @@ mod tests {
             bound,
             hold: std::time::Duration::ZERO,
             severity: Severity::Page,
+            runbook: None,
         }
     }
 

@@ -21,6 +21,9 @@ pub struct NullValue {
     pub value: f64,
     /// The same as a bound of what is watched, in its own terms: sensitivity, AUROC, Brier score.
     pub limit: f64,
+    /// Of a share that is watched both ways, the bound below.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lower_limit: Option<f64>,
     /// What the reference was, in the same terms; absent under a contract.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<f64>,
@@ -115,13 +118,14 @@ pub fn of_reference(
             days.as_str()
         ));
     }
-    Ok(NullValue { value, limit: Loss::in_its_terms(loss, value), reference: Some(Loss::in_its_terms(loss, mean)), n })
+    let [limit, reference] = [value, mean].map(|mean| Loss::in_its_terms(loss, mean));
+    Ok(NullValue { value, limit, lower_limit: None, reference: Some(reference), n })
 }
 
 /// A contract: at least so much of a share or an area, at most so much of a loss, on every day.
 #[must_use]
 pub fn by_contract(loss: Option<Loss>, limit: f64) -> NullValue {
-    NullValue { value: Loss::from_its_terms(loss, limit), limit, reference: None, n: 0 }
+    NullValue { value: Loss::from_its_terms(loss, limit), limit, lower_limit: None, reference: None, n: 0 }
 }
 
 #[cfg(test)]

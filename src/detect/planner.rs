@@ -32,6 +32,12 @@ fn growth_of_mean(stratum: &Stratum, (bank, reference): (&Bank, f64), mean: f64)
     let (m0, lambdas, unit, is_binary) = match bank {
         Bank::Loss { loss, m0, lambdas, unit } => (*m0, lambdas, *unit, loss.is_binary()),
         Bank::Area { m0, lambdas, unit, .. } => (*m0, lambdas, *unit, false),
+        // Planned for a rise; the bets on a fall lose.
+        Bank::Both { up, down } => {
+            let mut growth = growth_of_mean(stratum, (up, reference), mean)?;
+            growth.resize(growth.len() + down.bets(), f64::NEG_INFINITY);
+            return Some(growth);
+        }
         Bank::Calibration { .. } | Bank::Drift { .. } => return None,
     };
     let mean = mean.min(0.999);
@@ -138,7 +144,7 @@ impl Stream {
             bisected(most, found).ok_or_else(none)
         };
         match self.measure {
-            Measure::ScoreDrift => {
+            Measure::ScoreDrift | Measure::FeatureDrift => {
                 let change = moves(5.0, &|stratum, bank, by| match bank {
                     Bank::Drift { shares, ratios, unit, .. } => {
                         Some(growth_of_factors(&moved((shares, ratios), by), *unit, stratum.size))
@@ -205,7 +211,7 @@ impl Stream {
                 Bank::Loss { loss, unit: Unit::Case, .. } if loss.is_binary() => Bank::of_counts(*loss, m0),
                 Bank::Loss { loss, unit, .. } => Bank::of_means(*loss, m0, stratum.variance, *unit),
                 Bank::Area { unit, seed, .. } => Bank::of_area(m0, *unit, stratum.variance, seed),
-                Bank::Calibration { .. } | Bank::Drift { .. } => return None,
+                Bank::Calibration { .. } | Bank::Drift { .. } | Bank::Both { .. } => return None,
             });
         }
         Some(exact)
@@ -243,6 +249,7 @@ mod tests {
             measure: Measure::Sensitivity,
             at: Some(0.5),
             unit: Unit::Case,
+            side: crate::config::Side::Up,
             lag: 0,
             seed: String::new(),
             strata: vec![Stratum { days: Days::All, engine, null: Some(null), size: 30.0, variance: 0.09 }],

@@ -3,6 +3,8 @@
 //! A stream is frozen when it is made: what it bets on does not change any more, so its evidence is a function of what is sealed
 //! and can be had again at any time.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +14,14 @@ use super::dependence::{self, DesignEffect};
 use super::detector::Detector;
 use super::null_value::{self, Margin, NullValue, mean_of};
 use super::sealing::{Buckets, Days, coverage};
-use crate::config::{Measure, Method, Unit, Watch, Weekends};
+use crate::config::{Measure, Method, Side, Unit, Watch, Weekends};
+use crate::domain::MetricKey;
+use crate::metric::discrimination;
 use crate::metric::drift::binned;
-use crate::stats::spectrum::Spectrum;
+use crate::stats::channel::{self, Scale};
+use crate::stats::interval::{Bounds, logit_normal, wald, wilson};
+use crate::stats::special::normal_upper_quantile;
+use crate::stats::spectrum::{Class, Spectrum};
 use crate::summary::sealed::Sealed;
 
 /// A stream, ready to take in sealed days.
@@ -27,6 +34,8 @@ pub struct Stream {
     pub at: Option<f64>,
     /// What a unit is.
     pub unit: Unit,
+    /// Which way is watched.
+    pub side: Side,
     /// Days from a case to its seal.
     pub lag: i64,
     /// Names its random partitions.
@@ -152,13 +161,15 @@ pub fn loss_of(measure: Measure, threshold: f64) -> Option<Loss> {
         Measure::Brier => Loss::Brier,
         Measure::LogLoss => Loss::LogLoss,
         Measure::AlertRate => Loss::Flagged(threshold),
-        Measure::Auroc | Measure::Calibration | Measure::ScoreDrift => return None,
+        // Cases count as 1 when they belong, or lack a value, and as 0 otherwise.
+        Measure::SliceShare | Measure::FeatureMissing => Loss::Flagged(0.5),
+        Measure::Auroc | Measure::Calibration | Measure::ScoreDrift | Measure::FeatureDrift => return None,
     })
 }
 
 /// Whether a measure is a mean: of losses, or of pairs.
 fn has_mean(measure: Measure) -> bool {
-    !matches!(measure, Measure::Calibration | Measure::ScoreDrift)
+    measure != Measure::Calibration && !measure.is_drift()
 }
 
 impl Stream {
@@ -173,6 +184,7 @@ impl Stream {
             measure: watch.measure,
             at: watch.threshold,
             unit: watch.unit,
+            side: watch.side,
             lag,
             seed: seed.to_owned(),
             strata: Vec::new(),
@@ -184,9 +196,11 @@ impl Stream {
         // A contract is the same on every day, and so is what is stated of probabilities.
         let alike = watch.limit.is_some() || watch.measure == Measure::Calibration || watch.weekends == Weekends::Alike;
         let kinds = if alike { vec![Days::All] } else { vec![Days::Working, Days::Weekend] };
+        let seen: Vec<(DateTime<Utc>, Cow<'_, Spectrum>)> =
+            reference.iter().map(|(day, sealed)| (*day, stream.view(sealed))).collect();
         let of_kind = |days: Days| -> Vec<&Spectrum> {
-            let own = reference.iter().filter(|(day, _)| days == Days::All || days == Days::of(**day, lag));
-            own.map(|(_, sealed)| &sealed.spectrum).collect()
+            let own = seen.iter().filter(|(day, _)| days == Days::All || days == Days::of(*day, lag));
+            own.map(|(_, spectrum)| &**spectrum).collect()
         };
         let samples: Vec<Vec<dependence::Bucket>> = kinds
             .iter()
@@ -209,6 +223,17 @@ impl Stream {
         if stream.strata.is_empty() { Err(stream.unwatched.join("; ")) } else { Ok(stream) }
     }
 
+    /// What is looked at of a sealed day: its cases, or which of them lack a value.
+    fn view<'s>(&self, sealed: &'s Sealed) -> Cow<'s, Spectrum> {
+        if self.measure != Measure::FeatureMissing {
+            return Cow::Borrowed(&sealed.spectrum);
+        }
+        let present: u64 = sealed.spectrum.totals().iter().sum();
+        let missing = sealed.matured.saturating_sub(present);
+        let cells = [(0.0, present), (1.0, missing)].map(|(at, n)| (channel::key(at), Class::Unlabelled, n));
+        Cow::Owned(Spectrum::from_cells(Scale::Probability, cells.into_iter().filter(|(.., n)| *n > 0).collect()))
+    }
+
     fn loss(&self) -> Option<Loss> {
         loss_of(self.measure, self.at.unwrap_or_default())
     }
@@ -216,8 +241,10 @@ impl Stream {
     /// One kind of days with its bets.
     fn stratum(&self, watch: &Watch, (days, own): (Days, &[&Spectrum]), confidence: f64) -> Result<Stratum, String> {
         let loss = self.loss();
+        // Each way of two has half of what may go wrong.
+        let confidence = if self.side == Side::Both { 1.0 - 0.5 * (1.0 - confidence) } else { confidence };
         let margin = Margin { confidence, tolerance: watch.tolerance };
-        let null = match watch.limit {
+        let mut null = match watch.limit {
             Some(limit) => Some(null_value::by_contract(loss, limit)),
             None if has_mean(self.measure) => {
                 Some(null_value::of_reference(loss, (days, own), (self.unit, margin), self.dependence.as_ref())?)
@@ -241,12 +268,26 @@ impl Stream {
             (Some(loss), _) if self.unit == Unit::Case && loss.is_binary() => Bank::of_counts(loss, m0),
             (Some(loss), _) => Bank::of_means(loss, m0, variance, self.unit),
             (None, Measure::Calibration) => Bank::of_calibration(watch.tolerance, self.unit),
-            (None, Measure::ScoreDrift) => {
+            (None, Measure::ScoreDrift | Measure::FeatureDrift) => {
                 let filled = own.iter().filter(|day| !day.channels().is_empty()).count();
                 let bank = Bank::of_drift(own, (1.0 - confidence, watch.tolerance), self.unit);
                 bank.filter(|_| filled >= null_value::LEAST_DAYS).ok_or_else(|| null_value::too_few(days, filled))?
             }
             (None, _) => Bank::of_area(m0, self.unit, variance, &self.seed),
+        };
+        let bank = match (self.side, loss) {
+            (Side::Both, Some(Loss::Flagged(at))) => {
+                let loss = Loss::Cleared(at);
+                let below =
+                    null_value::of_reference(Some(loss), (days, own), (self.unit, margin), self.dependence.as_ref())?;
+                let down = match self.unit {
+                    Unit::Case => Bank::of_counts(loss, below.value),
+                    Unit::Cluster => Bank::of_means(loss, below.value, variance, self.unit),
+                };
+                null = null.map(|null| NullValue { lower_limit: Some(below.limit), ..null });
+                Bank::Both { up: Box::new(bank), down: Box::new(down) }
+            }
+            _ => bank,
         };
         Ok(Stratum { days, engine: Engine::Bets(bank), null, size, variance })
     }
@@ -267,7 +308,7 @@ impl Stream {
         };
         let terms = Loss::in_its_terms(loss, mean);
         let n: u64 = means.iter().map(|(n, _)| n).sum();
-        let null = NullValue { value: mean, limit: terms, reference: Some(terms), n };
+        let null = NullValue { value: mean, limit: terms, lower_limit: None, reference: Some(terms), n };
         let engine = Engine::Chart { chart, mean, deviation: libm::sqrt(variance) };
         Ok(Stratum { days, engine, null: Some(null), size: n as f64 / own.len() as f64, variance })
     }
@@ -295,6 +336,13 @@ impl Stream {
                 let tenths: Vec<f64> = (1..10).map(|at| f64::from(at) / 10.0).collect();
                 sums(&mut binned(spectrum, &tenths).into_iter().enumerate().map(|(at, n)| (at as f64, n)))
             }
+            (None, Measure::FeatureDrift) => {
+                let values = spectrum.channels().iter().map(|channel| {
+                    let (low, high) = spectrum.range(channel);
+                    (0.5 * low + 0.5 * high, channel.total())
+                });
+                sums(&mut values.into_iter())
+            }
             (None, _) => sums(&mut blocks(spectrum, &self.seed).unwrap_or_default().into_iter().map(|loss| (loss, 1))),
         }
     }
@@ -321,7 +369,7 @@ impl Stream {
         let stratum = self.stratum_of(day)?;
         match (&stratum.engine, state) {
             (Engine::Bets(bank), State::Bets(detector)) => {
-                let increments = bank.increments(&day.to_rfc3339(), &sealed.spectrum)?;
+                let increments = bank.increments(&day.to_rfc3339(), &self.view(sealed))?;
                 let evidence = detector.take(day, &increments);
                 let alarms = evidence.log >= libm::log(threshold);
                 if alarms {
@@ -330,7 +378,7 @@ impl Stream {
                 Some(Seen { evidence: libm::exp(evidence.log.min(MOST)), change: evidence.change, alarms })
             }
             (Engine::Chart { chart, mean, deviation }, State::Chart { value, since }) => {
-                let (_, own) = mean_of(self.loss(), &sealed.spectrum)?;
+                let (_, own) = mean_of(self.loss(), &self.view(sealed))?;
                 if *value <= 0.0 {
                     *since = Some(day);
                 }
@@ -378,10 +426,60 @@ impl Stream {
     #[must_use]
     pub fn measured<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<f64> {
         let mut pooled = Spectrum::default();
-        days.for_each(|sealed| pooled.merge(&sealed.spectrum));
+        days.for_each(|sealed| pooled.merge(&self.view(sealed)));
         let loss = self.loss();
         let (_, mean) = mean_of(loss, &pooled).filter(|_| has_mean(self.measure))?;
         Some(Loss::in_its_terms(loss, mean))
+    }
+
+    /// The same with its 95 % interval, where there is one: Wilson's of shares, that of an area on the logit scale, of other losses the
+    /// normal one.
+    #[must_use]
+    pub fn estimated<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<(f64, Option<(f64, f64)>)> {
+        let mut pooled = Spectrum::default();
+        days.for_each(|sealed| pooled.merge(&self.view(sealed)));
+        let loss = self.loss();
+        let (_, mean) = mean_of(loss, &pooled).filter(|_| has_mean(self.measure))?;
+        let z = normal_upper_quantile(0.025);
+        let bounds = match loss {
+            None => {
+                let error = discrimination::area(&pooled).ok()?.standard_error.filter(|error| *error > 0.0);
+                error.map(|error| logit_normal(mean, error, z))
+            }
+            Some(loss) => {
+                let (n, sum, square) = loss.sums(&pooled);
+                let count = n as f64;
+                // The losses of a share are counts.
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of cases")]
+                let bounds = if loss.is_binary() {
+                    wilson(sum.round() as u64, n, z)
+                } else {
+                    wald(mean, libm::sqrt((square / count - mean * mean).max(0.0) / count), z)
+                };
+                Some(bounds)
+            }
+        };
+        let own = |bounds: Bounds| {
+            let ends = [bounds.lower, bounds.upper].map(|end| Loss::in_its_terms(loss, end));
+            (ends[0].min(ends[1]), ends[0].max(ends[1]))
+        };
+        Some((Loss::in_its_terms(loss, mean), bounds.map(own)))
+    }
+
+    /// The metric of the catalogue that is the same thing; `None` where there is none.
+    #[must_use]
+    pub fn metric(&self) -> Option<MetricKey> {
+        let name = match self.measure {
+            Measure::Auroc => "auroc",
+            Measure::Sensitivity => "sensitivity",
+            Measure::Specificity => "specificity",
+            Measure::Ppv => "ppv",
+            Measure::Brier => "brier",
+            Measure::LogLoss => "log_loss",
+            Measure::AlertRate => "alert_rate",
+            _ => return None,
+        };
+        Some(MetricKey { threshold: self.at.map(|at| at.to_string()), ..MetricKey::plain(name) })
     }
 
     /// What an alarm of this stream promises.

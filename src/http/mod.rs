@@ -17,6 +17,7 @@ mod query;
 mod rejections;
 mod silences;
 mod step;
+mod streams;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -56,6 +57,8 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/api/v1/silences", get(silences::get).post(silences::post))
         .route("/api/v1/silences/{id}/end", post(silences::end))
         .route("/alerts/{id}/act", get(act::get).post(act::post))
+        .route("/api/v1/streams", get(streams::get))
+        .route("/api/v1/stream", get(streams::get_one))
         .route("/api/v1/query", get(query::get))
         .route("/api/v1/curve", get(curve::get))
         .route("/api/v1/compare", get(compare::get))
@@ -72,6 +75,8 @@ async fn index() -> &'static str {
      /readyz          database, schema and numbers are there\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\
+     /api/v1/streams  the alarm engine: evidence, thresholds, null values, the budget and what was spent of it\n\
+     /api/v1/stream   ?watch=&output=&slice=: one stream day by day, replayed, and with the truth of today\n\
      /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold, reference\n\
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\

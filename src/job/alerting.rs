@@ -16,7 +16,7 @@ use crate::alert::notice::{addressees_at, in_thread, keeps_state};
 use crate::alert::report::{Event, Report};
 use crate::alert::silence::Subject;
 use crate::alert::tell::{Candidate, Decision, Policy, Told, decide};
-use crate::alert::{Standing, Step, Terms, Transition, absent, step};
+use crate::alert::{Standing, Step, Terms, Transition, absent, raise, step};
 use crate::config::Severity;
 use crate::detect::limit::Verdict;
 use crate::runtime::Outcome;
@@ -92,7 +92,10 @@ pub async fn carry_out(
     let known = findings.iter().filter_map(|finding| {
         let alert = open.0.get(&finding.key);
         let step = step(alert.map(|alert| alert.standing), &finding.verdict, &terms(finding.hold), now);
-        Case::of_finding(finding, alert, step)
+        // Page comes before ticket.
+        let was = alert.and_then(|alert| Severity::parse(&alert.severity));
+        let more = alert.filter(|_| was.is_some_and(|was| finding.severity < was)).map(|alert| alert.standing);
+        Case::of_finding(finding, alert, step.or_else(|| more.and_then(raise)))
     });
     // Nothing speaks of these any more: the window is empty, or the plan no longer has the rule.
     let gone = open.0.values().filter(|alert| !found.contains(&alert.key));
@@ -222,7 +225,9 @@ impl<'a> Case<'a> {
         Some(Self {
             key,
             subject: Subject { model, version, rule: &key.rule, output, slice: &key.slice },
-            severity: finding.severity,
+            severity: alert
+                .and_then(|alert| Severity::parse(&alert.severity))
+                .map_or(finding.severity, |was| was.min(finding.severity)),
             alert,
             alert_id: alert.map_or(0, |alert| alert.alert_id),
             step,
@@ -279,6 +284,7 @@ impl<'a> Case<'a> {
             Some(Transition::Fired) => None,
             Some(Transition::Recurred) => Some("the condition holds again".to_owned()),
             Some(Transition::Lapsed) => Some("the acknowledgement is over, and the condition still holds".to_owned()),
+            Some(Transition::Raised) => Some(format!("it is a {} now", self.severity.as_str())),
             Some(Transition::Expired) => Some(format!("{}: the alert has expired and is closed", self.reason)),
             _ => Some(decision.to_string()),
         };

@@ -1,4 +1,4 @@
-//! Detect: the latest estimates are judged by the plan's rules.
+//! Detect: the latest estimates are judged by the plan's rules, and alarms of sealed evidence join them.
 //!
 //! The verdict is pure (`detect`); what it means for an alert is carried out by `alerting`.
 
@@ -41,6 +41,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
             }
         }
     }
+    findings.extend(super::streams::findings(context, &versions, &estimates).await?);
     carry_out(context, lease, &open, &findings, now).await
 }
 

@@ -6,10 +6,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::config::{Model, Output, SlicePattern, Watch};
+use crate::config::{Feature, Measure, Model, Output, Quantity, SlicePattern, Watch};
 use crate::detect::sealing::{Buckets, seal};
+use crate::domain::truth::decide;
 use crate::domain::{Assertion, Granularity, Prediction, Slice, Window};
-use crate::stats::channel::{self, Scale};
+use crate::stats::channel::Scale;
 use crate::stats::spectrum::{Class, Spectrum};
 use crate::store::catalog::ModelNumbers;
 use crate::store::ledger::Received;
@@ -24,6 +25,8 @@ pub enum Known {
     Observed,
     /// Once this installation had it. A prediction that came in after its own maturity is history: it does not enter.
     Received,
+    /// As received, but with the truth of today: what sealed cases would have come to, had it been known.
+    Revised,
 }
 
 /// Which cases enter the evidence and when.
@@ -46,6 +49,32 @@ impl Gate {
     #[must_use]
     pub fn at_once(self) -> Self {
         Self { maturity_days: 0, ..self }
+    }
+}
+
+/// What a stream is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'m> {
+    /// The scores of an output, of the cases of a slice.
+    Output(&'m Output),
+    /// Whether cases belong to a slice: 1 or 0.
+    Membership,
+    /// The values of a numeric feature, of the cases of a slice; those that lack one have come of age all the same.
+    Feature(&'m Feature),
+}
+
+/// What a watch is about, each with its name among the model's quantities.
+#[must_use]
+pub fn subjects<'m>(model: &'m Model, watch: &'m Watch) -> Vec<(Subject<'m>, String)> {
+    let feature = model.features.iter().find(|feature| watch.feature.as_ref() == Some(&feature.name));
+    match (watch.measure, feature) {
+        (Measure::SliceShare, _) => vec![(Subject::Membership, Quantity::Whole.name())],
+        (_, Some(feature)) => vec![(Subject::Feature(feature), Quantity::Feature(feature).name())],
+        (_, None) => {
+            let own =
+                model.outputs.iter().filter(|output| watch.output.as_ref().is_none_or(|name| *name == output.name));
+            own.map(|output| (Subject::Output(output), output.name.clone())).collect()
+        }
     }
 }
 
@@ -84,58 +113,85 @@ impl<'a> Evidence<'a> {
 
     /// What is sealed on each day of a window; every day is there.
     #[must_use]
-    pub fn buckets(&self, gate: Gate, known: Known, (output, slice): (&Output, &Slice), window: Window) -> Buckets {
-        let output_id = self.numbers.outputs.get(&output.name).copied().unwrap_or_default();
-        let truth_id = self.numbers.findings.get(&output.truth).copied().unwrap_or_default();
+    pub fn buckets(
+        &self,
+        gate: Gate,
+        known: Known,
+        (subject, slice): (Subject<'_>, &Slice),
+        window: Window,
+    ) -> Buckets {
         let day = |at: DateTime<Utc>| Granularity::Day.start_of(at);
+        let scale = if matches!(subject, Subject::Feature(_)) { Scale::Real } else { Scale::Probability };
         let mut days: HashMap<DateTime<Utc>, (Vec<(u64, Class, u64)>, u64, u64)> = HashMap::new();
         for (row, received_at) in &self.predictions {
-            let Some((_, score)) = row.scores.iter().find(|(id, _)| *id == output_id) else { continue };
-            if !slice.cells().all(|(name, value)| value_of(self.model, row, name) == value) {
-                continue;
-            }
+            let belongs = slice.cells().all(|(name, value)| value_of(self.model, row, name) == value);
+            let value = match subject {
+                Subject::Membership => Some(f64::from(u8::from(belongs))),
+                _ if !belongs => continue,
+                Subject::Output(output) => {
+                    let output_id = self.number(&output.name);
+                    let score = row.scores.iter().find(|(id, _)| *id == output_id).map(|(_, score)| *score);
+                    if score.is_none() {
+                        continue;
+                    }
+                    score
+                }
+                Subject::Feature(feature) => {
+                    let text = row.attributes.get(&feature.name);
+                    text.and_then(|text| text.trim().parse::<f64>().ok()).filter(|value| value.is_finite())
+                }
+            };
             let mature = row.occurred_at + TimeDelta::days(gate.maturity_days);
-            if known == Known::Received && *received_at >= day(mature) + TimeDelta::days(1) {
+            if matches!(known, Known::Received | Known::Revised) && *received_at >= day(mature) + TimeDelta::days(1) {
                 continue;
             }
             days.entry(day(mature)).or_default().1 += 1;
-            let (sealed_on, class) = if gate.with_truth {
+            let (sealed_on, class) = if let (true, Subject::Output(output)) = (gate.with_truth, subject) {
+                let truth_id = self.numbers.findings.get(&output.truth).copied().unwrap_or_default();
                 let said = self.assertions.get(&(row.case_id.clone(), truth_id)).map(Vec::as_slice).unwrap_or_default();
                 let usable = |(assertion, received_at): &(Assertion, DateTime<Utc>)| match known {
                     Known::Always => mature,
                     Known::Observed => assertion.observed_at,
-                    Known::Received => assertion.observed_at.max(*received_at),
+                    Known::Received | Known::Revised => assertion.observed_at.max(*received_at),
                 };
-                let said: Vec<(DateTime<Utc>, &Assertion)> = said.iter().map(|one| (usable(one), &one.0)).collect();
-                match seal(self.model, (output_id, output.class.is_some()), mature, &said) {
-                    Some((on, holds)) => (on, if holds { Class::Positive } else { Class::Negative }),
-                    None => continue,
-                }
+                let usable: Vec<(DateTime<Utc>, &Assertion)> = said.iter().map(|one| (usable(one), &one.0)).collect();
+                let about = (self.number(&output.name), output.class.is_some());
+                let Some((on, at_seal)) = seal(self.model, about, mature, &usable) else { continue };
+                let today = || truth_of_today(self.model, about, said);
+                let holds = if known == Known::Revised { today() } else { Some(at_seal) };
+                // A case whose truth was withdrawn is in the ledger, and not in its shadow.
+                let Some(holds) = holds else { continue };
+                (on, if holds { Class::Positive } else { Class::Negative })
             } else {
                 (day(mature), Class::Unlabelled)
             };
             let entry = days.entry(sealed_on).or_default();
-            entry.0.push((channel::key(*score), class, 1));
+            entry.0.extend(value.map(|value| (scale.key(value), class, 1)));
             entry.2 += u64::from(sealed_on == day(mature));
         }
-        let sealed = |(cells, matured, settled)| Sealed {
-            spectrum: Spectrum::from_cells(Scale::Probability, cells),
-            matured,
-            settled,
-        };
+        let sealed =
+            |(cells, matured, settled)| Sealed { spectrum: Spectrum::from_cells(scale, cells), matured, settled };
         let dates = std::iter::successors(Some(day(window.from)), |at| Some(*at + TimeDelta::days(1)));
         let dates = dates.take_while(|at| *at < window.to);
         dates.map(|date| (date, days.remove(&date).map(sealed).unwrap_or_default())).collect()
     }
+
+    fn number(&self, output: &str) -> i32 {
+        self.numbers.outputs.get(output).copied().unwrap_or_default()
+    }
+}
+
+fn truth_of_today(
+    model: &Model,
+    (output_id, is_class): (i32, bool),
+    said: &[(Assertion, DateTime<Utc>)],
+) -> Option<bool> {
+    let all: Vec<Assertion> = said.iter().map(|(assertion, _)| assertion.clone()).collect();
+    decide(model.truth_policy, model.uncertain, &all)?.holds_for(output_id, is_class)
 }
 
 fn value_of(model: &Model, row: &Prediction, name: &str) -> String {
     let attribute = row.attributes.get(name).map(String::as_str);
     let dimension = model.dimensions.iter().find(|dimension| dimension.name == name);
     dimension.map_or_else(|| attribute.unwrap_or_default().to_owned(), |dimension| dimension.value(attribute))
-}
-
-/// The outputs that a watch is about.
-pub fn outputs<'m>(model: &'m Model, watch: &'m Watch) -> impl Iterator<Item = &'m Output> {
-    model.outputs.iter().filter(|output| watch.output.as_ref().is_none_or(|name| *name == output.name))
 }

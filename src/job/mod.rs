@@ -16,6 +16,7 @@ pub mod notify;
 pub mod publish;
 pub mod retain;
 pub mod seal;
+pub mod streams;
 pub mod watch;
 
 use std::sync::Arc;

@@ -1,11 +1,16 @@
 //! What a notice shows: a chart of what it speaks of.
 
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Context, Error};
 use crate::alert::report::Report;
-use crate::config::{AlertRule, Limit};
+use crate::config::{AlertRule, Limit, Severity};
 use crate::domain::Estimate;
-use crate::notify::chart::{Chart, Point};
+use crate::notify::chart::{Chart, Point, png};
 use crate::store::estimate::StoredEstimate;
+use crate::store::stream::StoredStream;
 
 /// A chart shows so many windows at most.
 const MOST_WINDOWS: i64 = 60;
@@ -21,6 +26,15 @@ pub enum Picture<'a> {
         /// The metric on the reference.
         reference: Option<Estimate>,
     },
+    /// What sealed days measured, where the measure has a mean, and the evidence that they make.
+    Stream {
+        /// The stream.
+        stored: Arc<StoredStream>,
+        /// The tier.
+        tier: Severity,
+        /// What is measured where.
+        title: String,
+    },
 }
 
 /// Draw a picture for a report: what it shows in words, and a PNG. Nothing when it cannot be drawn: a notice without a picture
@@ -33,13 +47,15 @@ pub async fn draw(
     picture: &Picture<'_>,
     report: &Report,
 ) -> Result<Option<(String, Vec<u8>)>, Error> {
-    let chart = match picture {
+    let charts = match picture {
         Picture::Metric { rule, estimate, reference } => {
-            history(context, rule, estimate, reference.as_ref(), report).await?
+            vec![history(context, rule, estimate, reference.as_ref(), report).await?]
         }
+        Picture::Stream { stored, tier, title } => sealed(context, stored, (*tier, title), report.since).await?,
     };
-    match chart.png() {
-        Ok(bytes) => Ok(Some((chart.alt(), bytes))),
+    let words: Vec<String> = charts.iter().map(Chart::alt).collect();
+    match png(&charts) {
+        Ok(bytes) => Ok(Some((words.join(". "), bytes))),
         Err(error) => {
             tracing::warn!(rule = report.rule, error = format!("{error:#}"), "a notice has no chart");
             Ok(None)
@@ -74,4 +90,55 @@ async fn history(
         mark: Some(("since".to_owned(), report.since)),
         logarithmic: false,
     })
+}
+
+/// What a stream's sealed days measured, a week together, and its evidence.
+async fn sealed(
+    context: &Context,
+    stored: &StoredStream,
+    (tier, title): (Severity, &str),
+    since: DateTime<Utc>,
+) -> Result<Vec<Chart>, Error> {
+    let Ok(stream) = &stored.stream else { return Ok(Vec::new()) };
+    let to = stored.looked_until;
+    let from = to - TimeDelta::days(MOST_WINDOWS);
+    let book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
+    let place = (stored.key.output_id, stored.key.slice.as_str());
+    let days = context.store.load_sealed(book, place, (from - TimeDelta::days(6), to)).await?;
+    let week = |last: &DateTime<Utc>| days.range(*last - TimeDelta::days(6)..=*last).map(|(_, sealed)| sealed);
+    let points = days.keys().filter(|day| **day >= from).filter_map(|day| {
+        let (value, interval) = stream.estimated(week(day))?;
+        Some(Point { at: *day, value, interval })
+    });
+    let points: Vec<Point> = points.collect();
+    let mark = Some(("since".to_owned(), since));
+    let mut charts = Vec::new();
+    if !points.is_empty() {
+        let limit = |stratum: &crate::detect::stream::Stratum| {
+            let label =
+                if stream.strata.len() == 1 { "limit".to_owned() } else { format!("limit, {}", stratum.days.as_str()) };
+            Some((label, stratum.null.as_ref()?.limit))
+        };
+        let reference = stream.reference().map(|reference| ("reference".to_owned(), reference));
+        charts.push(Chart {
+            title: format!("{title} (seven sealed days)"),
+            y_label: stream.measure.to_string(),
+            points,
+            lines: stream.strata.iter().filter_map(limit).chain(reference).collect(),
+            mark: mark.clone(),
+            logarithmic: false,
+        });
+    }
+    let evidence = context.store.load_evidence(stored.stream_id, tier, from).await?;
+    let threshold = evidence.last().map(|last| ("alarm".to_owned(), last.threshold));
+    let point = |one: &crate::store::stream::EvidencePoint| Point { at: one.day, value: one.evidence, interval: None };
+    charts.push(Chart {
+        title: format!("Evidence of the {} tier", tier.as_str()),
+        y_label: "M".to_owned(),
+        points: evidence.iter().map(point).collect(),
+        lines: threshold.into_iter().collect(),
+        mark,
+        logarithmic: true,
+    });
+    Ok(charts)
 }

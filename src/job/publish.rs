@@ -37,6 +37,7 @@ pub async fn run(context: &Context) -> Result {
     }
     add_windows(&mut snapshot, &versions, &estimates);
     add_alerts(context, &mut snapshot, &versions).await?;
+    add_streams(context, &mut snapshot, &versions).await?;
     add_daemon(context, &mut snapshot).await?;
     let series = snapshot.len() + 1;
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -106,6 +107,63 @@ fn parameters(key: &MetricKey) -> impl Iterator<Item = (&str, &str)> {
     threshold.into_iter().chain(dimension).chain(class)
 }
 
+/// Where the alarm engine stands.
+async fn add_streams(
+    context: &Context,
+    snapshot: &mut Snapshot,
+    versions: &HashMap<i32, Version>,
+) -> std::result::Result<(), super::Error> {
+    let standings = context.store.list_standings().await?;
+    for stored in context.store.list_streams().await? {
+        let Some(version) = versions.get(&stored.key.version_id) else { continue };
+        let Some((_, numbers)) = context.model_of(version) else { continue };
+        let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
+        let Some((output, _)) = output else { continue };
+        let place = [
+            ("model", version.model.as_str()),
+            ("version", version.name.as_str()),
+            ("watch", stored.key.watch.as_str()),
+            ("output", output.as_str()),
+            ("slice", stored.key.slice.as_str()),
+        ];
+        snapshot.add("stream_watched", &place, f64::from(u8::from(stored.stream.is_ok())));
+        for stratum in stored.stream.iter().flat_map(|stream| &stream.strata) {
+            if let Some(null) = &stratum.null {
+                let labels = [&place[..], &[("days", stratum.days.as_str())]].concat();
+                snapshot.add("stream_limit", &labels, null.limit);
+            }
+        }
+        for standing in standings.iter().filter(|standing| standing.stream_id == stored.stream_id) {
+            let labels = [&place[..], &[("tier", standing.tier.as_str())]].concat();
+            snapshot.add("evidence", &labels, standing.last.as_ref().map_or(0.0, |last| last.evidence));
+            snapshot.add("evidence_threshold", &labels, standing.threshold);
+        }
+    }
+    for ((version_id, maturity_days, with_truth), day) in context.store.last_sealed_days().await? {
+        let Some(version) = versions.get(&version_id) else { continue };
+        let maturity = format!("{maturity_days}d");
+        let truth = if with_truth { "yes" } else { "no" };
+        let labels = [
+            ("model", version.model.as_str()),
+            ("version", version.name.as_str()),
+            ("maturity", maturity.as_str()),
+            ("with_truth", truth),
+        ];
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+        snapshot.add("sealed_until_timestamp_seconds", &labels, (day.timestamp() + 86_400) as f64);
+    }
+    let year = context.clock.now() - chrono::TimeDelta::days(365);
+    let raised: HashMap<String, i64> = context.store.count_alarms(year).await?.into_iter().collect();
+    let budget = context.plan.budget;
+    for (tier, allowed) in [("page", budget.pages), ("ticket", budget.tickets)] {
+        let labels = [("tier", tier)];
+        snapshot.add("alarms_allowed_per_year", &labels, allowed);
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+        snapshot.add("alarms_raised_365d", &labels, raised.get(tier).copied().unwrap_or_default() as f64);
+    }
+    Ok(())
+}
+
 /// Open alerts by rule and the state that people read, so that what is silenced here pages nobody by way of Prometheus either;
 /// a rule without alerts shows zeros.
 async fn add_alerts(
@@ -114,20 +172,23 @@ async fn add_alerts(
     versions: &HashMap<i32, Version>,
 ) -> std::result::Result<(), super::Error> {
     let words = || State::OPEN.into_iter().map(State::as_str).chain(Mute::WORDS);
+    let open = context.store.list_open_alerts().await?;
     let mut counts: BTreeMap<(&str, &str, &str, &str), f64> = BTreeMap::new();
     for model in &context.plan.models {
-        for rule in &model.alerts {
+        let rules = model.alerts.iter().map(|rule| (rule.name.as_str(), rule.severity));
+        let watches =
+            model.watches.iter().flat_map(|watch| watch.tiers().iter().map(|tier| (watch.name.as_str(), *tier)));
+        for (rule, severity) in rules.chain(watches) {
             for state in words() {
-                counts.insert((&model.name, &rule.name, rule.severity.as_str(), state), 0.0);
+                counts.insert((&model.name, rule, severity.as_str(), state), 0.0);
             }
         }
     }
-    for alert in context.store.list_open_alerts().await? {
+    for alert in &open {
         let model = versions.get(&alert.key.version_id).map(|version| version.model.as_str()).unwrap_or_default();
-        for ((of_model, rule, _, state), count) in &mut counts {
-            if *of_model == model && *rule == alert.key.rule && *state == alert.shown() {
-                *count += 1.0;
-            }
+        let is_planned = counts.keys().any(|(of_model, rule, ..)| *of_model == model && *rule == alert.key.rule);
+        if is_planned && words().any(|word| word == alert.shown()) {
+            *counts.entry((model, &alert.key.rule, &alert.severity, alert.shown())).or_default() += 1.0;
         }
     }
     for ((model, rule, severity, state), count) in counts {

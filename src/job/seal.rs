@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::evidence::{Evidence, Gate, Known, outputs};
+use super::evidence::{Evidence, Gate, Known, subjects};
 use super::{Context, Error, Result};
 use crate::config::Model;
 use crate::domain::{Granularity, Slice, Window};
@@ -97,8 +97,8 @@ impl Volume<'_> {
         let evidence = Evidence::new(self.model, self.numbers, rows);
         let mut page: BTreeMap<(i32, Slice), _> = BTreeMap::new();
         for watch in self.model.watches.iter().filter(|watch| Gate::of(watch) == self.gate) {
-            for output in outputs(self.model, watch) {
-                let output_id = self.numbers.outputs.get(&output.name).copied().unwrap_or_default();
+            for (subject, name) in subjects(self.model, watch) {
+                let output_id = self.numbers.quantities.get(&name).copied().unwrap_or_default();
                 // Stragglers are older than the window.
                 let whole = Window { from: DateTime::UNIX_EPOCH, to: end };
                 for slice in evidence.slices(&watch.slices, whole) {
@@ -107,7 +107,7 @@ impl Volume<'_> {
                         continue;
                     }
                     let days = Window { from: day, to: end };
-                    let buckets = evidence.buckets(self.gate, Known::Received, (output, &key.1), days);
+                    let buckets = evidence.buckets(self.gate, Known::Received, (subject, &key.1), days);
                     let sealed = buckets.into_values().next().unwrap_or_default();
                     if sealed.matured > 0 || !sealed.spectrum.channels().is_empty() {
                         page.insert(key, sealed);

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use super::evidence::{Evidence, Gate, Known, outputs};
+use super::evidence::{Evidence, Gate, Known, Subject, subjects};
 use super::seal::live_versions;
 use super::{Context, Error, Result};
-use crate::config::{Method, Model, Output, Severity, SlicePattern, Watch, hex};
+use crate::config::{Measure, Method, Model, Severity, SlicePattern, Watch, hex};
 use crate::detect::budget::{threshold, weights};
 use crate::detect::stream::{Share, Stream};
 use crate::domain::{Granularity, Slice, Window};
@@ -46,8 +46,14 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         outcome = Outcome::Done;
     }
     let sealed = context.store.last_sealed_days().await?;
+    let streams = context.store.list_streams().await?;
     let standings = context.store.list_standings().await?;
-    for stream in context.store.list_streams().await? {
+    let changed = changed(&streams, &shares, &standings);
+    if !changed.is_empty() {
+        context.store.set_shares(lease, &changed).await?;
+        outcome = Outcome::Done;
+    }
+    for stream in streams {
         let (Ok(own), Some(shares)) = (&stream.stream, shares.get(&stream.key)) else { continue };
         let book: Book = (stream.key.version_id, stream.maturity_days, stream.with_truth);
         let Some(end) = sealed.get(&book).map(|last| *last + TimeDelta::days(1)) else { continue };
@@ -72,6 +78,29 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     Ok(outcome)
 }
 
+/// The shares that are others than those that are noted.
+fn changed(
+    streams: &[StoredStream],
+    shares: &HashMap<StreamKey, Vec<Share>>,
+    standings: &[Standing],
+) -> Vec<(i64, Share)> {
+    let is_noted = |stream_id: i64, share: &Share| {
+        standings.iter().any(|known| {
+            (known.stream_id, known.tier.as_str()) == (stream_id, share.tier.as_str())
+                && known.weight == share.weight
+                && known.threshold == share.threshold
+        })
+    };
+    let of = |stream: &StoredStream| {
+        let Ok(own) = &stream.stream else { return Vec::new() };
+        let shares = shares.get(&stream.key).map(Vec::as_slice).unwrap_or_default().iter();
+        // A chart has a limit of its own.
+        let shares = shares.map(|share| Share { threshold: own.limit(share.threshold), ..*share });
+        shares.filter(|share| !is_noted(stream.stream_id, share)).map(|share| (stream.stream_id, share)).collect()
+    };
+    streams.iter().flat_map(of).collect()
+}
+
 /// What sealed days make of a stream, tier by tier.
 async fn looks(
     context: &Context,
@@ -85,11 +114,13 @@ async fn looks(
     let days = context.store.load_sealed(book, place, (stored.looked_until, end)).await?;
     let mut looks = Vec::new();
     for share in shares {
+        let share = &Share { threshold: stream.limit(share.threshold), ..*share };
         let standing = before.iter().find(|standing| standing.tier == share.tier.as_str());
-        let mut state = standing.map_or_else(|| stream.start(), |standing| standing.state.clone());
+        let last = standing.and_then(|standing| standing.last.as_ref());
+        let mut state = last.map_or_else(|| stream.start(), |last| last.state.clone());
         // A threshold that falls because others have left takes its evidence along: the budget is not spent twice.
-        if let Some(standing) = standing.filter(|standing| share.threshold < standing.threshold) {
-            state.scale(share.threshold / standing.threshold);
+        if let Some(last) = last.filter(|last| share.threshold < last.threshold) {
+            state.scale(share.threshold / last.threshold);
         }
         for (day, sealed) in &days {
             let Some(seen) = stream.take(&mut state, (*day, sealed), share.threshold) else { continue };
@@ -117,7 +148,8 @@ struct Wanted<'a> {
 /// What a stream is made of.
 struct New<'a> {
     asked: String,
-    output: &'a Output,
+    subject: Subject<'a>,
+    name: String,
     slice: Slice,
     reference: Option<(i32, Window)>,
     evidence: Option<std::sync::Arc<Evidence<'a>>>,
@@ -149,7 +181,7 @@ impl Wanted<'_> {
                 // Cases of the reference's last day come of age later; those that do so after it are the stream's.
                 let later = Window { from: window.from + lag, to: window.to + lag };
                 stored.starts = stored.starts.max(Granularity::Day.start_of(later.to));
-                evidence.buckets(gate, Known::Observed, (new.output, &new.slice), later)
+                evidence.buckets(gate, Known::Observed, (new.subject, &new.slice), later)
             }
             _ => BTreeMap::default(),
         };
@@ -159,7 +191,7 @@ impl Wanted<'_> {
             None => {
                 let weight = shares.first().map_or(1.0, |share| share.weight);
                 let confidence = 1.0 - (1.0 - context.plan.budget.confidence) * weight;
-                let seed = format!("{}/{}/{}", watch.name, new.output.name, new.slice);
+                let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
                 Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
             }
         };
@@ -215,8 +247,8 @@ async fn wanted<'a>(
                 let rows = context.store.load_received(version.version_id, &findings, reach).await?;
                 evidence = Some(std::sync::Arc::new(Evidence::new(model, numbers, rows)));
             }
-            for output in outputs(model, watch) {
-                let output_id = numbers.outputs.get(&output.name).copied().unwrap_or_default();
+            for (subject, name) in subjects(model, watch) {
+                let output_id = numbers.quantities.get(&name).copied().unwrap_or_default();
                 let book: Book = (version.version_id, gate.maturity_days, gate.with_truth);
                 let slices = match (&watch.slices, &evidence, window) {
                     (SlicePattern::One(slice), ..) => vec![slice.clone()],
@@ -239,7 +271,8 @@ async fn wanted<'a>(
                     let is_known = known.iter().any(|stream| stream.key == key);
                     let new = (!is_known).then(|| New {
                         asked: asked.clone(),
-                        output,
+                        subject,
+                        name: name.clone(),
                         slice,
                         reference: window,
                         evidence: evidence.clone(),
@@ -253,10 +286,9 @@ async fn wanted<'a>(
     Ok(wanted)
 }
 
-/// Whether a watch has to know what was before: a contract with days as units does not, nor does what is stated of probabilities.
+/// Whether a watch has to know what was before: a contract does not, nor does what is stated of probabilities.
 fn needs_reference(watch: &Watch) -> bool {
-    watch.limit.is_none() && (watch.measure.has_limit() || watch.measure == crate::config::Measure::ScoreDrift)
-        || watch.method != Method::Evidence
+    watch.limit.is_none() && watch.measure != Measure::Calibration || watch.method != Method::Evidence
 }
 
 /// What a stream is made of: when it changes, another one is made.

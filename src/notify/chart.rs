@@ -60,6 +60,33 @@ pub struct Chart {
     pub logarithmic: bool,
 }
 
+/// Draw charts below one another, those without a value left out.
+///
+/// # Errors
+/// When none has a value.
+pub fn png(charts: &[Chart]) -> Result<Vec<u8>, Error> {
+    let drawn: Vec<(&Chart, Vec<Point>)> =
+        charts.iter().map(|chart| (chart, chart.placed())).filter(|(_, points)| !points.is_empty()).collect();
+    let count = u32::try_from(drawn.len()).unwrap_or_default();
+    if count == 0 {
+        return Err(Error("there is no value".to_owned()));
+    }
+    static IS_REGISTERED: OnceLock<bool> = OnceLock::new();
+    if !IS_REGISTERED.get_or_init(|| register_font("sans-serif", FontStyle::Normal, FONT).is_ok()) {
+        return Err(Error("the font is damaged".to_owned()));
+    }
+    let size = (SIZE.0, SIZE.1 * count);
+    let mut pixels = vec![0; size.0 as usize * size.1 as usize * 3];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+        for ((chart, points), part) in drawn.iter().zip(area.split_evenly((drawn.len(), 1))) {
+            chart.draw(&part, points).map_err(Error)?;
+        }
+        area.present().map_err(|error| Error(error.to_string()))?;
+    }
+    encode(&pixels, size).map_err(|error| Error(error.to_string()))
+}
+
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type Context<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedDateTime<DateTime<Utc>>, RangedCoordf64>>;
 
@@ -86,28 +113,6 @@ impl Chart {
             text.push_str(&format!("; {label} {}", at.format("%Y-%m-%d %H:%M UTC")));
         }
         text
-    }
-
-    /// Draw it.
-    ///
-    /// # Errors
-    /// When there is no value to draw.
-    pub fn png(&self) -> Result<Vec<u8>, Error> {
-        let points = self.placed();
-        if points.is_empty() {
-            return Err(Error("there is no value".to_owned()));
-        }
-        static IS_REGISTERED: OnceLock<bool> = OnceLock::new();
-        if !IS_REGISTERED.get_or_init(|| register_font("sans-serif", FontStyle::Normal, FONT).is_ok()) {
-            return Err(Error("the font is damaged".to_owned()));
-        }
-        let mut pixels = vec![0; SIZE.0 as usize * SIZE.1 as usize * 3];
-        {
-            let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-            self.draw(&area, &points).map_err(Error)?;
-            area.present().map_err(|error| Error(error.to_string()))?;
-        }
-        encode(&pixels).map_err(|error| Error(error.to_string()))
     }
 
     /// The points that can be drawn, where they stand on the scale.
@@ -252,9 +257,9 @@ fn draw_series(chart: &mut Context<'_, '_>, points: &[Point]) -> Result<(), Box<
     Ok(())
 }
 
-fn encode(pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+fn encode(pixels: &[u8], size: (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, SIZE.0, SIZE.1);
+    let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header()?;
@@ -312,7 +317,7 @@ mod tests {
     #[test]
     fn a_chart_is_a_png_of_the_stated_size_and_the_same_for_the_same_values() {
         for (name, chart) in [("decay", decay()), ("evidence", evidence())] {
-            let bytes = chart.png().expect("a chart");
+            let bytes = png(std::slice::from_ref(&chart)).expect("a chart");
             // For whoever wants to look.
             if let Some(folder) = std::env::var_os("DOSIMETER_CHARTS") {
                 std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), &bytes).expect("a file");
@@ -321,7 +326,7 @@ mod tests {
             assert_eq!((width, height), SIZE);
             let has = |color: RGBColor| pixels.chunks(3).any(|pixel| pixel == [color.0, color.1, color.2]);
             assert!(has(BLUE) && has(RED) && has(WHITE), "series, line and ground are there");
-            assert_eq!(bytes, chart.png().expect("a chart"));
+            assert_eq!(bytes, png(std::slice::from_ref(&chart)).expect("a chart"));
             assert!(bytes.len() < 60_000, "{} bytes", bytes.len());
         }
     }
@@ -330,7 +335,7 @@ mod tests {
     fn other_values_give_another_picture() {
         let mut changed = decay();
         changed.points[59].value = 0.5;
-        assert_ne!(decay().png().expect("a chart"), changed.png().expect("a chart"));
+        assert_ne!(png(&[decay()]).expect("a chart"), png(&[changed]).expect("a chart"));
     }
 
     #[test]
@@ -340,11 +345,21 @@ mod tests {
             point.value = 0.0;
         }
         assert_eq!(
-            chart.png().expect_err("nothing to draw").to_string(),
+            png(std::slice::from_ref(&chart)).expect_err("nothing to draw").to_string(),
             "the chart cannot be drawn: there is no value"
         );
         chart.points[3].value = 1.0;
-        chart.png().expect("one point is a chart");
+        png(std::slice::from_ref(&chart)).expect("one point is a chart");
+    }
+
+    #[test]
+    fn charts_stand_below_one_another() {
+        let bytes = png(&[decay(), Chart { points: Vec::new(), ..decay() }, evidence()]).expect("charts");
+        if let Some(folder) = std::env::var_os("DOSIMETER_CHARTS") {
+            std::fs::write(std::path::Path::new(&folder).join("both.png"), &bytes).expect("a file");
+        }
+        let (width, height, _) = decode(&bytes);
+        assert_eq!((width, height), (SIZE.0, 2 * SIZE.1), "what has no value is left out");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Error, Place, find};
-use crate::config::{Measure, Method, Output, Severity, Watch};
+use crate::config::{Measure, Method, Severity, Watch};
 use crate::detect::budget::{threshold, weights};
 use crate::detect::null_value::NullValue;
 use crate::detect::planner::{DAYS, Found};
@@ -19,7 +19,7 @@ use crate::detect::sealing::{Buckets, Days};
 use crate::detect::stream::{Replay, Share, Stream};
 use crate::domain::{Slice, Window};
 use crate::job::Context;
-use crate::job::evidence::{Evidence, Gate, Known, outputs};
+use crate::job::evidence::{Evidence, Gate, Known, Subject, subjects};
 use crate::stats::spectrum::Spectrum;
 use crate::store::ledger::{Reach, Received};
 
@@ -227,14 +227,15 @@ impl History {
         let model = &self.place.model;
         let evidence = Evidence::new(model, &self.place.numbers, self.rows);
         let context = Given { asked: &self.asked, budget: self.budget, evidence: &evidence };
-        let listed: Vec<(usize, &Watch, &Output, Slice)> = model
+        let listed: Vec<(usize, &Watch, (Subject<'_>, String), Slice)> = model
             .watches
             .iter()
             .enumerate()
             .flat_map(|(at, watch)| {
                 let slices = evidence.slices(&watch.slices, self.asked.reference);
-                outputs(model, watch)
-                    .flat_map(move |output| slices.clone().into_iter().map(move |slice| (at, watch, output, slice)))
+                subjects(model, watch).into_iter().flat_map(move |subject| {
+                    slices.clone().into_iter().map(move |slice| (at, watch, subject.clone(), slice))
+                })
             })
             .collect();
         let mut shares: Vec<Vec<Share>> = vec![Vec::new(); listed.len()];
@@ -263,7 +264,13 @@ struct Given<'h> {
 }
 
 impl Given<'_> {
-    fn stream(&self, watch: &Watch, output: &Output, slice: Slice, mut shares: Vec<Share>) -> Made {
+    fn stream(
+        &self,
+        watch: &Watch,
+        (subject, name): (Subject<'_>, String),
+        slice: Slice,
+        mut shares: Vec<Share>,
+    ) -> Made {
         // The null value is the same for every tier: the most urgent one's share of the confidence.
         let confidence = 1.0 - (1.0 - self.budget.confidence) * shares.first().map_or(0.0, |share| share.weight);
         let (gate, known) = match self.asked.order {
@@ -272,7 +279,7 @@ impl Given<'_> {
         };
         let lag = gate.maturity_days;
         let whole = Window { from: self.asked.reference.from, to: self.asked.window.to };
-        let buckets = self.evidence.buckets(gate, known, (output, &slice), whole);
+        let buckets = self.evidence.buckets(gate, known, (subject, &slice), whole);
         let within = |from: DateTime<Utc>, to: DateTime<Utc>| -> Buckets {
             buckets.range(from..to.max(from)).map(|(day, sealed)| (*day, sealed.clone())).collect()
         };
@@ -280,7 +287,7 @@ impl Given<'_> {
         let (reference, window, later) = (self.asked.reference, self.asked.window, TimeDelta::days(lag));
         let (reference, buckets) =
             (within(reference.from + later, reference.to + later), within(window.from + later, window.to));
-        let seed = format!("{}/{}/{slice}", watch.name, output.name);
+        let seed = format!("{}/{name}/{slice}", watch.name);
         let made = Stream::new(watch, (&seed, lag), &reference, confidence);
         if watch.method != Method::Evidence {
             let threshold = made.as_ref().map_or(0.0, |stream| stream.limit(0.0));
@@ -288,13 +295,13 @@ impl Given<'_> {
         }
         let (stream, reason) = match made {
             Ok(stream) => (Some(stream), None),
-            Err(reason) => (None, Some(format!("{} of {}, {slice}: {reason}", watch.measure, output.name))),
+            Err(reason) => (None, Some(format!("{} of {name}, {slice}: {reason}", watch.measure))),
         };
         let strata = || stream.iter().flat_map(|stream| &stream.strata);
         let report = Report {
             watch: watch.name.clone(),
             measure: watch.measure,
-            output: output.name.clone(),
+            output: name,
             slice: slice.to_string(),
             method: watch.method,
             promise: stream.as_ref().map_or_else(String::new, |stream| stream.promise(watch, &shares)),

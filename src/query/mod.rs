@@ -9,6 +9,7 @@ pub mod curve;
 pub mod drift;
 mod read;
 mod rows;
+pub mod streams;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

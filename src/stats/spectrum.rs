@@ -152,6 +152,12 @@ impl Spectrum {
         &self.channels
     }
 
+    /// What its keys stand for.
+    #[must_use]
+    pub fn of_scale(&self) -> Scale {
+        self.scale
+    }
+
     /// The closed range of values of a channel; both ends agree when the spectrum is exact.
     #[must_use]
     pub fn range(&self, channel: &Channel) -> (f64, f64) {

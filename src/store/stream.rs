@@ -50,12 +50,21 @@ pub struct Standing {
     pub stream_id: i64,
     /// The tier.
     pub tier: String,
-    /// The last day with units.
+    /// Its present share of the budget.
+    pub weight: f64,
+    /// The present threshold.
+    pub threshold: f64,
+    /// The last day with units, if there has been one.
+    pub last: Option<LastLook>,
+}
+
+/// The last day that a stream took in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastLook {
+    /// The day.
     pub day: DateTime<Utc>,
     /// The evidence after it.
     pub evidence: f64,
-    /// Its share of the budget then.
-    pub weight: f64,
     /// The threshold then.
     pub threshold: f64,
     /// When the change began, by the bet that has won most.
@@ -90,6 +99,8 @@ pub struct StoredAlarm {
     pub day: DateTime<Utc>,
     /// The evidence.
     pub evidence: f64,
+    /// The stream's share of the budget.
+    pub weight: f64,
     /// The threshold.
     pub threshold: f64,
     /// When the change began.
@@ -152,31 +163,62 @@ impl Store {
         streams.collect()
     }
 
-    /// Where every stream in force stands, tier by tier; a tier without a day with units yet is not there.
+    /// Where every stream in force stands, tier by tier.
     ///
     /// # Errors
     /// When Postgres fails or a state cannot be read.
     pub async fn list_standings(&self) -> Result<Vec<Standing>> {
         let rows = sqlx::query!(
-            "select distinct on (stream_id, tier) stream_id, tier, day, evidence, weight, threshold, change_at, state
-            from evidence join stream using (stream_id) where ended_at is null order by stream_id, tier, day desc"
+            r#"select t.stream_id, t.tier, t.weight, t.threshold, e.day as "day?", e.evidence as "evidence?",
+                e.threshold as "then?", e.change_at as "change_at?", e.state as "state?"
+            from stream_tier t join stream s using (stream_id)
+            left join lateral (select * from evidence where stream_id = t.stream_id and tier = t.tier order by day desc limit 1) e
+                on true
+            where s.ended_at is null order by t.stream_id, t.tier"#
         )
         .fetch_all(&self.pool)
         .await
         .named("list_standings")?;
         let standings = rows.into_iter().map(|row| {
+            let last = match (row.day, row.evidence, row.then, row.state) {
+                (Some(day), Some(evidence), Some(threshold), Some(state)) => {
+                    let state = read("evidence", "state", row.stream_id, state)?;
+                    Some(LastLook { day, evidence, threshold, change_at: row.change_at, state })
+                }
+                _ => None,
+            };
             Ok(Standing {
                 stream_id: row.stream_id,
                 tier: row.tier,
-                day: row.day,
-                evidence: row.evidence,
                 weight: row.weight,
                 threshold: row.threshold,
-                change_at: row.change_at,
-                state: read("evidence", "state", row.stream_id, row.state)?,
+                last,
             })
         });
         standings.collect()
+    }
+
+    /// Note the present shares of streams in the budgets.
+    ///
+    /// # Errors
+    /// When Postgres fails or the lease is lost.
+    pub async fn set_shares(&self, lease: &Lease, shares: &[(i64, Share)]) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        super::lease::check(&mut transaction, lease).await?;
+        for (stream_id, share) in shares {
+            sqlx::query!(
+                "insert into stream_tier (stream_id, tier, weight, threshold) values ($1, $2, $3, $4)
+                on conflict (stream_id, tier) do update set weight = excluded.weight, threshold = excluded.threshold",
+                stream_id,
+                share.tier.as_str(),
+                share.weight,
+                share.threshold
+            )
+            .execute(&mut *transaction)
+            .await
+            .named("set_shares")?;
+        }
+        super::lease::commit(transaction, lease, "set_shares").await
     }
 
     /// Make a stream, and end the one that it takes the place of.
@@ -287,7 +329,7 @@ impl Store {
     pub async fn list_unanswered_alarms(&self) -> Result<Vec<StoredAlarm>> {
         sqlx::query_as!(
             StoredAlarm,
-            "select e.stream_id, e.tier, e.day, e.evidence, e.threshold, e.change_at, e.measured, e.looked_at
+            "select e.stream_id, e.tier, e.day, e.evidence, e.weight, e.threshold, e.change_at, e.measured, e.looked_at
             from evidence e join stream s using (stream_id)
             where e.alarms and s.ended_at is null and not exists (
                 select 1 from alert a where a.rule = s.watch and a.version_id = s.version_id and a.output_id = s.output_id

@@ -5,7 +5,7 @@
 //! counts), categories, special counts. Layout 3, readers: tables by number of readers, tables by couple. Layout 4, a choice:
 //! classes, counts, a spectrum for every class by true class, the table of top scores, losses, delays. Layout 5, a value: spectra of
 //! predictions and errors, exact sums (trailing zeros, then bytes), delays. Layout 6, embeddings: counts, spectra of distances and
-//! errors, exact sums, random features. Layout 7, a sealed day: channels and two counts. The last four bytes are the first four of the SHA-256 of everything before them. A change
+//! errors, exact sums, random features. Layout 7, a sealed day: scale, channels and two counts. The last four bytes are the first four of the SHA-256 of everything before them. A change
 //! takes a new byte; an old layout always decodes.
 
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ pub fn encode(body: &Body) -> Vec<u8> {
 #[must_use]
 pub fn encode_sealed(sealed: &Sealed) -> Vec<u8> {
     let mut out = Writer(vec![SEALED]);
+    out.unsigned(u128::from(sealed.spectrum.of_scale() == Scale::Real));
     out.spectrum(&sealed.spectrum);
     out.counts(&[sealed.matured, sealed.settled]);
     checked(out)
@@ -189,7 +190,8 @@ pub fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
         return Err(DecodeError::UnknownVersion(layout));
     }
     let mut read = || {
-        let spectrum = input.spectrum(Scale::Probability)?;
+        let scale = if input.small()? == 1 { Scale::Real } else { Scale::Probability };
+        let spectrum = input.spectrum(scale)?;
         let [matured, settled] = input.counts()?;
         Ok(Sealed { spectrum, matured, settled })
     };

@@ -55,6 +55,7 @@ pub(super) mod example {
                 output: "effusion".to_owned(),
                 slice: "site=A & B".to_owned(),
             }),
+            alarm: None,
             evidence: Some(Evidence {
                 metric: "auroc".to_owned(),
                 estimate: estimate(0.65, 0.5, 0.74, 210, 25),

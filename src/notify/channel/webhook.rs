@@ -56,6 +56,9 @@ pub fn document(letter: &Letter<'_>) -> Value {
             "model": place.model, "version": place.version, "output": place.output, "slice": place.slice,
         }));
     }
+    if let Some(alarm) = &report.alarm {
+        add(json!({ "alarm": alarm }));
+    }
     if let Some(evidence) = &report.evidence {
         add(number(&evidence.estimate));
         add(json!({

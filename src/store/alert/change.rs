@@ -218,7 +218,7 @@ impl AlertChange {
         let written = sqlx::query!(
             "update alert set state = $2, breached = $3, since = $4, fired_at = coalesce(fired_at, $5),
                 closed_at = coalesce(closed_at, $6), acknowledged_at = $7, missing_since = $8, told_at = $9,
-                unanswered_since = $10, escalation = $11, owed = $12, muted_by = $13, muted_until = $14
+                unanswered_since = $10, escalation = $11, owed = $12, muted_by = $13, muted_until = $14, severity = $16
             where alert_id = $1 and state = $15",
             self.alert_id,
             standing.state.as_str(),
@@ -234,7 +234,8 @@ impl AlertChange {
             told.owed,
             told.mute.as_ref().map(Mute::by),
             told.mute.as_ref().and_then(Mute::until),
-            from.as_str()
+            from.as_str(),
+            self.severity
         )
         .execute(&mut **transaction)
         .await

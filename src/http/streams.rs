@@ -1,0 +1,43 @@
+//! `GET /api/v1/streams`: where the alarm engine stands; `GET /api/v1/stream`: one stream day by day.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{Problem, Shared};
+use crate::domain::window::parse_instant;
+use crate::query::streams::{Asked, Listing, Shown, list, show};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    model: Option<String>,
+    version: Option<String>,
+    watch: Option<String>,
+    output: Option<String>,
+    slice: Option<String>,
+    to: Option<String>,
+}
+
+impl Parameters {
+    fn asked(self) -> Result<(Asked, Option<DateTime<Utc>>), Problem> {
+        let Self { model, version, watch, output, slice, to } = self;
+        let to = to.map(|to| parse_instant(&to)).transpose().map_err(Problem::bad_request)?;
+        Ok((Asked { model, version, watch, output, slice }, to))
+    }
+}
+
+type Given = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
+
+pub(super) async fn get(State(shared): State<Shared>, parameters: Given) -> Result<Json<Listing>, Problem> {
+    let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let (asked, _) = parameters.asked()?;
+    Ok(Json(list(&shared.context(), &asked).await.map_err(super::query::problem)?))
+}
+
+pub(super) async fn get_one(State(shared): State<Shared>, parameters: Given) -> Result<Json<Shown>, Problem> {
+    let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let (asked, to) = parameters.asked()?;
+    Ok(Json(show(&shared.context(), &asked, to).await.map_err(super::query::problem)?))
+}

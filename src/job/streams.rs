@@ -1,0 +1,196 @@
+//! Streams as findings: an alarm of sealed evidence holds until the alert that it raised is closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::alerting::Finding;
+use super::notice::Picture;
+use super::{Context, Error};
+use crate::alert::alarm::{Facts, Moved, write};
+use crate::config::{Model, Severity, Watch};
+use crate::detect::limit::Verdict;
+use crate::detect::stream::Stream;
+use crate::domain::{MetricKey, Slice};
+use crate::store::alert::AlertKey;
+use crate::store::catalog::Version;
+use crate::store::estimate::StoredEstimate;
+use crate::store::stream::{StoredAlarm, StoredStream};
+
+/// What the streams in force find.
+///
+/// # Errors
+/// When the store fails.
+pub async fn findings<'a>(
+    context: &'a Context,
+    versions: &'a [Version],
+    estimates: &'a [StoredEstimate],
+) -> std::result::Result<Vec<Finding<'a>>, Error> {
+    let mut alarms: HashMap<i64, Vec<StoredAlarm>> = HashMap::new();
+    for alarm in context.store.list_unanswered_alarms().await? {
+        alarms.entry(alarm.stream_id).or_default().push(alarm);
+    }
+    let mut findings = Vec::new();
+    for stored in context.store.list_streams().await? {
+        let Some(version) = versions.iter().find(|version| version.version_id == stored.key.version_id) else {
+            continue;
+        };
+        let Some((model, numbers)) = context.model_of(version) else { continue };
+        let Some(watch) = model.watches.iter().find(|watch| watch.name == stored.key.watch) else { continue };
+        let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
+        let Some((output, _)) = output else { continue };
+        let own = alarms.remove(&stored.stream_id).unwrap_or_default();
+        let coverage = if own.is_empty() { None } else { coverage(context, &stored).await? };
+        let subject = Subject { context, version, model, watch, output, estimates, coverage, stored: Arc::new(stored) };
+        findings.push(subject.finding(own));
+    }
+    Ok(findings)
+}
+
+/// One stream.
+struct Subject<'a> {
+    context: &'a Context,
+    version: &'a Version,
+    model: &'a Model,
+    watch: &'a Watch,
+    output: &'a str,
+    estimates: &'a [StoredEstimate],
+    coverage: Option<f64>,
+    stored: Arc<StoredStream>,
+}
+
+/// The share of a stream's cases that had truth in time since it was made.
+async fn coverage(context: &Context, stored: &StoredStream) -> std::result::Result<Option<f64>, Error> {
+    if !stored.with_truth {
+        return Ok(None);
+    }
+    let book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
+    let place = (stored.key.output_id, stored.key.slice.as_str());
+    let days = context.store.load_sealed(book, place, (stored.starts, stored.looked_until)).await?;
+    Ok(crate::detect::sealing::coverage(&days))
+}
+
+impl<'a> Subject<'a> {
+    fn finding(self, alarms: Vec<StoredAlarm>) -> Finding<'a> {
+        // The most urgent alarm speaks, and of those the first.
+        let page = alarms.iter().find(|alarm| alarm.tier == Severity::Page.as_str());
+        let decisive = page.or(alarms.first()).cloned();
+        let severity = decisive.as_ref().and_then(|alarm| Severity::parse(&alarm.tier)).unwrap_or(self.watch.tier);
+        let (verdict, reason) = match (&self.stored.stream, &decisive) {
+            (_, Some(alarm)) => (
+                Verdict::Breached,
+                format!(
+                    "evidence {:.1} reached {:.1} on {}",
+                    alarm.evidence,
+                    alarm.threshold,
+                    alarm.day.format("%Y-%m-%d")
+                ),
+            ),
+            (Err(reason), None) => (Verdict::Undecided(reason.clone()), reason.clone()),
+            (Ok(_), None) => (Verdict::Kept, "there is no alarm that nobody has answered".to_owned()),
+        };
+        let StoredStream { key, .. } = &*self.stored;
+        let at = self.watch.threshold.map_or_else(String::new, |at| format!(" at {at}"));
+        Finding {
+            key: AlertKey {
+                rule: key.watch.clone(),
+                version_id: key.version_id,
+                output_id: key.output_id,
+                slice: key.slice.clone(),
+            },
+            model: &self.model.name,
+            version: &self.version.name,
+            output: self.output,
+            concern: format!("evidence about {}{at}", self.watch.measure),
+            severity,
+            verdict,
+            hold: std::time::Duration::ZERO,
+            reason,
+            estimate_id: None,
+            picture: decisive.as_ref().map(|_| Picture::Stream {
+                stored: self.stored.clone(),
+                tier: severity,
+                title: format!("{} of {}, {}", self.watch.measure, self.output, self.stored.key.slice),
+            }),
+            report: Box::new(move |_, event| {
+                let alarm = decisive.as_ref()?;
+                let stream = self.stored.stream.as_ref().ok()?;
+                Some(write(&Facts {
+                    event,
+                    watch: self.watch,
+                    model: &self.model.name,
+                    version: &self.version.name,
+                    output: self.output,
+                    slice: &self.stored.key.slice,
+                    stream,
+                    severity,
+                    evidence: alarm.evidence,
+                    threshold: alarm.threshold,
+                    weight: alarm.weight,
+                    day: alarm.day,
+                    change: alarm.change_at,
+                    measured: alarm.measured,
+                    coverage: self.coverage,
+                    moved: self.moved(stream),
+                    public_url: &self.context.plan.service.public_url,
+                    grafana_url: self.context.plan.service.grafana_url.as_deref(),
+                }))
+            }),
+        }
+    }
+
+    /// What has moved beside it, by the latest estimates of the shortest window against the reference: the slices of the same output
+    /// with the part of the change that each accounts for, and features by the distance of their distributions.
+    fn moved(&self, stream: &Stream) -> Vec<Moved> {
+        let Some(window) = self.model.windows.first().map(ToString::to_string) else { return Vec::new() };
+        let own =
+            || self.estimates.iter().filter(|e| e.version_id == self.version.version_id && e.window_name == window);
+        let value = |estimate: &StoredEstimate, key: &MetricKey| {
+            let outcome = estimate.metrics.iter().find(|(known, _)| known == key).map(|(_, outcome)| outcome);
+            outcome.and_then(|outcome| outcome.as_ref().ok()).cloned()
+        };
+        let mut moved = Vec::new();
+        if let Some(key) = stream.metric() {
+            let reference = MetricKey { name: format!("reference_{}", key.name), ..key.clone() };
+            let whole = own().find(|e| e.output_id == self.stored.key.output_id && e.slice.is_all());
+            let whole = whole.and_then(|estimate| value(estimate, &key));
+            let n = whole.as_ref().map_or(0, |estimate| estimate.n);
+            let before = stream.reference();
+            for estimate in
+                own().filter(|e| e.output_id == self.stored.key.output_id && e.slice.dimensions().len() == 1)
+            {
+                // Where the slice has no reference of its own, the whole's stands for it.
+                let then = value(estimate, &reference).map(|then| then.value).or(before);
+                if let (Some(now), Some(then)) = (value(estimate, &key), then) {
+                    let (share, change) = (now.n as f64 / n.max(1) as f64, now.value - then);
+                    let name = estimate.slice.to_string();
+                    moved.push(Moved { name, change, of_whole: Some(share * change), now: Some(now) });
+                }
+            }
+            moved.sort_by(|a, b| {
+                b.of_whole.map(f64::abs).partial_cmp(&a.of_whole.map(f64::abs)).unwrap_or(std::cmp::Ordering::Equal)
+            });
+            moved.truncate(MOST);
+        }
+        let distance = MetricKey::plain("feature_js");
+        let whole = Slice::all();
+        let names: HashMap<i32, &str> = self
+            .context
+            .model_of(self.version)
+            .map(|(_, numbers)| numbers.quantities.iter().map(|(name, id)| (*id, name.as_str())).collect())
+            .unwrap_or_default();
+        let mut features: Vec<Moved> = own()
+            .filter(|estimate| estimate.slice == whole)
+            .filter_map(|estimate| {
+                let far = value(estimate, &distance)?;
+                let name = names.get(&estimate.output_id)?;
+                Some(Moved { name: (*name).to_owned(), change: far.value, of_whole: None, now: None })
+            })
+            .collect();
+        features.sort_by(|a, b| b.change.total_cmp(&a.change));
+        features.truncate(MOST);
+        moved.into_iter().chain(features).collect()
+    }
+}
+
+/// Slices, and features, that a notice names at most.
+const MOST: usize = 6;

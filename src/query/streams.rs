@@ -1,0 +1,307 @@
+//! Streams: where the alarm engine stands, what an alarm rests on, and whether the truth of today still supports it.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::Error;
+use crate::config::{Measure, Method, Severity, Watch};
+use crate::detect::null_value::NullValue;
+use crate::detect::sealing::{Buckets, Days, coverage};
+use crate::detect::stream::{Replay, Share, Stream};
+use crate::domain::Window;
+use crate::job::Context;
+use crate::job::evidence::{Evidence, Gate, Known, subjects};
+use crate::store::ledger::{Book, Reach};
+use crate::store::stream::{EvidencePoint, StoredAlarm, StoredStream};
+
+/// A stream in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its number.
+    pub stream_id: i64,
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: String,
+    /// The watch.
+    pub watch: String,
+    /// What it measures.
+    pub measure: Measure,
+    /// How.
+    pub method: Method,
+    /// The output.
+    pub output: String,
+    /// The slice.
+    pub slice: String,
+    /// The first day whose evidence it takes in.
+    pub starts: DateTime<Utc>,
+    /// Sealed days before this one have been taken in.
+    pub looked_until: DateTime<Utc>,
+    /// The reference that its null values come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_id: Option<i32>,
+    /// What "well" is, for each kind of days.
+    pub null: Vec<(Days, NullValue)>,
+    /// Kinds of days that are not watched, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwatched: Vec<String>,
+    /// Why it cannot be watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where it stands, tier by tier.
+    pub tiers: Vec<Tier>,
+}
+
+/// Where a stream stands in one tier.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tier {
+    /// page or ticket.
+    pub tier: String,
+    /// The last day with units, if there has been one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<DateTime<Utc>>,
+    /// The evidence after it.
+    pub evidence: f64,
+    /// The evidence at which there is an alarm.
+    pub threshold: f64,
+    /// Its share of the tier's budget.
+    pub weight: f64,
+    /// When a change began, by what has won most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<DateTime<Utc>>,
+}
+
+/// A tier's budget, as the plan has it and as it turned out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spent {
+    /// page or ticket.
+    pub tier: Severity,
+    /// False alarms a year that the plan allows.
+    pub allowed: f64,
+    /// Alarms of the last 365 days, true or false.
+    pub raised: i64,
+}
+
+/// The streams in force, and the budget.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listing {
+    /// The budgets.
+    pub budget: Vec<Spent>,
+    /// The streams.
+    pub streams: Vec<Row>,
+}
+
+/// One stream day by day.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The stream.
+    #[serde(flatten)]
+    pub row: Row,
+    /// What an alarm promises.
+    pub promise: String,
+    /// Why the promise may not be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stressed: Option<String>,
+    /// Its alarms that nobody has answered yet.
+    pub alarms: Vec<StoredAlarm>,
+    /// Its tiers day by day.
+    pub history: Vec<History>,
+}
+
+/// A tier day by day.
+#[derive(Clone, Debug, Serialize)]
+pub struct History {
+    /// The tier.
+    pub tier: Severity,
+    /// What was stored on each day.
+    pub days: Vec<EvidencePoint>,
+    /// The same from the sealed days anew: where thresholds have not changed it is the same to the last bit.
+    pub replayed: Replay,
+    /// What the sealed cases would have come to with the truth of today: a shadow of the detector.
+    pub revised: Replay,
+    /// Whether the truth of today supports the first stored alarm: an alarm of the shadow since its change. Absent without an alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_supported: Option<bool>,
+}
+
+/// Which stream.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The model.
+    pub model: Option<String>,
+    /// The version.
+    pub version: Option<String>,
+    /// The watch.
+    pub watch: Option<String>,
+    /// The output.
+    pub output: Option<String>,
+    /// The slice in canonical form.
+    pub slice: Option<String>,
+}
+
+/// The streams in force that are asked for.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(context: &Context, asked: &Asked) -> Result<Listing, Error> {
+    let streams = own(context, asked).await?.into_iter().map(|(row, ..)| row).collect();
+    let since = context.clock.now() - TimeDelta::days(365);
+    let raised: HashMap<String, i64> = context.store.count_alarms(since).await?.into_iter().collect();
+    let budget = &context.plan.budget;
+    let spent = |(tier, allowed): (Severity, f64)| Spent {
+        tier,
+        allowed,
+        raised: raised.get(tier.as_str()).copied().unwrap_or_default(),
+    };
+    let budget = [(Severity::Page, budget.pages), (Severity::Ticket, budget.tickets)].map(spent).to_vec();
+    Ok(Listing { budget, streams })
+}
+
+/// One stream day by day, up to an instant: replayed from what was sealed, and with the truth of today beside it.
+///
+/// # Errors
+/// When not exactly one stream is asked for, it cannot be watched, or the store fails.
+pub async fn show(context: &Context, asked: &Asked, to: Option<DateTime<Utc>>) -> Result<Shown, Error> {
+    let mut found = own(context, asked).await?;
+    let Some((row, stored, watch)) = found.pop() else {
+        return Err(Error::Unknown(
+            "there is no such stream; `dosimeter streams list` shows those that there are".into(),
+        ));
+    };
+    if let Some((other, ..)) = found.pop() {
+        return Err(Error::Unknown(format!(
+            "several streams are meant, such as {} of {}, {} and {} of {}, {}: say which by --watch, --output and --slice",
+            row.watch, row.output, row.slice, other.watch, other.output, other.slice
+        )));
+    }
+    let stream = match &stored.stream {
+        Ok(stream) => stream.clone(),
+        Err(reason) => {
+            return Err(Error::Unknown(format!("{} of {}, {}: {reason}", row.watch, row.output, row.slice)));
+        }
+    };
+    let end = to.map_or(stored.looked_until, |to| to.min(stored.looked_until));
+    let book: Book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
+    let place = (stored.key.output_id, stored.key.slice.as_str());
+    let sealed = context.store.load_sealed(book, place, (stored.starts, end)).await?;
+    let revised = revised(context, (&row, &stored, &watch), end).await?;
+    let alarms: Vec<StoredAlarm> = context.store.list_unanswered_alarms().await?;
+    let alarms = alarms.into_iter().filter(|alarm| alarm.stream_id == stored.stream_id && alarm.day < end).collect();
+    let mut history = Vec::new();
+    let mut shares = Vec::new();
+    for tier in &row.tiers {
+        let Some(severity) = Severity::parse(&tier.tier) else { continue };
+        shares.push(Share { tier: severity, weight: tier.weight, threshold: tier.threshold });
+        let days = context.store.load_evidence(stored.stream_id, severity, stored.starts).await?;
+        let days: Vec<EvidencePoint> = days.into_iter().filter(|point| point.day < end).collect();
+        history.push(of_tier(&stream, (severity, tier.threshold), days, (&sealed, &revised)));
+    }
+    Ok(Shown {
+        promise: stream.promise(&watch, &shares),
+        stressed: stream.stressed(if stored.with_truth { coverage(&sealed) } else { None }),
+        row,
+        alarms,
+        history,
+    })
+}
+
+fn of_tier(
+    stream: &Stream,
+    (tier, threshold): (Severity, f64),
+    days: Vec<EvidencePoint>,
+    (sealed, revised): (&Buckets, &Buckets),
+) -> History {
+    let (replayed, revised) = (stream.replay(sealed, threshold), stream.replay(revised, threshold));
+    let first = replayed.alarms.first().map(|alarm| alarm.change.unwrap_or(alarm.bucket));
+    let still_supported = first.map(|change| revised.alarms.iter().any(|alarm| alarm.bucket >= change));
+    History { tier, days, replayed, revised, still_supported }
+}
+
+/// The sealed days of a stream with the truth of today.
+async fn revised(
+    context: &Context,
+    (row, stored, watch): (&Row, &StoredStream, &Watch),
+    end: DateTime<Utc>,
+) -> Result<Buckets, Error> {
+    let model = context.plan.model(&row.model);
+    let (Some(model), Some(numbers)) = (model, context.catalog.models.get(&row.model)) else {
+        return Err(Error::Unknown(format!("the plan has no model {:?} any more", row.model)));
+    };
+    let subject = subjects(model, watch).into_iter().find(|(_, name)| *name == row.output);
+    let (subject, _) = subject.ok_or_else(|| Error::Unknown(format!("the model has no {:?} any more", row.output)))?;
+    let slice = row.slice.parse().map_err(|_| Error::Unknown(format!("{:?} is no slice", row.slice)))?;
+    let findings: Vec<i32> = numbers.findings.values().copied().collect();
+    let gate = Gate::of(watch);
+    // What is sealed from the first day on is as old as the maturity, and stragglers are older still.
+    let oldest = stored.starts - TimeDelta::days(gate.maturity_days + STRAGGLING);
+    let recorded = context.store.last_batch().await?;
+    let reach = Reach { window: Window { from: oldest, to: end }, recorded, said_after: None };
+    let rows = context.store.load_received(stored.key.version_id, &findings, reach).await?;
+    let evidence = Evidence::new(model, numbers, rows);
+    let window = Window { from: stored.starts, to: end };
+    Ok(evidence.buckets(gate, Known::Revised, (subject, &slice), window))
+}
+
+/// How many days a straggler may be older than its stream.
+const STRAGGLING: i64 = 60;
+
+/// The streams in force that are asked for, with what they are made of.
+async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream, Watch)>, Error> {
+    let versions = context.store.list_versions().await?;
+    let mut standings: HashMap<i64, Vec<Tier>> = HashMap::new();
+    for standing in context.store.list_standings().await? {
+        standings.entry(standing.stream_id).or_default().push(Tier {
+            tier: standing.tier,
+            day: standing.last.as_ref().map(|last| last.day),
+            evidence: standing.last.as_ref().map_or(0.0, |last| last.evidence),
+            threshold: standing.threshold,
+            weight: standing.weight,
+            change: standing.last.and_then(|last| last.change_at),
+        });
+    }
+    let mut rows = Vec::new();
+    for stored in context.store.list_streams().await? {
+        let Some(version) = versions.iter().find(|version| version.version_id == stored.key.version_id) else {
+            continue;
+        };
+        let Some((model, numbers)) = context.model_of(version) else { continue };
+        let Some(watch) = model.watches.iter().find(|watch| watch.name == stored.key.watch) else { continue };
+        let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
+        let Some((output, _)) = output else { continue };
+        let is = |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|wanted| wanted == own);
+        let is_meant = is(&asked.model, &model.name)
+            && is(&asked.version, &version.name)
+            && is(&asked.watch, &watch.name)
+            && is(&asked.output, output)
+            && is(&asked.slice, &stored.key.slice);
+        if !is_meant {
+            continue;
+        }
+        let stream = stored.stream.as_ref();
+        let strata = stream.iter().flat_map(|stream| &stream.strata);
+        rows.push((
+            Row {
+                stream_id: stored.stream_id,
+                model: model.name.clone(),
+                version: version.name.clone(),
+                watch: watch.name.clone(),
+                measure: watch.measure,
+                method: watch.method,
+                output: output.clone(),
+                slice: stored.key.slice.clone(),
+                starts: stored.starts,
+                looked_until: stored.looked_until,
+                reference_id: stored.reference_id,
+                null: strata.filter_map(|stratum| Some((stratum.days, stratum.null.clone()?))).collect(),
+                unwatched: stream.map(|stream| stream.unwatched.clone()).unwrap_or_default(),
+                reason: stream.err().cloned(),
+                tiers: standings.remove(&stored.stream_id).unwrap_or_default(),
+            },
+            stored.clone(),
+            watch.clone(),
+        ));
+    }
+    Ok(rows)
+}
