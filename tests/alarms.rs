@@ -5,9 +5,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dosimeter::config::{Budget, Measure, Method, Severity, Side, SlicePattern, Unit, Watch, Weekends};
-use dosimeter::detect::bets::{Bank, Loss};
+use dosimeter::detect::bets::Bank;
 use dosimeter::detect::budget::threshold;
 use dosimeter::detect::detector::Detector;
+use dosimeter::detect::loss::Loss;
 use dosimeter::detect::sealing::Buckets;
 use dosimeter::detect::stream::Stream;
 use dosimeter::domain::Slice;

@@ -105,7 +105,7 @@ async fn alarms_of(data: &Path, budget: &str, order: Order) -> impl Fn(&str, &st
                    [[model.watch]]\nname = \"views\"\nmeasure = \"slice_share\"\nslice = \"view=*\"\ntier = \"ticket\"\n\n[[source]]";
     // Seven findings share the budget: null values hold at 95 % each.
     let config = format!("[alarms]\n{budget}\nconfidence = 0.65\n\n{}", CONFIG.replacen("[[source]]", watches, 1));
-    let installation = installation(&data.to_path_buf(), &config).await;
+    let installation = installation(data, &config).await;
     let asked = Asked {
         model: "chexnet".into(),
         version: None,

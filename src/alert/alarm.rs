@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::report::{Alarm, Event, Kind, Place, Report, encode_query, quoted};
 use crate::config::{Method, Severity, Watch};
-use crate::detect::bets::Loss;
-use crate::detect::stream::{Share, Stream, loss_of};
+use crate::detect::stream::{Share, Stream};
 use crate::domain::Estimate;
 use crate::domain::window::show_instant;
 
@@ -69,63 +68,10 @@ pub fn write(facts: &Facts<'_>) -> Report {
     let measure = watch.measure;
     let place = if slice == "all" { output.to_owned() } else { format!("{output}, {slice}") };
     let line = |label: &str, text: String| (label.to_owned(), text);
-    let day = |at: DateTime<Utc>| at.format("%Y-%m-%d").to_string();
+    let is_chart = watch.method != Method::Evidence;
     let change = facts.change.unwrap_or(facts.day);
     let exams = change - chrono::TimeDelta::days(stream.lag);
-    let limits: Vec<String> = stream
-        .strata
-        .iter()
-        .filter_map(|stratum| {
-            let null = stratum.null.as_ref()?;
-            let reference = null.reference.map_or_else(
-                || "a contract".to_owned(),
-                |reference| format!("the reference was {reference:.4}, from {} cases", null.n),
-            );
-            Some(format!("{} {:.4} on {} ({reference})", measure, null.limit, stratum.days.as_str()))
-        })
-        .collect();
-    let well = if limits.is_empty() { format!("within a tolerance of {}", watch.tolerance) } else { limits.join("; ") };
-    let since = match facts.measured {
-        Some(measured) => format!("{measure} of the cases sealed since {} is {measured:.4}", day(change)),
-        None => format!("{measure} has changed since {}", day(change)),
-    };
-    let is_chart = watch.method != Method::Evidence;
-    let sure = if is_chart {
-        format!("the chart came to {:.2}, its limit is {:.2}", facts.evidence, facts.threshold)
-    } else {
-        format!(
-            "evidence M = {:.0}, the alarm is at {:.0}: while all is well a stream comes so far once in {:.0} days at most, on average",
-            facts.evidence, facts.threshold, facts.threshold
-        )
-    };
-    let share = Share { tier: facts.severity, weight: facts.weight, threshold: facts.threshold };
-    let stressed = stream.stressed(facts.coverage);
-    let guarantee = match &stressed {
-        None => format!("holds: {}", stream.promise(watch, &[share])),
-        Some(reason) => format!("stressed: {reason}. Otherwise: {}", stream.promise(watch, &[share])),
-    };
-    let mut lines = vec![
-        line("What", since),
-        line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),
-        line("Since", format!("{} as sealed, exams of {} and later", day(change), day(exams))),
-        line("How sure", sure),
-        line("Compared with", well),
-        line("Guarantee", guarantee),
-    ];
-    let features: Vec<String> = facts
-        .moved
-        .iter()
-        .filter(|moved| moved.of_whole.is_none())
-        .map(|moved| format!("{} (distance {:.3})", moved.name, moved.change))
-        .collect();
-    if !features.is_empty() {
-        lines.push(line("Features moved most", features.join(", ")));
-    }
-    let parts: Vec<String> =
-        facts.moved.iter().filter_map(|moved| Some(format!("{} {:+.4}", moved.name, moved.of_whole?))).collect();
-    if !parts.is_empty() {
-        lines.push(line("Part of the change by slice", parts.join(", ")));
-    }
+    let (stressed, lines) = lines(facts, (change, exams));
     let mut links = vec![line("Streams", format!("{}/api/v1/streams", facts.public_url))];
     if let Some(grafana) = facts.grafana_url {
         let encode = encode_query;
@@ -193,17 +139,68 @@ pub fn write(facts: &Facts<'_>) -> Report {
     }
 }
 
-/// The measure over a reference in its own terms, if there was one.
-impl Stream {
-    /// What the reference was, over all days, in the measure's own terms.
-    #[must_use]
-    pub fn reference(&self) -> Option<f64> {
-        let loss = loss_of(self.measure, self.at.unwrap_or_default());
-        let parts = self.strata.iter().filter_map(|stratum| {
+/// The lines of a notice, and why its promise may not be kept.
+fn lines(
+    facts: &Facts<'_>,
+    (change, exams): (DateTime<Utc>, DateTime<Utc>),
+) -> (Option<String>, Vec<(String, String)>) {
+    let Facts { watch, model, version, output, slice, stream, .. } = *facts;
+    let measure = watch.measure;
+    let line = |label: &str, text: String| (label.to_owned(), text);
+    let day = |at: DateTime<Utc>| at.format("%Y-%m-%d").to_string();
+    let limits: Vec<String> = stream
+        .strata
+        .iter()
+        .filter_map(|stratum| {
             let null = stratum.null.as_ref()?;
-            Some((stratum.days.a_week(), Loss::from_its_terms(loss, null.reference?)))
-        });
-        let (days, sum) = parts.fold((0.0, 0.0), |(days, sum), (d, mean)| (days + d, sum + d * mean));
-        (days > 0.0).then(|| Loss::in_its_terms(loss, sum / days))
+            let reference = null.reference.map_or_else(
+                || "a contract".to_owned(),
+                |reference| format!("the reference was {reference:.4}, from {} cases", null.n),
+            );
+            Some(format!("{} {:.4} on {} ({reference})", measure, null.limit, stratum.days.as_str()))
+        })
+        .collect();
+    let well = if limits.is_empty() { format!("within a tolerance of {}", watch.tolerance) } else { limits.join("; ") };
+    let since = match facts.measured {
+        Some(measured) => format!("{measure} of the cases sealed since {} is {measured:.4}", day(change)),
+        None => format!("{measure} has changed since {}", day(change)),
+    };
+    let is_chart = watch.method != Method::Evidence;
+    let sure = if is_chart {
+        format!("the chart came to {:.2}, its limit is {:.2}", facts.evidence, facts.threshold)
+    } else {
+        format!(
+            "evidence M = {:.0}, the alarm is at {:.0}: while all is well a stream comes so far once in {:.0} days at most, on average",
+            facts.evidence, facts.threshold, facts.threshold
+        )
+    };
+    let share = Share { tier: facts.severity, weight: facts.weight, threshold: facts.threshold };
+    let stressed = stream.stressed(facts.coverage);
+    let guarantee = match &stressed {
+        None => format!("holds: {}", stream.promise(watch, &[share])),
+        Some(reason) => format!("stressed: {reason}. Otherwise: {}", stream.promise(watch, &[share])),
+    };
+    let mut lines = vec![
+        line("What", since),
+        line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),
+        line("Since", format!("{} as sealed, exams of {} and later", day(change), day(exams))),
+        line("How sure", sure),
+        line("Compared with", well),
+        line("Guarantee", guarantee),
+    ];
+    let features: Vec<String> = facts
+        .moved
+        .iter()
+        .filter(|moved| moved.of_whole.is_none())
+        .map(|moved| format!("{} (distance {:.3})", moved.name, moved.change))
+        .collect();
+    if !features.is_empty() {
+        lines.push(line("Features moved most", features.join(", ")));
     }
+    let parts: Vec<String> =
+        facts.moved.iter().filter_map(|moved| Some(format!("{} {:+.4}", moved.name, moved.of_whole?))).collect();
+    if !parts.is_empty() {
+        lines.push(line("Part of the change by slice", parts.join(", ")));
+    }
+    (stressed, lines)
 }

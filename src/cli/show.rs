@@ -99,6 +99,14 @@ pub(super) fn plan(plan: &Plan) -> String {
             source.paths.join(", ")
         );
     }
+    told(plan, &mut out);
+    let database = if plan.database.url.is_some() { "the configured Postgres" } else { "a private Postgres" };
+    let _ = writeln!(out, "database: {database}; files below {}", plan.service.data_dir.display());
+    out
+}
+
+/// Who is told of what, and when not.
+fn told(plan: &Plan, out: &mut String) {
     let emails = match &plan.notify.transport {
         Transport::None => "nowhere but the log: set [notify.smtp] or notify.directory".to_owned(),
         Transport::Directory(directory) => format!("as files in {}", directory.display()),
@@ -131,9 +139,6 @@ pub(super) fn plan(plan: &Plan) -> String {
         let slices = of(window.slices.iter().map(ToString::to_string).collect(), "every slice");
         let _ = writeln!(out, "  to nobody about {models}, {slices}, in maintenance {}: {}", window.name, window.times);
     }
-    let database = if plan.database.url.is_some() { "the configured Postgres" } else { "a private Postgres" };
-    let _ = writeln!(out, "database: {database}; files below {}", plan.service.data_dir.display());
-    out
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

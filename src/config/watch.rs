@@ -240,40 +240,8 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     if let Some(output) = output.as_ref().filter(|output| !is_output(output)) {
         section.problem("output", format!("{output:?} is no probability of this model"));
     }
-    let threshold = section.number("threshold");
-    match (measure.has_threshold(), threshold) {
-        (true, None) => section.problem("threshold", format!("is missing; {measure} is measured at one")),
-        (true, Some(at)) if !(0.0..=1.0).contains(&at) => section.problem("threshold", "is no probability from 0 to 1"),
-        (false, Some(_)) => section.problem("threshold", format!("has no meaning for {measure}; remove it")),
-        _ => {}
-    }
-    let limit = section.number("limit");
-    match limit {
-        Some(_) if !measure.has_limit() => {
-            section.problem("limit", format!("has no meaning for {measure}; its tolerance says how much is allowed"));
-        }
-        Some(limit) if measure == Measure::LogLoss && !(0.0 < limit && limit < libm::log(100.0)) => {
-            section.problem("limit", "must lie between 0 and 4.6: the logarithmic loss is cut at ln 100");
-        }
-        Some(limit) if measure != Measure::LogLoss && !(0.0 < limit && limit < 1.0) => {
-            section.problem("limit", "must lie between 0 and 1");
-        }
-        _ => {}
-    }
-    let feature = section.string("feature");
-    match (measure.is_of_feature(), &feature) {
-        (true, None) => section.problem("feature", format!("is missing; {measure} is about one")),
-        (true, Some(name)) => match model.features.iter().find(|feature| feature.name == *name) {
-            None => section.problem("feature", format!("{name:?} is no feature of this model")),
-            Some(feature) if measure == Measure::FeatureDrift && !feature.numeric => section.problem(
-                "feature",
-                format!("{name:?} is no number; declare it as a dimension and watch \"slice_share\" of \"{name}=*\""),
-            ),
-            Some(_) => {}
-        },
-        (false, Some(_)) => section.problem("feature", format!("has no meaning for {measure}; remove it")),
-        (false, None) => {}
-    }
+    let (threshold, limit) = numbers(&section, measure);
+    let feature = feature(&section, measure, model);
     if output.is_some() && !measure.is_of_output() {
         section.problem("output", format!("has no meaning for {measure}, which is about what the model is given"));
     }
@@ -290,25 +258,7 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         Measure::ScoreDrift | Measure::FeatureDrift => 0.01,
         _ => 0.0,
     };
-    let method = section.choice(
-        "method",
-        Method::Evidence,
-        &[("evidence", Method::Evidence), ("cusum", Method::Cusum), ("ewma", Method::Ewma)],
-    );
-    let run_length = section.number("run_length");
-    match (method, run_length) {
-        (Method::Evidence, Some(_)) => {
-            section.problem("run_length", "has no meaning for evidence, whose budget stands in [alarms]; remove it");
-        }
-        (_, Some(days)) if !(10.0..=1e6).contains(&days) => section.problem("run_length", "must be 10 to 1000000 days"),
-        (Method::Cusum | Method::Ewma, _) if !measure.has_limit() => {
-            section.problem("method", format!("a chart needs a mean, and {measure} has none; remove it"));
-        }
-        (Method::Cusum | Method::Ewma, _) if limit.is_some() => {
-            section.problem("limit", "has no meaning for a chart, which knows the reference's mean and deviation");
-        }
-        _ => {}
-    }
+    let (method, run_length) = method(&section, measure, limit);
     let tolerance = section.number("tolerance").unwrap_or(usual);
     if tolerance < 0.0 {
         section.problem("tolerance", "is negative; it is room beyond the reference");
@@ -316,7 +266,7 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     // What needs no truth is of age a day later: what comes in late by a night is not late.
     let usual = if measure.needs_truth() { 7 } else { 1 };
     let maturity = section.duration("maturity", Duration::from_secs(usual * DAY));
-    if maturity.as_secs() % DAY != 0 || maturity.as_secs() > 730 * DAY {
+    if !maturity.as_secs().is_multiple_of(DAY) || maturity.as_secs() > 730 * DAY {
         section.problem("maturity", "must be whole days, at most 730, such as \"7d\"");
     }
     let maturity_days = i64::try_from(maturity.as_secs() / DAY).unwrap_or_default();
@@ -349,4 +299,71 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     };
     section.refuse_unknown();
     watch
+}
+
+/// The operating point and the contract.
+fn numbers(section: &Section<'_>, measure: Measure) -> (Option<f64>, Option<f64>) {
+    let threshold = section.number("threshold");
+    match (measure.has_threshold(), threshold) {
+        (true, None) => section.problem("threshold", format!("is missing; {measure} is measured at one")),
+        (true, Some(at)) if !(0.0..=1.0).contains(&at) => section.problem("threshold", "is no probability from 0 to 1"),
+        (false, Some(_)) => section.problem("threshold", format!("has no meaning for {measure}; remove it")),
+        _ => {}
+    }
+    let limit = section.number("limit");
+    match limit {
+        Some(_) if !measure.has_limit() => {
+            section.problem("limit", format!("has no meaning for {measure}; its tolerance says how much is allowed"));
+        }
+        Some(limit) if measure == Measure::LogLoss && !(0.0 < limit && limit < libm::log(100.0)) => {
+            section.problem("limit", "must lie between 0 and 4.6: the logarithmic loss is cut at ln 100");
+        }
+        Some(limit) if measure != Measure::LogLoss && !(0.0 < limit && limit < 1.0) => {
+            section.problem("limit", "must lie between 0 and 1");
+        }
+        _ => {}
+    }
+    (threshold, limit)
+}
+
+fn feature(section: &Section<'_>, measure: Measure, model: &Model) -> Option<String> {
+    let feature = section.string("feature");
+    match (measure.is_of_feature(), &feature) {
+        (true, None) => section.problem("feature", format!("is missing; {measure} is about one")),
+        (true, Some(name)) => match model.features.iter().find(|feature| feature.name == *name) {
+            None => section.problem("feature", format!("{name:?} is no feature of this model")),
+            Some(feature) if measure == Measure::FeatureDrift && !feature.numeric => section.problem(
+                "feature",
+                format!("{name:?} is no number; declare it as a dimension and watch \"slice_share\" of \"{name}=*\""),
+            ),
+            Some(_) => {}
+        },
+        (false, Some(_)) => section.problem("feature", format!("has no meaning for {measure}; remove it")),
+        (false, None) => {}
+    }
+    feature
+}
+
+/// How it is watched, and a chart's run length.
+fn method(section: &Section<'_>, measure: Measure, limit: Option<f64>) -> (Method, Option<f64>) {
+    let method = section.choice(
+        "method",
+        Method::Evidence,
+        &[("evidence", Method::Evidence), ("cusum", Method::Cusum), ("ewma", Method::Ewma)],
+    );
+    let run_length = section.number("run_length");
+    match (method, run_length) {
+        (Method::Evidence, Some(_)) => {
+            section.problem("run_length", "has no meaning for evidence, whose budget stands in [alarms]; remove it");
+        }
+        (_, Some(days)) if !(10.0..=1e6).contains(&days) => section.problem("run_length", "must be 10 to 1000000 days"),
+        (Method::Cusum | Method::Ewma, _) if !measure.has_limit() => {
+            section.problem("method", format!("a chart needs a mean, and {measure} has none; remove it"));
+        }
+        (Method::Cusum | Method::Ewma, _) if limit.is_some() => {
+            section.problem("limit", "has no meaning for a chart, which knows the reference's mean and deviation");
+        }
+        _ => {}
+    }
+    (method, run_length)
 }

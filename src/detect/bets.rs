@@ -11,105 +11,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::detector::log_sum_exp;
+use super::loss::Loss;
 use crate::config::Unit;
 use crate::metric::drift::{binned, quantile_edges};
 use crate::stats::interval::weighted_mean;
 use crate::stats::special::{logit, sigmoid, student_upper_quantile};
 use crate::stats::spectrum::{Channel, Spectrum};
-
-/// A loss between 0 and 1 of each case that it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Loss {
-    /// A positive that is not flagged at the threshold: one minus sensitivity.
-    Missed(f64),
-    /// A negative that is flagged: one minus specificity.
-    FalselyFlagged(f64),
-    /// A flagged case that is negative: one minus positive predictive value.
-    FlaggedInVain(f64),
-    /// A case that is flagged or not as it should not be.
-    Error(f64),
-    /// The Brier score.
-    Brier,
-    /// The logarithmic loss, cut at `ln 100` and scaled to one.
-    LogLoss,
-    /// A case that is flagged, with truth or without.
-    Flagged(f64),
-    /// A case that is not.
-    Cleared(f64),
-}
-
-impl Loss {
-    /// The losses of one bucket: `(loss, cases)`.
-    fn of(self, spectrum: &Spectrum) -> Vec<(f64, u64)> {
-        let of_channel = |channel: &Channel| -> Vec<(f64, u64)> {
-            // Inside a coarse channel the end counts that makes the loss smaller: then the bet is no larger than it should be.
-            let (low, high) = spectrum.range(channel);
-            let (positive, negative) = (channel.positive(), channel.negative());
-            let at = |p: f64, threshold: f64| f64::from(u8::from(p >= threshold));
-            match self {
-                Self::Missed(threshold) => vec![(1.0 - at(high, threshold), positive)],
-                Self::FalselyFlagged(threshold) => vec![(at(low, threshold), negative)],
-                Self::FlaggedInVain(threshold) if low >= threshold => vec![(0.0, positive), (1.0, negative)],
-                Self::FlaggedInVain(threshold) if high >= threshold => vec![(0.0, positive)],
-                Self::FlaggedInVain(_) => vec![],
-                Self::Error(threshold) => vec![(1.0 - at(high, threshold), positive), (at(low, threshold), negative)],
-                Self::Brier => vec![((1.0 - high) * (1.0 - high), positive), (low * low, negative)],
-                Self::LogLoss => vec![(log_loss(high), positive), (log_loss(1.0 - low), negative)],
-                Self::Flagged(threshold) => vec![(at(low, threshold), channel.total())],
-                Self::Cleared(threshold) => vec![(1.0 - at(high, threshold), channel.total())],
-            }
-        };
-        spectrum.channels().iter().flat_map(of_channel).filter(|(_, cases)| *cases > 0).collect()
-    }
-
-    /// Whether every case loses all or nothing.
-    #[must_use]
-    pub fn is_binary(self) -> bool {
-        !matches!(self, Self::Brier | Self::LogLoss)
-    }
-
-    /// A mean loss in the terms of its measure: sensitivity, not the share of missed cases. `None` is one minus an area.
-    #[must_use]
-    pub fn in_its_terms(loss: Option<Self>, mean: f64) -> f64 {
-        match loss {
-            None | Some(Self::Missed(_) | Self::FalselyFlagged(_) | Self::FlaggedInVain(_) | Self::Cleared(_)) => {
-                1.0 - mean
-            }
-            Some(Self::LogLoss) => mean * libm::log(100.0),
-            Some(Self::Error(_) | Self::Brier | Self::Flagged(_)) => mean,
-        }
-    }
-
-    /// The mean loss of a value in the terms of its measure: the inverse of [`Loss::in_its_terms`].
-    #[must_use]
-    pub fn from_its_terms(loss: Option<Self>, value: f64) -> f64 {
-        match loss {
-            Some(Self::LogLoss) => value / libm::log(100.0),
-            other => Self::in_its_terms(other, value),
-        }
-    }
-
-    /// What one of the measure's own units is of the loss.
-    #[must_use]
-    pub fn own_unit(loss: Option<Self>) -> f64 {
-        if loss == Some(Self::LogLoss) { 1.0 / libm::log(100.0) } else { 1.0 }
-    }
-
-    /// Cases and the sum of their losses and of the squares.
-    #[must_use]
-    pub fn sums(self, spectrum: &Spectrum) -> (u64, f64, f64) {
-        let add = |(n, sum, square): (u64, f64, f64), (loss, cases): (f64, u64)| {
-            let count = cases as f64;
-            (n + cases, sum + count * loss, square + count * loss * loss)
-        };
-        self.of(spectrum).into_iter().fold((0, 0.0, 0.0), add)
-    }
-}
-
-fn log_loss(p: f64) -> f64 {
-    let most = libm::log(100.0);
-    (-libm::log(p)).clamp(0.0, most) / most
-}
 
 /// A bank of bets on one thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

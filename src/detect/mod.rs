@@ -14,6 +14,7 @@ pub mod chart;
 pub mod dependence;
 pub mod detector;
 pub mod limit;
+pub mod loss;
 pub mod null_value;
 pub mod planner;
 pub mod sealing;

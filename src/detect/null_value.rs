@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bets::{Loss, area};
+use super::bets::area;
 use super::dependence::DesignEffect;
+use super::loss::Loss;
 use super::sealing::Days;
 use crate::config::Unit;
 use crate::metric::discrimination;
@@ -43,7 +44,7 @@ pub struct Margin {
 /// A kind of days needs so many with cases before their mean has a bound.
 pub const LEAST_DAYS: usize = 8;
 
-/// DeLong's standard error of the area over all days together; of cases with one score each it is what independent cases have.
+/// `DeLong`'s standard error of the area over all days together; of cases with one score each it is what independent cases have.
 fn delong(reference: &[&Spectrum]) -> f64 {
     let mut pooled = Spectrum::default();
     reference.iter().for_each(|spectrum| pooled.merge(spectrum));
@@ -62,16 +63,12 @@ pub fn too_few(days: Days, k: usize) -> String {
 /// The mean loss of one day and the cases that it is of; `None` without any. The loss `None` is one minus the area.
 #[must_use]
 pub fn mean_of(loss: Option<Loss>, spectrum: &Spectrum) -> Option<(u64, f64)> {
-    match loss {
-        Some(loss) => {
-            let (n, sum, _) = loss.sums(spectrum);
-            (n > 0).then(|| (n, sum / n as f64))
-        }
-        None => {
-            let [_, negatives, positives] = spectrum.totals();
-            area(spectrum).map(|area| (negatives.min(positives), 1.0 - area))
-        }
-    }
+    let Some(loss) = loss else {
+        let [_, negatives, positives] = spectrum.totals();
+        return area(spectrum).map(|area| (negatives.min(positives), 1.0 - area));
+    };
+    let (n, sum, _) = loss.sums(spectrum);
+    (n > 0).then(|| (n, sum / n as f64))
 }
 
 /// The upper confidence bound of a mean loss on the days of a reference.

@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-use super::bets::{Bank, Loss, recalibrated, stake};
+use super::bets::{Bank, recalibrated, stake};
+use super::loss::Loss;
 use super::stream::{Engine, Stratum, Stream, loss_of};
 use crate::config::{Measure, Unit};
 use crate::stats::special::{logit, normal_upper_quantile, normal_upper_tail, sigmoid};

@@ -3,24 +3,23 @@
 //! A stream is frozen when it is made: what it bets on does not change any more, so its evidence is a function of what is sealed
 //! and can be had again at any time.
 
+mod make;
+mod told;
+
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::bets::{Bank, Loss, blocks};
+use super::bets::Bank;
 use super::chart::Chart;
-use super::dependence::{self, DesignEffect};
+use super::dependence::DesignEffect;
 use super::detector::Detector;
-use super::null_value::{self, Margin, NullValue, mean_of};
+use super::loss::Loss;
+use super::null_value::{NullValue, mean_of};
 use super::sealing::{Buckets, Days, coverage};
-use crate::config::{Measure, Method, Side, Unit, Watch, Weekends};
-use crate::domain::MetricKey;
-use crate::metric::discrimination;
-use crate::metric::drift::binned;
+use crate::config::{Measure, Side, Unit};
 use crate::stats::channel::{self, Scale};
-use crate::stats::interval::{Bounds, logit_normal, wald, wilson};
-use crate::stats::special::normal_upper_quantile;
 use crate::stats::spectrum::{Class, Spectrum};
 use crate::summary::sealed::Sealed;
 
@@ -173,56 +172,6 @@ fn has_mean(measure: Measure) -> bool {
 }
 
 impl Stream {
-    /// Make the stream of a watch.
-    ///
-    /// `seed` names it; `lag` is how many days after a case its seal is; `confidence` is that of its null values together.
-    ///
-    /// # Errors
-    /// What the reference lacks, and the remedy.
-    pub fn new(watch: &Watch, (seed, lag): (&str, i64), reference: &Buckets, confidence: f64) -> Result<Self, String> {
-        let mut stream = Self {
-            measure: watch.measure,
-            at: watch.threshold,
-            unit: watch.unit,
-            side: watch.side,
-            lag,
-            seed: seed.to_owned(),
-            strata: Vec::new(),
-            unwatched: Vec::new(),
-            dependence: None,
-            coverage: if watch.measure.needs_truth() { coverage(reference) } else { None },
-        };
-        let is_chart = watch.method != Method::Evidence;
-        // A contract is the same on every day, and so is what is stated of probabilities.
-        let alike = watch.limit.is_some() || watch.measure == Measure::Calibration || watch.weekends == Weekends::Alike;
-        let kinds = if alike { vec![Days::All] } else { vec![Days::Working, Days::Weekend] };
-        let seen: Vec<(DateTime<Utc>, Cow<'_, Spectrum>)> =
-            reference.iter().map(|(day, sealed)| (*day, stream.view(sealed))).collect();
-        let of_kind = |days: Days| -> Vec<&Spectrum> {
-            let own = seen.iter().filter(|(day, _)| days == Days::All || days == Days::of(*day, lag));
-            own.map(|(_, spectrum)| &**spectrum).collect()
-        };
-        let samples: Vec<Vec<dependence::Bucket>> = kinds
-            .iter()
-            .map(|days| of_kind(*days).into_iter().map(|spectrum| stream.sample(spectrum)).collect())
-            .collect();
-        stream.dependence = DesignEffect::of(&samples);
-        // The kinds share the confidence as they share the budget.
-        let delta = (1.0 - confidence) / kinds.len() as f64;
-        for days in kinds {
-            let made = if is_chart {
-                stream.charted(watch, (days, &of_kind(days)))
-            } else {
-                stream.stratum(watch, (days, &of_kind(days)), 1.0 - delta)
-            };
-            match made {
-                Ok(stratum) => stream.strata.push(stratum),
-                Err(reason) => stream.unwatched.push(reason),
-            }
-        }
-        if stream.strata.is_empty() { Err(stream.unwatched.join("; ")) } else { Ok(stream) }
-    }
-
     /// What is looked at of a sealed day: its cases, or which of them lack a value.
     fn view<'s>(&self, sealed: &'s Sealed) -> Cow<'s, Spectrum> {
         if self.measure != Measure::FeatureMissing {
@@ -236,115 +185,6 @@ impl Stream {
 
     fn loss(&self) -> Option<Loss> {
         loss_of(self.measure, self.at.unwrap_or_default())
-    }
-
-    /// One kind of days with its bets.
-    fn stratum(&self, watch: &Watch, (days, own): (Days, &[&Spectrum]), confidence: f64) -> Result<Stratum, String> {
-        let loss = self.loss();
-        // Each way of two has half of what may go wrong.
-        let confidence = if self.side == Side::Both { 1.0 - 0.5 * (1.0 - confidence) } else { confidence };
-        let margin = Margin { confidence, tolerance: watch.tolerance };
-        let mut null = match watch.limit {
-            Some(limit) => Some(null_value::by_contract(loss, limit)),
-            None if has_mean(self.measure) => {
-                Some(null_value::of_reference(loss, (days, own), (self.unit, margin), self.dependence.as_ref())?)
-            }
-            None => None,
-        };
-        let m0 = null.as_ref().map_or(0.0, |null| null.value);
-        let samples: Vec<dependence::Bucket> =
-            own.iter().map(|spectrum| self.sample(spectrum)).filter(|(n, ..)| *n > 0).collect();
-        let (n, sum, square) = samples.iter().fold((0, 0.0, 0.0), |(n, s, q), day| (n + day.0, s + day.1, q + day.2));
-        let size = n as f64 / own.len().max(1) as f64;
-        let means: Vec<f64> = own.iter().filter_map(|spectrum| Some(mean_of(loss, spectrum)?.1)).collect();
-        // Without a reference a day is taken to have thirty cases of 0/1 losses.
-        let variance = match self.unit {
-            Unit::Cluster => variance(&means).unwrap_or(m0 * (1.0 - m0) / 30.0),
-            Unit::Case if n > 1 => square / n as f64 - (sum / n as f64) * (sum / n as f64),
-            Unit::Case => m0 * (1.0 - m0),
-        };
-        let variance = variance.max(1e-6);
-        let bank = match (loss, self.measure) {
-            (Some(loss), _) if self.unit == Unit::Case && loss.is_binary() => Bank::of_counts(loss, m0),
-            (Some(loss), _) => Bank::of_means(loss, m0, variance, self.unit),
-            (None, Measure::Calibration) => Bank::of_calibration(watch.tolerance, self.unit),
-            (None, Measure::ScoreDrift | Measure::FeatureDrift) => {
-                let filled = own.iter().filter(|day| !day.channels().is_empty()).count();
-                let bank = Bank::of_drift(own, (1.0 - confidence, watch.tolerance), self.unit);
-                bank.filter(|_| filled >= null_value::LEAST_DAYS).ok_or_else(|| null_value::too_few(days, filled))?
-            }
-            (None, _) => Bank::of_area(m0, self.unit, variance, &self.seed),
-        };
-        let bank = match (self.side, loss) {
-            (Side::Both, Some(Loss::Flagged(at))) => {
-                let loss = Loss::Cleared(at);
-                let below =
-                    null_value::of_reference(Some(loss), (days, own), (self.unit, margin), self.dependence.as_ref())?;
-                let down = match self.unit {
-                    Unit::Case => Bank::of_counts(loss, below.value),
-                    Unit::Cluster => Bank::of_means(loss, below.value, variance, self.unit),
-                };
-                null = null.map(|null| NullValue { lower_limit: Some(below.limit), ..null });
-                Bank::Both { up: Box::new(bank), down: Box::new(down) }
-            }
-            _ => bank,
-        };
-        Ok(Stratum { days, engine: Engine::Bets(bank), null, size, variance })
-    }
-
-    /// One kind of days with its chart.
-    fn charted(&self, watch: &Watch, (days, own): (Days, &[&Spectrum])) -> Result<Stratum, String> {
-        let loss = self.loss();
-        let means: Vec<(u64, f64)> = own.iter().filter_map(|spectrum| mean_of(loss, spectrum)).collect();
-        let values: Vec<f64> = means.iter().map(|(_, mean)| *mean).collect();
-        let variance = variance(&values).filter(|v| *v > 1e-12 && values.len() >= null_value::LEAST_DAYS);
-        let variance = variance.ok_or_else(|| {
-            format!("the reference's {} do not tell how the {} varies; take a longer one", days.as_str(), self.measure)
-        })?;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let chart = match watch.method {
-            Method::Ewma => Chart::ewma(watch.run_length),
-            Method::Cusum | Method::Evidence => Chart::cusum(watch.run_length),
-        };
-        let terms = Loss::in_its_terms(loss, mean);
-        let n: u64 = means.iter().map(|(n, _)| n).sum();
-        let null = NullValue { value: mean, limit: terms, lower_limit: None, reference: Some(terms), n };
-        let engine = Engine::Chart { chart, mean, deviation: libm::sqrt(variance) };
-        Ok(Stratum { days, engine, null: Some(null), size: n as f64 / own.len() as f64, variance })
-    }
-
-    /// Units of a day, the sum of their losses and of the squares: what the design effect and variances are told from.
-    fn sample(&self, spectrum: &Spectrum) -> dependence::Bucket {
-        let sums = |values: &mut dyn Iterator<Item = (f64, u64)>| {
-            values.fold((0, 0.0, 0.0), |(n, sum, square), (value, count)| {
-                (n + count, sum + value * count as f64, square + value * value * count as f64)
-            })
-        };
-        match (self.loss(), self.measure) {
-            (Some(loss), _) => loss.sums(spectrum),
-            // How far the truth is from what was stated.
-            (None, Measure::Calibration) => {
-                let residuals = spectrum.channels().iter().flat_map(|channel| {
-                    let (low, high) = spectrum.range(channel);
-                    let stated = 0.5 * (low + high);
-                    [(1.0 - stated, channel.positive()), (-stated, channel.negative())]
-                });
-                sums(&mut residuals.filter(|(_, n)| *n > 0))
-            }
-            // Scores in steps of a tenth.
-            (None, Measure::ScoreDrift) => {
-                let tenths: Vec<f64> = (1..10).map(|at| f64::from(at) / 10.0).collect();
-                sums(&mut binned(spectrum, &tenths).into_iter().enumerate().map(|(at, n)| (at as f64, n)))
-            }
-            (None, Measure::FeatureDrift) => {
-                let values = spectrum.channels().iter().map(|channel| {
-                    let (low, high) = spectrum.range(channel);
-                    (0.5 * low + 0.5 * high, channel.total())
-                });
-                sums(&mut values.into_iter())
-            }
-            (None, _) => sums(&mut blocks(spectrum, &self.seed).unwrap_or_default().into_iter().map(|loss| (loss, 1))),
-        }
     }
 
     /// The kind of a day; `None` of one that is not watched.
@@ -425,113 +265,12 @@ impl Stream {
     /// What the watch measures over sealed days together, in its own terms; `None` without cases, or without a mean.
     #[must_use]
     pub fn measured<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<f64> {
-        let mut pooled = Spectrum::default();
-        days.for_each(|sealed| pooled.merge(&self.view(sealed)));
-        let loss = self.loss();
-        let (_, mean) = mean_of(loss, &pooled).filter(|_| has_mean(self.measure))?;
-        Some(Loss::in_its_terms(loss, mean))
-    }
-
-    /// The same with its 95 % interval, where there is one: Wilson's of shares, that of an area on the logit scale, of other losses the
-    /// normal one.
-    #[must_use]
-    pub fn estimated<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<(f64, Option<(f64, f64)>)> {
-        let mut pooled = Spectrum::default();
-        days.for_each(|sealed| pooled.merge(&self.view(sealed)));
-        let loss = self.loss();
-        let (_, mean) = mean_of(loss, &pooled).filter(|_| has_mean(self.measure))?;
-        let z = normal_upper_quantile(0.025);
-        let bounds = match loss {
-            None => {
-                let error = discrimination::area(&pooled).ok()?.standard_error.filter(|error| *error > 0.0);
-                error.map(|error| logit_normal(mean, error, z))
-            }
-            Some(loss) => {
-                let (n, sum, square) = loss.sums(&pooled);
-                let count = n as f64;
-                // The losses of a share are counts.
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of cases")]
-                let bounds = if loss.is_binary() {
-                    wilson(sum.round() as u64, n, z)
-                } else {
-                    wald(mean, libm::sqrt((square / count - mean * mean).max(0.0) / count), z)
-                };
-                Some(bounds)
-            }
-        };
-        let own = |bounds: Bounds| {
-            let ends = [bounds.lower, bounds.upper].map(|end| Loss::in_its_terms(loss, end));
-            (ends[0].min(ends[1]), ends[0].max(ends[1]))
-        };
-        Some((Loss::in_its_terms(loss, mean), bounds.map(own)))
-    }
-
-    /// The metric of the catalogue that is the same thing; `None` where there is none.
-    #[must_use]
-    pub fn metric(&self) -> Option<MetricKey> {
-        let name = match self.measure {
-            Measure::Auroc => "auroc",
-            Measure::Sensitivity => "sensitivity",
-            Measure::Specificity => "specificity",
-            Measure::Ppv => "ppv",
-            Measure::Brier => "brier",
-            Measure::LogLoss => "log_loss",
-            Measure::AlertRate => "alert_rate",
-            _ => return None,
-        };
-        Some(MetricKey { threshold: self.at.map(|at| at.to_string()), ..MetricKey::plain(name) })
-    }
-
-    /// What an alarm of this stream promises.
-    #[must_use]
-    pub fn promise(&self, watch: &Watch, shares: &[Share]) -> String {
-        if watch.method != Method::Evidence {
-            return format!(
-                "{} days between false alarms of this stream alone, if its days are independent and normal and the reference's mean \
-                 and deviation exact",
-                watch.run_length
-            );
-        }
-        let share = |share: &Share| format!("{:.4} of the budget of false {}s", share.weight, share.tier.as_str());
-        let shares: Vec<String> = shares.iter().map(share).collect();
-        format!("its share, {}, whatever the other streams do", shares.join(" and "))
-    }
-
-    /// What keeps the promise from being kept, in words; `None` while nothing is known to. `coverage` is the share of cases that had
-    /// truth in time since the reference.
-    #[must_use]
-    pub fn stressed(&self, coverage: Option<f64>) -> Option<String> {
-        let dependent = match (self.unit, self.dependence) {
-            (Unit::Cluster, _) => None,
-            (Unit::Case, Some(effect)) if effect.allows_cases() => None,
-            (Unit::Case, Some(effect)) => Some(format!(
-                "cases of a day hang together: their design effect is {:.2}, at most {:.2}, and {} is allowed; take unit = \"cluster\"",
-                effect.value,
-                effect.upper,
-                dependence::MOST
-            )),
-            (Unit::Case, None) => Some(
-                "the reference does not tell whether cases of a day hang together; take unit = \"cluster\"".to_owned(),
-            ),
-        };
-        let moved = self.coverage.zip(coverage).filter(|(then, now)| (then - now).abs() > COVERAGE_MOVED);
-        let selected = moved.map(|(then, now)| {
-            format!(
-                "{:.0} % of cases have truth in time, of the reference {:.0} %: those with truth may be others than before",
-                100.0 * now,
-                100.0 * then
-            )
-        });
-        let reasons: Vec<String> = dependent.into_iter().chain(selected).collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
+        self.estimated(days).map(|(value, _)| value)
     }
 }
 
 /// The greatest logarithm of evidence that is told.
 const MOST: f64 = 700.0;
-
-/// How far the share of cases with truth in time may be from the reference's.
-pub const COVERAGE_MOVED: f64 = 0.05;
 
 /// A stream's part in one tier.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -542,10 +281,4 @@ pub struct Share {
     pub weight: f64,
     /// The evidence at which it alarms.
     pub threshold: f64,
-}
-
-fn variance(values: &[f64]) -> Option<f64> {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (values.len() > 1).then(|| values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0))
 }

@@ -186,14 +186,13 @@ impl Wanted<'_> {
             _ => BTreeMap::default(),
         };
         stored.looked_until = stored.starts;
-        stored.stream = match &new.reason {
-            Some(reason) => Err(reason.clone()),
-            None => {
-                let weight = shares.first().map_or(1.0, |share| share.weight);
-                let confidence = 1.0 - (1.0 - context.plan.budget.confidence) * weight;
-                let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
-                Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
-            }
+        stored.stream = if let Some(reason) = &new.reason {
+            Err(reason.clone())
+        } else {
+            let weight = shares.first().map_or(1.0, |share| share.weight);
+            let confidence = 1.0 - (1.0 - context.plan.budget.confidence) * weight;
+            let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
+            Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
         };
         stored
     }
