@@ -61,7 +61,7 @@ pub async fn live_versions(context: &Context) -> std::result::Result<Vec<(Versio
         if model.watches.is_empty() {
             continue;
         }
-        if context.store.summary_span(version.version_id).await?.is_some_and(|(_, last)| last + LIVE > now) {
+        if context.store.has_predictions_since(version.version_id, now - LIVE).await? {
             live.push((version, model, numbers));
         }
     }

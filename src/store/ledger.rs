@@ -71,11 +71,18 @@ impl Store {
         let Reach { window, recorded, said_after } = reach;
         let mut transaction = self.snapshot().await?;
         let rows = sqlx::query!(
-            r#"select p.case_id, p.subject_id, p.occurred_at, p.output_ids, p.scores, p.attributes, b.committed_at as "committed_at?"
-            from prediction p left join batch b on b.batch_id = p.batch_id
-            where p.version_id = $1 and p.batch_id <= $4 and (p.until_batch is null or p.until_batch > $4)
-            and (p.occurred_at >= $2 and p.occurred_at < $3 or $5::bigint is not null and p.occurred_at < $2 and p.case_id in (
-                select case_id from assertion where batch_id > $5 and batch_id <= $4 and truth_id = any($6)))"#,
+            r#"select p.case_id as "case_id!", p.subject_id, p.occurred_at as "occurred_at!", p.output_ids as "output_ids!",
+                p.scores as "scores!", p.attributes as "attributes!", b.committed_at as "committed_at?"
+            from (
+                select case_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
+                where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
+                    and occurred_at >= $2 and occurred_at < $3
+                union all
+                select case_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
+                where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
+                    and $5::bigint is not null and occurred_at < $2 and case_id in (
+                        select case_id from assertion where batch_id > $5 and batch_id <= $4 and truth_id = any($6))
+            ) p left join batch b on b.batch_id = p.batch_id"#,
             version_id,
             window.from,
             window.to,

@@ -56,6 +56,21 @@ impl Store {
         .named("count_predictions")
     }
 
+    /// Whether one version has made a prediction since an instant.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn has_predictions_since(&self, version_id: i32, since: DateTime<Utc>) -> Result<bool> {
+        sqlx::query_scalar!(
+            r#"select exists (select from prediction where version_id = $1 and occurred_at >= $2) as "exists!""#,
+            version_id,
+            since
+        )
+        .fetch_one(&self.pool)
+        .await
+        .named("has_predictions_since")
+    }
+
     /// The rows of one version in one window, in one snapshot; if `buckets` are given (their length as a field of
     /// `date_trunc`, and their starts), only rows in these.
     ///
