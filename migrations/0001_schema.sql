@@ -456,34 +456,6 @@ comment on column stream_tier.tier is 'page or ticket.';
 comment on column stream_tier.weight is 'Its share of the tier''s budget; 0 of a chart.';
 comment on column stream_tier.threshold is 'The evidence at which there is an alarm.';
 
-create table evidence (
-    stream_id bigint not null references stream,
-    tier text not null check (tier in ('page', 'ticket')),
-    day timestamptz not null,
-    evidence double precision not null,
-    weight double precision not null,
-    threshold double precision not null,
-    change_at timestamptz,
-    alarms boolean not null,
-    measured double precision,
-    state json not null,
-    looked_at timestamptz not null,
-    primary key (stream_id, tier, day)
-);
-create index evidence_alarms on evidence (looked_at) where alarms;
-comment on table evidence is 'What each sealed day made of a stream''s evidence in a tier, append-only; days without a unit have no row.';
-comment on column evidence.stream_id is 'The stream.';
-comment on column evidence.tier is 'page or ticket: each tier has a budget and evidence of its own.';
-comment on column evidence.day is 'The sealed day.';
-comment on column evidence.evidence is 'The evidence M after it, or the sum or average of a chart.';
-comment on column evidence.weight is 'The stream''s share of the tier''s budget on this day; 0 of a chart.';
-comment on column evidence.threshold is 'The evidence at which there is an alarm.';
-comment on column evidence.change_at is 'When the change began, by the bet that has won most.';
-comment on column evidence.alarms is 'Whether this is an alarm; then the evidence has started anew.';
-comment on column evidence.measured is 'Of an alarm: what the watch measured since the change.';
-comment on column evidence.state is 'The detector after the day: the next day goes on from here.';
-comment on column evidence.looked_at is 'When it was taken in.';
-
 create table alert (
     alert_id bigint generated always as identity primary key,
     rule text not null,
@@ -526,6 +498,36 @@ comment on column alert.owed is 'Whether there is news of it that something has 
 comment on column alert.muted_by is 'What keeps it quiet, as last decided: silence 4, maintenance NAME, alert 17; null when nothing does.';
 comment on column alert.muted_until is 'When that ends by itself; null for another alert.';
 comment on column alert.closed_at is 'When it was resolved, cleared or expired.';
+
+create table evidence (
+    stream_id bigint not null references stream,
+    tier text not null check (tier in ('page', 'ticket')),
+    day timestamptz not null,
+    evidence double precision not null,
+    weight double precision not null,
+    threshold double precision not null,
+    change_at timestamptz,
+    alarms boolean not null,
+    measured double precision,
+    state json not null,
+    looked_at timestamptz not null,
+    alert_id bigint references alert,
+    primary key (stream_id, tier, day)
+);
+create index evidence_alarms on evidence (looked_at) where alarms;
+comment on table evidence is 'What each sealed day made of a stream''s evidence in a tier, append-only; days without a unit have no row.';
+comment on column evidence.stream_id is 'The stream.';
+comment on column evidence.tier is 'page or ticket: each tier has a budget and evidence of its own.';
+comment on column evidence.day is 'The sealed day.';
+comment on column evidence.evidence is 'The evidence M after it, or the sum or average of a chart.';
+comment on column evidence.weight is 'The stream''s share of the tier''s budget on this day; 0 of a chart.';
+comment on column evidence.threshold is 'The evidence at which there is an alarm.';
+comment on column evidence.change_at is 'When the change began, by the bet that has won most.';
+comment on column evidence.alarms is 'Whether this is an alarm; then the evidence has started anew.';
+comment on column evidence.measured is 'Of an alarm: what the watch measured since the change.';
+comment on column evidence.state is 'The detector after the day: the next day goes on from here.';
+comment on column evidence.looked_at is 'When it was taken in.';
+comment on column evidence.alert_id is 'Of an alarm: the alert that took it in. It is answered when that is closed.';
 
 create table alert_event (
     event_id bigint generated always as identity primary key,

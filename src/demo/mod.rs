@@ -272,7 +272,7 @@ impl Days<'_> {
         let dir = self.dir.join("emails");
         let mut emails: Vec<PathBuf> =
             fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        emails.sort();
+        emails.sort_by_key(|path| number_of(path));
         let Some(first) = emails.first() else {
             println!("\nEmails went to the SMTP server.");
             return Ok(());
@@ -286,10 +286,22 @@ impl Days<'_> {
     }
 }
 
-/// The plain text of a message as it was written here: its first part, quoted-printable undone.
+/// The number of a notice, from the name of its file.
+fn number_of(path: &Path) -> u64 {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let digits = name.chars().filter(char::is_ascii_digit).collect::<String>();
+    digits.parse().unwrap_or(u64::MAX)
+}
+
+/// The plain text of a message as it was written here: its first part of that kind, quoted-printable undone.
 fn plain_part(message: &str) -> String {
-    let part = message.splitn(3, "\r\n\r\n").nth(2).unwrap_or_default();
-    let part = part.split("\r\n--").next().unwrap_or_default().replace("=\r\n", "");
+    let part = message.split_once("Content-Type: text/plain").map_or("", |(_, rest)| rest);
+    let (head, part) = part.split_once("\r\n\r\n").unwrap_or_default();
+    let part = part.split("\r\n--").next().unwrap_or_default();
+    if !head.contains("quoted-printable") {
+        return part.to_owned();
+    }
+    let part = part.replace("=\r\n", "");
     let mut bytes = Vec::new();
     let mut rest = part.as_bytes();
     while let Some((byte, after)) = rest.split_first() {

@@ -24,6 +24,13 @@ pub fn coverage(buckets: &Buckets) -> Option<f64> {
     (matured > 0).then(|| settled as f64 / matured as f64)
 }
 
+/// The same of the last four weeks before an instant: what has changed shows soon.
+#[must_use]
+pub fn recent_coverage(buckets: &Buckets, end: DateTime<Utc>) -> Option<f64> {
+    let recent = buckets.range(end - TimeDelta::days(28)..end).map(|(day, sealed)| (*day, sealed.clone()));
+    coverage(&recent.collect())
+}
+
 /// The day on which a case is sealed and whether what the output speaks of is the case; `None` as long as its truth is open.
 ///
 /// `mature` is when it comes of age; `said` are the statements about it, each with the time from which it could be used.

@@ -16,7 +16,7 @@ use crate::alert::notice::{addressees_at, in_thread, keeps_state};
 use crate::alert::report::{Event, Report};
 use crate::alert::silence::Subject;
 use crate::alert::tell::{Candidate, Decision, Policy, Told, decide};
-use crate::alert::{Standing, Step, Terms, Transition, absent, raise, step};
+use crate::alert::{Standing, State, Step, Terms, Transition, absent, raise, step};
 use crate::config::Severity;
 use crate::detect::limit::Verdict;
 use crate::runtime::Outcome;
@@ -42,6 +42,8 @@ pub struct Finding<'a> {
     pub verdict: Verdict,
     /// How long it must hold before anybody is told.
     pub hold: Duration,
+    /// Whether a breach after a person has closed the alert is another one. A rule's is the same until it has ceased.
+    pub anew: bool,
     /// Why, in words.
     pub reason: String,
     /// The decisive estimate.
@@ -90,12 +92,15 @@ pub async fn carry_out(
     let found: HashSet<&AlertKey> = findings.iter().map(|finding| &finding.key).collect();
     let terms = |hold| Terms { hold, acknowledged_for: alerting.acknowledged_for, expire_after: alerting.expire_after };
     let known = findings.iter().filter_map(|finding| {
-        let alert = open.0.get(&finding.key);
+        let is_over = |alert: &&OpenAlert| finding.anew && !State::OPEN.contains(&alert.standing.state);
+        let breached = finding.verdict == Verdict::Breached;
+        let alert = open.0.get(&finding.key).filter(|alert| !(breached && is_over(alert)));
         let step = step(alert.map(|alert| alert.standing), &finding.verdict, &terms(finding.hold), now);
-        // Page comes before ticket.
+        // Page comes before ticket: whoever was told of less is told, whatever else happens.
         let was = alert.and_then(|alert| Severity::parse(&alert.severity));
-        let more = alert.filter(|_| was.is_some_and(|was| finding.severity < was)).map(|alert| alert.standing);
-        Case::of_finding(finding, alert, step.or_else(|| more.and_then(raise)))
+        let after = step.map(|step| step.standing).or(alert.map(|alert| alert.standing));
+        let raised = after.filter(|_| was.is_some_and(|was| finding.severity < was)).and_then(raise);
+        Case::of_finding(finding, alert, raised.or(step))
     });
     // Nothing speaks of these any more: the window is empty, or the plan no longer has the rule.
     let gone = open.0.values().filter(|alert| !found.contains(&alert.key));

@@ -42,7 +42,9 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         }
     }
     findings.extend(super::streams::findings(context, &versions, &estimates).await?);
-    carry_out(context, lease, &open, &findings, now).await
+    let outcome = carry_out(context, lease, &open, &findings, now).await?;
+    context.store.link_alarms(lease).await?;
+    Ok(outcome)
 }
 
 fn watches(rule: &AlertRule, estimate: &StoredEstimate, names: &HashMap<i32, &str>) -> bool {
@@ -83,6 +85,7 @@ impl<'a> Subject<'a> {
             reason: reason(self.rule, outcome, &verdict),
             verdict: verdict.clone(),
             hold: self.rule.hold,
+            anew: false,
             estimate_id: Some(self.estimate.estimate_id),
             picture: Some(Picture::Metric {
                 rule: self.rule,

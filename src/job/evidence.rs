@@ -23,6 +23,8 @@ pub enum Known {
     Always,
     /// Once the hospital knew it.
     Observed,
+    /// Of cases that came in before they were of age, once this installation had it; of history, once the hospital knew it.
+    Lived,
     /// Once this installation had it. A prediction that came in after its own maturity is history: it does not enter.
     Received,
     /// As received, but with the truth of today: what sealed cases would have come to, had it been known.
@@ -77,6 +79,9 @@ pub fn subjects<'m>(model: &'m Model, watch: &'m Watch) -> Vec<(Subject<'m>, Str
         }
     }
 }
+
+/// How much older than its window a reference's stragglers may be, in days: they are sealed in it as they are in the stream.
+pub const STRAGGLING: i64 = 365;
 
 /// Rows of one version with what was said about their cases.
 pub struct Evidence<'a> {
@@ -142,7 +147,8 @@ impl<'a> Evidence<'a> {
                 }
             };
             let mature = row.occurred_at + TimeDelta::days(gate.maturity_days);
-            if matches!(known, Known::Received | Known::Revised) && *received_at >= day(mature) + TimeDelta::days(1) {
+            let is_history = *received_at >= day(mature) + TimeDelta::days(1);
+            if matches!(known, Known::Received | Known::Revised) && is_history {
                 continue;
             }
             days.entry(day(mature)).or_default().1 += 1;
@@ -152,7 +158,8 @@ impl<'a> Evidence<'a> {
                 let usable = |(assertion, received_at): &(Assertion, DateTime<Utc>)| match known {
                     Known::Always => mature,
                     Known::Observed => assertion.observed_at,
-                    Known::Received | Known::Revised => assertion.observed_at.max(*received_at),
+                    Known::Lived if is_history => assertion.observed_at,
+                    Known::Lived | Known::Received | Known::Revised => *received_at,
                 };
                 let usable: Vec<(DateTime<Utc>, &Assertion)> = said.iter().map(|one| (usable(one), &one.0)).collect();
                 let about = (self.number(&output.name), output.class.is_some());

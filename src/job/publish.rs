@@ -139,7 +139,7 @@ async fn add_streams(
             snapshot.add("evidence_threshold", &labels, standing.threshold);
         }
     }
-    for ((version_id, maturity_days, with_truth), day) in context.store.last_sealed_days().await? {
+    for ((version_id, maturity_days, with_truth), last) in context.store.last_seals().await? {
         let Some(version) = versions.get(&version_id) else { continue };
         let maturity = format!("{maturity_days}d");
         let truth = if with_truth { "yes" } else { "no" };
@@ -150,7 +150,7 @@ async fn add_streams(
             ("with_truth", truth),
         ];
         #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
-        snapshot.add("sealed_until_timestamp_seconds", &labels, (day.timestamp() + 86_400) as f64);
+        snapshot.add("sealed_until_timestamp_seconds", &labels, (last.day.timestamp() + 86_400) as f64);
     }
     let year = context.clock.now() - chrono::TimeDelta::days(365);
     let raised: HashMap<String, i64> = context.store.count_alarms(year).await?.into_iter().collect();

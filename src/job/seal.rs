@@ -14,7 +14,7 @@ use crate::domain::{Granularity, Slice, Window};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::lease::Lease;
-use crate::store::ledger::{Book, Page, Reach};
+use crate::store::ledger::{Book, LastSeal, Page, Reach};
 
 /// A version without a case for so long is watched no more.
 pub const LIVE: TimeDelta = TimeDelta::days(60);
@@ -25,7 +25,7 @@ pub const LIVE: TimeDelta = TimeDelta::days(60);
 /// When the store fails.
 pub async fn run(context: &Context, lease: &Lease) -> Result {
     let today = Granularity::Day.start_of(context.clock.now());
-    let sealed = context.store.last_sealed_days().await?;
+    let sealed = context.store.last_seals().await?;
     let mut outcome = Outcome::Idle;
     for (version, model, numbers) in live_versions(context).await? {
         let gates: BTreeSet<Gate> = model.watches.iter().map(Gate::of).collect();
@@ -33,16 +33,20 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
             let volume = Volume { context, version: &version, model, numbers, gate };
             let Some(last) = sealed.get(&volume.book()) else {
                 // The book is opened: what entered before today does not count, and tomorrow the first day is sealed.
-                volume.seal(lease, today - TimeDelta::days(1), Page::new()).await?;
+                let recorded = context.store.last_batch_before(today).await?;
+                volume.seal(lease, (today - TimeDelta::days(1), recorded), Page::new()).await?;
                 outcome = Outcome::Done;
                 continue;
             };
-            let mut day = *last + TimeDelta::days(1);
-            while day < today {
-                let page = volume.page(day).await?;
-                volume.seal(lease, day, page).await?;
+            let mut last = *last;
+            while last.day + TimeDelta::days(1) < today {
+                let day = last.day + TimeDelta::days(1);
+                // A clock that was ahead does not take back what was in the day before.
+                let recorded = context.store.last_batch_before(day + TimeDelta::days(1)).await?.max(last.recorded);
+                let page = volume.page(last, recorded).await?;
+                volume.seal(lease, (day, recorded), page).await?;
                 outcome = Outcome::Done;
-                day += TimeDelta::days(1);
+                last = LastSeal { day, recorded };
             }
         }
     }
@@ -82,15 +86,18 @@ impl Volume<'_> {
         (self.version.version_id, self.gate.maturity_days, self.gate.with_truth)
     }
 
-    /// The cases that enter on a day, for every output and slice that a watch of this book is about.
-    async fn page(&self, day: DateTime<Utc>) -> std::result::Result<Page, Error> {
+    /// The cases that enter on the day after the last seal, with batches up to `recorded`, for every output and slice that a watch of
+    /// this book is about.
+    async fn page(&self, last: LastSeal, recorded: i64) -> std::result::Result<Page, Error> {
+        let day = last.day + TimeDelta::days(1);
         let end = day + TimeDelta::days(1);
         let maturity = TimeDelta::days(self.gate.maturity_days);
         let store = &self.context.store;
         let reach = Reach {
             window: Window { from: day - maturity, to: end - maturity },
-            recorded: store.last_batch_before(end).await?,
-            said_after: if self.gate.with_truth { Some(store.last_batch_before(day).await?) } else { None },
+            recorded,
+            said_after: self.gate.with_truth.then_some(last.recorded),
+            sealing: Some((last.recorded, day)),
         };
         let findings: Vec<i32> = self.numbers.findings.values().copied().collect();
         let rows = store.load_received(self.version.version_id, &findings, reach).await?;
@@ -108,6 +115,8 @@ impl Volume<'_> {
                     }
                     let days = Window { from: day, to: end };
                     let buckets = evidence.buckets(self.gate, Known::Received, (subject, &key.1), days);
+                    // The lease is prolonged meanwhile.
+                    tokio::task::yield_now().await;
                     let sealed = buckets.into_values().next().unwrap_or_default();
                     if sealed.matured > 0 || !sealed.spectrum.channels().is_empty() {
                         page.insert(key, sealed);
@@ -118,9 +127,13 @@ impl Volume<'_> {
         Ok(page.into_iter().map(|((output_id, slice), sealed)| (output_id, slice.to_string(), sealed)).collect())
     }
 
-    async fn seal(&self, lease: &Lease, day: DateTime<Utc>, page: Page) -> std::result::Result<(), Error> {
+    async fn seal(
+        &self,
+        lease: &Lease,
+        (day, recorded): (DateTime<Utc>, i64),
+        page: Page,
+    ) -> std::result::Result<(), Error> {
         let store = &self.context.store;
-        let recorded = store.last_batch_before(day + TimeDelta::days(1)).await?;
         store.seal_day(lease, self.book(), (day, recorded), &page, self.context.clock.now()).await?;
         tracing::debug!(version = self.version.name, day = %day, rows = page.len(), "sealed a day");
         Ok(())

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::alerting::Finding;
 use super::notice::Picture;
 use super::{Context, Error};
 use crate::alert::alarm::{Facts, Moved, write};
 use crate::config::{Model, Severity, Watch};
 use crate::detect::limit::Verdict;
+use crate::detect::sealing::recent_coverage;
 use crate::detect::stream::Stream;
 use crate::domain::{MetricKey, Slice};
 use crate::store::alert::AlertKey;
 use crate::store::catalog::Version;
 use crate::store::estimate::StoredEstimate;
-use crate::store::stream::{StoredAlarm, StoredStream};
+use crate::store::stream::{StoredAlarm, StoredStream, StreamKey};
 
 /// What the streams in force find.
 ///
@@ -25,9 +28,9 @@ pub async fn findings<'a>(
     versions: &'a [Version],
     estimates: &'a [StoredEstimate],
 ) -> std::result::Result<Vec<Finding<'a>>, Error> {
-    let mut alarms: HashMap<i64, Vec<StoredAlarm>> = HashMap::new();
+    let mut alarms: HashMap<StreamKey, Vec<StoredAlarm>> = HashMap::new();
     for alarm in context.store.list_unanswered_alarms().await? {
-        alarms.entry(alarm.stream_id).or_default().push(alarm);
+        alarms.entry(alarm.key.clone()).or_default().push(alarm);
     }
     let mut findings = Vec::new();
     for stored in context.store.list_streams().await? {
@@ -38,7 +41,7 @@ pub async fn findings<'a>(
         let Some(watch) = model.watches.iter().find(|watch| watch.name == stored.key.watch) else { continue };
         let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
         let Some((output, _)) = output else { continue };
-        let own = alarms.remove(&stored.stream_id).unwrap_or_default();
+        let own = alarms.remove(&stored.key).unwrap_or_default();
         let coverage = if own.is_empty() { None } else { coverage(context, &stored).await? };
         let subject = Subject { context, version, model, watch, output, estimates, coverage, stored: Arc::new(stored) };
         findings.push(subject.finding(own));
@@ -58,15 +61,16 @@ struct Subject<'a> {
     stored: Arc<StoredStream>,
 }
 
-/// The share of a stream's cases that had truth in time since it was made.
+/// The share of a stream's cases that had truth in time lately.
 async fn coverage(context: &Context, stored: &StoredStream) -> std::result::Result<Option<f64>, Error> {
     if !stored.with_truth {
         return Ok(None);
     }
     let book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
     let place = (stored.key.output_id, stored.key.slice.as_str());
-    let days = context.store.load_sealed(book, place, (stored.starts, stored.looked_until)).await?;
-    Ok(crate::detect::sealing::coverage(&days))
+    let from = stored.starts.max(stored.looked_until - TimeDelta::days(28));
+    let days = context.store.load_sealed(book, place, (from, stored.looked_until)).await?;
+    Ok(recent_coverage(&days, stored.looked_until))
 }
 
 impl<'a> Subject<'a> {
@@ -104,6 +108,7 @@ impl<'a> Subject<'a> {
             severity,
             verdict,
             hold: std::time::Duration::ZERO,
+            anew: true,
             reason,
             estimate_id: None,
             picture: decisive.as_ref().map(|_| Picture::Stream {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use super::evidence::{Evidence, Gate, Known, Subject, subjects};
+use super::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
 use super::seal::live_versions;
 use super::{Context, Error, Result};
 use crate::config::{Measure, Method, Model, Severity, SlicePattern, Watch, hex};
@@ -45,7 +45,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         context.store.end_streams(lease, &over, now).await?;
         outcome = Outcome::Done;
     }
-    let sealed = context.store.last_sealed_days().await?;
+    let sealed = context.store.last_seals().await?;
     let streams = context.store.list_streams().await?;
     let standings = context.store.list_standings().await?;
     let changed = changed(&streams, &shares, &standings);
@@ -56,7 +56,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     for stream in streams {
         let (Ok(own), Some(shares)) = (&stream.stream, shares.get(&stream.key)) else { continue };
         let book: Book = (stream.key.version_id, stream.maturity_days, stream.with_truth);
-        let Some(end) = sealed.get(&book).map(|last| *last + TimeDelta::days(1)) else { continue };
+        let Some(end) = sealed.get(&book).map(|last| last.day + TimeDelta::days(1)) else { continue };
         if stream.looked_until >= end {
             continue;
         }
@@ -181,7 +181,7 @@ impl Wanted<'_> {
                 // Cases of the reference's last day come of age later; those that do so after it are the stream's.
                 let later = Window { from: window.from + lag, to: window.to + lag };
                 stored.starts = stored.starts.max(Granularity::Day.start_of(later.to));
-                evidence.buckets(gate, Known::Observed, (new.subject, &new.slice), later)
+                evidence.buckets(gate, Known::Lived, (new.subject, &new.slice), later)
             }
             _ => BTreeMap::default(),
         };
@@ -189,7 +189,8 @@ impl Wanted<'_> {
         stored.stream = if let Some(reason) = &new.reason {
             Err(reason.clone())
         } else {
-            let weight = shares.first().map_or(1.0, |share| share.weight);
+            // Every watch is among the tickets: there the weights of all sum to one.
+            let weight = shares.last().map_or(1.0, |share| share.weight);
             let confidence = 1.0 - (1.0 - context.plan.budget.confidence) * weight;
             let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
             Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
@@ -228,7 +229,7 @@ async fn wanted<'a>(
                 }
                 (true, Some((id, Some(window)))) => (Some((id, window)), None),
             };
-            let asked = digest(watch, window.map(|(id, _)| id), reason);
+            let asked = digest(model, watch, window.map(|(id, _)| id), reason);
             let own =
                 |stream: &&StoredStream| stream.key.version_id == version.version_id && stream.key.watch == watch.name;
             let known: Vec<&StoredStream> =
@@ -242,7 +243,9 @@ async fn wanted<'a>(
             if let (Some((_, window)), None) = (window, &evidence) {
                 let findings: Vec<i32> = numbers.findings.values().copied().collect();
                 let recorded = context.store.last_batch().await?;
-                let reach = Reach { window, recorded, said_after: None };
+                // Stragglers of long before are sealed in its days, as they are in the stream's.
+                let from = window.from - TimeDelta::days(STRAGGLING);
+                let reach = Reach { window: Window { from, ..window }, recorded, said_after: None, sealing: None };
                 let rows = context.store.load_received(version.version_id, &findings, reach).await?;
                 evidence = Some(std::sync::Arc::new(Evidence::new(model, numbers, rows)));
             }
@@ -290,9 +293,19 @@ fn needs_reference(watch: &Watch) -> bool {
     watch.limit.is_none() && watch.measure != Measure::Calibration || watch.method != Method::Evidence
 }
 
-/// What a stream is made of: when it changes, another one is made.
-fn digest(watch: &Watch, reference_id: Option<i32>, reason: Option<&str>) -> String {
-    let asked = serde_json::json!([watch, reference_id, reason]);
+/// The way in which streams are made: it changes when the same watch and reference would make other bets.
+const MAKING: u32 = 1;
+
+/// What a stream is made of: when it changes, another one is made. What is only told of a watch is not in it.
+fn digest(model: &Model, watch: &Watch, reference_id: Option<i32>, reason: Option<&str>) -> String {
+    let Watch { measure, method, run_length, output, feature, slices, side, threshold, limit, tolerance, unit, .. } =
+        watch;
+    let bets = serde_json::json!([
+        measure, method, run_length, output, feature, slices, side, threshold, limit, tolerance, unit
+    ]);
+    let gate = serde_json::json!([watch.weekends, watch.maturity_days, model.truth_policy, model.uncertain]);
+    let about = serde_json::json!([model.outputs, model.dimensions, model.features]);
+    let asked = serde_json::json!([MAKING, bets, gate, about, reference_id, reason]);
     hex(&Sha256::digest(asked.to_string()))
 }
 

@@ -19,7 +19,7 @@ use crate::detect::sealing::{Buckets, Days};
 use crate::detect::stream::{Replay, Share, Stream};
 use crate::domain::{Slice, Window};
 use crate::job::Context;
-use crate::job::evidence::{Evidence, Gate, Known, Subject, subjects};
+use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
 use crate::stats::spectrum::Spectrum;
 use crate::store::ledger::{Reach, Received};
 
@@ -209,8 +209,9 @@ impl History {
         let findings: Vec<i32> = place.numbers.findings.values().copied().collect();
         let last = context.store.last_batch().await?;
         let recorded = asked.recorded.map_or(last, |recorded| recorded.min(last));
-        let window = Window { from: asked.reference.from, to: asked.window.to };
-        let reach = Reach { window, recorded, said_after: None };
+        let from = asked.reference.from - TimeDelta::days(STRAGGLING);
+        let window = Window { from, to: asked.window.to };
+        let reach = Reach { window, recorded, said_after: None, sealing: None };
         let rows = context.store.load_received(place.version.version_id, &findings, reach).await?;
         Ok(Self {
             asked: asked.clone(),
@@ -271,8 +272,8 @@ impl Given<'_> {
         slice: Slice,
         mut shares: Vec<Share>,
     ) -> Made {
-        // The null value is the same for every tier: the most urgent one's share of the confidence.
-        let confidence = 1.0 - (1.0 - self.budget.confidence) * shares.first().map_or(0.0, |share| share.weight);
+        // The null value is the same for every tier. Every watch is among the tickets: there the weights of all sum to one.
+        let confidence = 1.0 - (1.0 - self.budget.confidence) * shares.last().map_or(0.0, |share| share.weight);
         let (gate, known) = match self.asked.order {
             Order::Exam => (Gate::of(watch).at_once(), Known::Always),
             Order::Sealed => (Gate::of(watch), Known::Observed),

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::Error;
 use crate::config::{Measure, Method, Severity, Watch};
 use crate::detect::null_value::NullValue;
-use crate::detect::sealing::{Buckets, Days, coverage};
+use crate::detect::sealing::{Buckets, Days, recent_coverage};
 use crate::detect::stream::{Replay, Share, Stream};
 use crate::domain::Window;
 use crate::job::Context;
-use crate::job::evidence::{Evidence, Gate, Known, subjects};
+use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, subjects};
 use crate::store::ledger::{Book, Reach};
 use crate::store::stream::{EvidencePoint, StoredAlarm, StoredStream};
 
@@ -117,11 +117,12 @@ pub struct History {
     pub tier: Severity,
     /// What was stored on each day.
     pub days: Vec<EvidencePoint>,
-    /// The same from the sealed days anew: where thresholds have not changed it is the same to the last bit.
+    /// The same from the sealed days anew, at today's threshold: while that has not changed it is the same to the last bit.
     pub replayed: Replay,
     /// What the sealed cases would have come to with the truth of today: a shadow of the detector.
     pub revised: Replay,
-    /// Whether the truth of today supports the first stored alarm: an alarm of the shadow since its change. Absent without an alarm.
+    /// Whether the truth of today supports the first alarm of the replay: the shadow alarms between its change and a fortnight after it. Absent
+    /// without an alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub still_supported: Option<bool>,
 }
@@ -200,12 +201,15 @@ pub async fn show(context: &Context, asked: &Asked, to: Option<DateTime<Utc>>) -
     }
     Ok(Shown {
         promise: stream.promise(&watch, &shares),
-        stressed: stream.stressed(if stored.with_truth { coverage(&sealed) } else { None }),
+        stressed: stream.stressed(if stored.with_truth { recent_coverage(&sealed, end) } else { None }),
         row,
         alarms,
         history,
     })
 }
+
+/// A shadow's alarm supports one that came so many days before it.
+const LATER: i64 = 14;
 
 fn of_tier(
     stream: &Stream,
@@ -214,8 +218,11 @@ fn of_tier(
     (sealed, revised): (&Buckets, &Buckets),
 ) -> History {
     let (replayed, revised) = (stream.replay(sealed, threshold), stream.replay(revised, threshold));
-    let first = replayed.alarms.first().map(|alarm| alarm.change.unwrap_or(alarm.bucket));
-    let still_supported = first.map(|change| revised.alarms.iter().any(|alarm| alarm.bucket >= change));
+    let first = replayed.alarms.first();
+    let still_supported = first.map(|first| {
+        let span = first.change.unwrap_or(first.bucket)..=first.bucket + TimeDelta::days(LATER);
+        revised.alarms.iter().any(|alarm| span.contains(&alarm.bucket))
+    });
     History { tier, days, replayed, revised, still_supported }
 }
 
@@ -237,15 +244,12 @@ async fn revised(
     // What is sealed from the first day on is as old as the maturity, and stragglers are older still.
     let oldest = stored.starts - TimeDelta::days(gate.maturity_days + STRAGGLING);
     let recorded = context.store.last_batch().await?;
-    let reach = Reach { window: Window { from: oldest, to: end }, recorded, said_after: None };
+    let reach = Reach { window: Window { from: oldest, to: end }, recorded, said_after: None, sealing: None };
     let rows = context.store.load_received(stored.key.version_id, &findings, reach).await?;
     let evidence = Evidence::new(model, numbers, rows);
     let window = Window { from: stored.starts, to: end };
     Ok(evidence.buckets(gate, Known::Revised, (subject, &slice), window))
 }
-
-/// How many days a straggler may be older than its stream.
-const STRAGGLING: i64 = 60;
 
 /// The streams in force that are asked for, with what they are made of.
 async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream, Watch)>, Error> {

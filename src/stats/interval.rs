@@ -98,15 +98,23 @@ fn root_towards(inside: f64, end: f64, excess: &dyn Fn(f64) -> f64) -> f64 {
     near
 }
 
+/// Neighbours that are taken to hang together, at most.
+const LAGS: usize = 5;
+
 /// The mean of clusters' means with these weights, and its standard error over the clusters (a ratio estimate; with equal weights the
-/// ordinary error of a mean). `clusters` are `(weight, mean)`, at least two.
+/// ordinary error of a mean). `clusters` are `(weight, mean)` in the order of time, at least two. Neighbours that hang together
+/// make the error larger (Newey and West 1987, five lags), never smaller.
 #[must_use]
 pub fn weighted_mean(clusters: &[(f64, f64)]) -> (f64, f64) {
     let k = clusters.len() as f64;
     let total: f64 = clusters.iter().map(|(weight, _)| weight).sum();
     let mean = clusters.iter().map(|(weight, own)| weight * own).sum::<f64>() / total;
-    let spread: f64 = clusters.iter().map(|(weight, own)| (weight * (own - mean)) * (weight * (own - mean))).sum();
-    (mean, libm::sqrt(spread * k / (k - 1.0)) / total)
+    let parts: Vec<f64> = clusters.iter().map(|(weight, own)| weight * (own - mean)).collect();
+    let product = |lag: usize| parts.iter().zip(&parts[lag.min(parts.len())..]).map(|(a, b)| a * b).sum::<f64>();
+    let alone = product(0);
+    let lags = LAGS.min(parts.len() / 4);
+    let together: f64 = (1..=lags).map(|lag| 2.0 * (1.0 - lag as f64 / (lags + 1) as f64) * product(lag)).sum();
+    (mean, libm::sqrt((alone + together).max(alone) * k / (k - 1.0)) / total)
 }
 
 #[cfg(test)]
@@ -126,6 +134,16 @@ mod tests {
     fn wilson_keeps_to_the_ends() {
         assert_eq!(wilson(0, 5, Z_95).lower.to_bits(), 0.0_f64.to_bits());
         assert_eq!(wilson(5, 5, Z_95).upper.to_bits(), 1.0_f64.to_bits());
+    }
+
+    #[test]
+    fn neighbours_that_hang_together_widen_the_error_of_a_mean() {
+        let of = |values: &[f64]| weighted_mean(&values.iter().map(|value| (1.0, *value)).collect::<Vec<_>>()).1;
+        let apart: Vec<f64> = (0..40).map(|at| f64::from(at % 2)).collect();
+        let together: Vec<f64> = (0..40).map(|at| f64::from(at / 20)).collect();
+        // The plain error of twenty zeros and twenty ones.
+        assert!((of(&apart) - libm::sqrt(10.0 * 40.0 / 39.0) / 40.0).abs() < 1e-12);
+        assert!(of(&together) > 2.0 * of(&apart));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::lease::Lease;
 use super::rows::{assertion, attributes};
@@ -32,6 +32,31 @@ pub struct Reach {
     pub recorded: i64,
     /// Older predictions too, if something was said of their cases in a batch after this one.
     pub said_after: Option<i64>,
+    /// When a day is sealed: the last batch of the seal before it, and the day.
+    pub sealing: Option<(i64, DateTime<Utc>)>,
+}
+
+impl Reach {
+    /// When a batch counts as received. A batch that was committed about midnight belongs to the day whose seal first saw it, whatever
+    /// the clock of the process that wrote it said: so every case enters once.
+    fn received(&self, batch_id: Option<i64>, committed_at: DateTime<Utc>) -> DateTime<Utc> {
+        let (Some(batch_id), Some((before, day))) = (batch_id, self.sealing) else { return committed_at };
+        let moment = TimeDelta::microseconds(1);
+        if batch_id > before {
+            committed_at.clamp(day, day + TimeDelta::days(1) - moment)
+        } else {
+            committed_at.min(day - moment)
+        }
+    }
+}
+
+/// What a book was last sealed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSeal {
+    /// The day.
+    pub day: DateTime<Utc>,
+    /// Batches up to this one were in it.
+    pub recorded: i64,
 }
 
 /// A kind of ledger: `(version, maturity in days, whether cases wait for truth)`.
@@ -68,21 +93,24 @@ impl Store {
     /// # Errors
     /// When Postgres fails or a row cannot be read.
     pub async fn load_received(&self, version_id: i32, findings: &[i32], reach: Reach) -> Result<Received> {
-        let Reach { window, recorded, said_after } = reach;
+        let Reach { window, recorded, said_after, .. } = reach;
         let mut transaction = self.snapshot().await?;
         let rows = sqlx::query!(
             r#"select p.case_id as "case_id!", p.subject_id, p.occurred_at as "occurred_at!", p.output_ids as "output_ids!",
-                p.scores as "scores!", p.attributes as "attributes!", b.committed_at as "committed_at?"
+                p.scores as "scores!", p.attributes as "attributes!", b.batch_id as "batch_id?", b.committed_at as "committed_at?"
             from (
-                select case_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
+                select case_id, record_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
                 where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
                     and occurred_at >= $2 and occurred_at < $3
                 union all
-                select case_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
+                select case_id, record_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
                 where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
                     and $5::bigint is not null and occurred_at < $2 and case_id in (
                         select case_id from assertion where batch_id > $5 and batch_id <= $4 and truth_id = any($6))
-            ) p left join batch b on b.batch_id = p.batch_id"#,
+            ) p left join batch b on b.batch_id = (
+                -- A record that says more later was there from its first batch on.
+                select min(q.batch_id) from prediction q
+                where q.case_id = p.case_id and q.record_id = p.record_id and q.occurred_at = p.occurred_at)"#,
             version_id,
             window.from,
             window.to,
@@ -96,7 +124,7 @@ impl Store {
         let predictions: Vec<(Prediction, DateTime<Utc>)> = rows
             .into_iter()
             .map(|row| {
-                let received_at = row.committed_at.unwrap_or(row.occurred_at);
+                let received_at = reach.received(row.batch_id, row.committed_at.unwrap_or(row.occurred_at));
                 let prediction = Prediction {
                     occurred_at: row.occurred_at,
                     scores: row.output_ids.into_iter().zip(row.scores).collect(),
@@ -110,7 +138,7 @@ impl Store {
             .collect::<Result<_>>()?;
         let cases: Vec<String> = predictions.iter().map(|(prediction, _)| prediction.case_id.clone()).collect();
         let rows = sqlx::query!(
-            r#"select a.case_id, a.truth_id, a.opinion, a.source, a.reader, a.status, a.observed_at, b.committed_at as "committed_at?"
+            r#"select a.case_id, a.truth_id, a.opinion, a.source, a.reader, a.status, a.observed_at, a.batch_id, b.committed_at as "committed_at?"
             from assertion a left join batch b on b.batch_id = a.batch_id
             where a.case_id = any($1) and a.truth_id = any($2) and a.batch_id <= $3
             order by a.case_id, a.truth_id"#,
@@ -122,7 +150,7 @@ impl Store {
         .await
         .named("load_received_assertions")?;
         let assertions = rows.into_iter().map(|row| {
-            let received_at = row.committed_at.unwrap_or(row.observed_at);
+            let received_at = reach.received(Some(row.batch_id), row.committed_at.unwrap_or(row.observed_at));
             let about = (row.case_id, row.truth_id, row.observed_at);
             let assertion = assertion(about, (&row.opinion, &row.status), (row.source, row.reader))?;
             Ok((assertion, received_at))
@@ -130,19 +158,26 @@ impl Store {
         Ok(Received { predictions, assertions: assertions.collect::<Result<_>>()?, batch_id: recorded })
     }
 
-    /// The last sealed day of every book.
+    /// The last seal of every book.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn last_sealed_days(&self) -> Result<BTreeMap<Book, DateTime<Utc>>> {
+    pub async fn last_seals(&self) -> Result<BTreeMap<Book, LastSeal>> {
         let rows = sqlx::query!(
-            r#"select version_id, maturity_days, with_truth, max(day) as "day!" from sealed_day
-            group by version_id, maturity_days, with_truth"#
+            r#"select distinct on (version_id, maturity_days, with_truth) version_id, maturity_days, with_truth, day, recorded
+            from sealed_day order by version_id, maturity_days, with_truth, day desc"#
         )
         .fetch_all(&self.pool)
         .await
-        .named("last_sealed_days")?;
-        Ok(rows.into_iter().map(|row| ((row.version_id, row.maturity_days.into(), row.with_truth), row.day)).collect())
+        .named("last_seals")?;
+        let seal = |day, recorded| LastSeal { day, recorded };
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let book = (row.version_id, row.maturity_days.into(), row.with_truth);
+                (book, seal(row.day, row.recorded))
+            })
+            .collect())
     }
 
     /// Seal a day of a book, for good.

@@ -91,6 +91,9 @@ pub struct Look {
 /// An alarm of a stream.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct StoredAlarm {
+    /// What it is about.
+    #[serde(skip)]
+    pub key: StreamKey,
     /// The stream.
     pub stream_id: i64,
     /// The tier.
@@ -321,24 +324,59 @@ impl Store {
         super::lease::commit(transaction, lease, "add_evidence").await
     }
 
-    /// The alarms of streams in force that were raised since the alert of their watch, version, output and slice was last closed,
-    /// the oldest first.
+    /// The alarms that nobody has answered, the oldest first: no alert has taken them in yet, or one that is open. Those of a stream that
+    /// another has taken the place of are among them.
     ///
     /// # Errors
     /// When Postgres fails.
     pub async fn list_unanswered_alarms(&self) -> Result<Vec<StoredAlarm>> {
-        sqlx::query_as!(
-            StoredAlarm,
-            "select e.stream_id, e.tier, e.day, e.evidence, e.weight, e.threshold, e.change_at, e.measured, e.looked_at
-            from evidence e join stream s using (stream_id)
-            where e.alarms and s.ended_at is null and not exists (
-                select 1 from alert a where a.rule = s.watch and a.version_id = s.version_id and a.output_id = s.output_id
-                    and a.slice = s.slice and a.closed_at >= e.looked_at)
-            order by e.stream_id, e.day, e.tier"
+        let rows = sqlx::query!(
+            "select s.version_id, s.watch, s.output_id, s.slice, e.stream_id, e.tier, e.day, e.evidence, e.weight, e.threshold,
+                e.change_at, e.measured, e.looked_at
+            from evidence e join stream s using (stream_id) left join alert a using (alert_id)
+            where e.alarms and a.closed_at is null order by e.stream_id, e.day, e.tier"
         )
         .fetch_all(&self.pool)
         .await
-        .named("list_unanswered_alarms")
+        .named("list_unanswered_alarms")?;
+        Ok(rows
+            .into_iter()
+            .map(|row| StoredAlarm {
+                key: StreamKey {
+                    version_id: row.version_id,
+                    watch: row.watch,
+                    output_id: row.output_id,
+                    slice: row.slice,
+                },
+                stream_id: row.stream_id,
+                tier: row.tier,
+                day: row.day,
+                evidence: row.evidence,
+                weight: row.weight,
+                threshold: row.threshold,
+                change_at: row.change_at,
+                measured: row.measured,
+                looked_at: row.looked_at,
+            })
+            .collect())
+    }
+
+    /// Note which open alerts have taken alarms in: these are answered when a person closes the alert, others not.
+    ///
+    /// # Errors
+    /// When Postgres fails or the lease is lost.
+    pub async fn link_alarms(&self, lease: &Lease) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        super::lease::check(&mut transaction, lease).await?;
+        sqlx::query!(
+            "update evidence e set alert_id = a.alert_id from stream s, alert a
+            where e.alarms and e.alert_id is null and s.stream_id = e.stream_id and a.rule = s.watch and a.version_id = s.version_id
+                and a.output_id = s.output_id and a.slice = s.slice and a.closed_at is null and a.state <> 'pending'"
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("link_alarms")?;
+        super::lease::commit(transaction, lease, "link_alarms").await
     }
 
     /// How many alarms of each tier have been raised since an instant, by streams in force or not: `(tier, alarms)`.
