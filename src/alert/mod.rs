@@ -6,6 +6,7 @@
 //! Must never: store or send. Look next at `tell`, then at `job::alerting`, which carries both out.
 
 pub mod group;
+pub mod health;
 pub mod link;
 pub mod notice;
 pub mod report;

@@ -262,7 +262,7 @@ fn command(facts: &Facts<'_>) -> String {
 }
 
 /// A word of a POSIX shell that stands for this text.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
