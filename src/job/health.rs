@@ -278,6 +278,9 @@ impl Data<'_> {
             return Ok(rows);
         }
         let findings = self.findings();
+        if findings.is_empty() {
+            return Ok(Vec::new());
+        }
         let numbers: Vec<i32> = findings.iter().map(|(_, number)| *number).collect();
         let arrivals = self.context.store.truth_arrivals(&numbers, self.now - TRUTH_HORIZON).await?;
         let nothing = (Span::default(), BTreeSet::new());
@@ -373,6 +376,9 @@ impl Data<'_> {
         let features = self.model.features.iter().map(|feature| &feature.name);
         let names: BTreeSet<String> = dimensions.chain(features).cloned().collect();
         let names: Vec<String> = names.into_iter().collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let from = self.now - schema::horizon();
         let hours = self.context.store.filled_hours(&self.versions, &names, from).await?;
         let rows = names.iter().map(|name| {
