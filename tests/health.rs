@@ -254,22 +254,42 @@ async fn a_source_whose_column_vanishes_is_told_with_the_attribute_that_is_empty
     assert!(stand.iter().all(|(.., holds)| !holds), "{stand:?} {:?}", installation.context().store.list_health().await);
 }
 
+/// The plan of a model whose records name their version.
+fn versioned(text: &str) -> String {
+    text.replace("constants = { version = \"1\" }\n", "")
+        .replace("occurred_at = \"at\" }", "occurred_at = \"at\", version = \"version\" }")
+}
+
+/// Predictions of a version.
+fn spoken(version: &str) -> String {
+    let rows: String =
+        (0..5).map(|case| format!("{version}-{case},2025-02-14T10:00:00Z,0.5,0.5,north,F,{version}\n")).collect();
+    format!("study,at,effusion,nodule,site,sex,version\n{rows}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_alert_stays_with_its_version_when_another_one_comes() {
+    let text = versioned(&config(&[(HealthRule::NoTruth, "\"30m\"")]));
+    let installation = Installation::new(&text, "2025-02-14T12:00:00Z").await;
+    installation.write("predictions/1.csv", spoken("1"));
+    installation.pass().await;
+    pass_at(&installation, "2025-02-14T13:00:00Z").await;
+    installation.write("predictions/2.csv", spoken("2"));
+    pass_at(&installation, "2025-02-14T14:00:00Z").await;
+    let found: Vec<(String, String)> = alerts(&installation).await.into_iter().map(|a| (a.rule, a.version)).collect();
+    let expected = ["effusion", "nodule"].map(|finding| (format!("health/no_truth/{finding}"), "1".to_owned()));
+    assert_eq!(found, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_the_plan_does_not_list_is_told_and_refused_by_nobody() {
-    let text = config(&[(HealthRule::UnknownVersion, "true")])
-        .replace("constants = { version = \"1\" }\n", "")
-        .replace("occurred_at = \"at\" }", "occurred_at = \"at\", version = \"version\" }")
+    let text = versioned(&config(&[(HealthRule::UnknownVersion, "true")]))
         .replace("minimum_n = 0\n", "minimum_n = 0\nversions = [\"1\"]\n");
     let installation = Installation::new(&text, "2025-02-14T12:00:00Z").await;
-    let file = |version: &str| {
-        let rows: String =
-            (0..5).map(|case| format!("{version}-{case},2025-02-14T10:00:00Z,0.5,0.5,north,F,{version}\n")).collect();
-        format!("study,at,effusion,nodule,site,sex,version\n{rows}")
-    };
-    installation.write("predictions/1.csv", file("1"));
+    installation.write("predictions/1.csv", spoken("1"));
     installation.pass().await;
     assert_eq!(stand(&installation).await, []);
-    installation.write("predictions/2.csv", file("2"));
+    installation.write("predictions/2.csv", spoken("2"));
     pass_at(&installation, "2025-02-14T13:00:00Z").await;
     assert_eq!(stand(&installation).await, [stands("health/unknown_version/2", "firing", true)]);
     let alert = alerts(&installation).await.remove(0);
