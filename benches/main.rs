@@ -342,6 +342,7 @@ async fn intake(cases: u32) {
             duplicates: 0,
             ignored: 0,
             progress: FileProgress {
+                columns: None,
                 source: "predictions".into(),
                 path: "bench".into(),
                 digest: run.to_string(),

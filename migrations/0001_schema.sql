@@ -200,16 +200,19 @@ create table source_file (
     mapping text not null,
     rows_done bigint not null,
     state text not null check (state in ('reading', 'done', 'unreadable')),
+    columns text[],
     first_seen_at timestamptz not null,
     finished_at timestamptz,
     primary key (source, digest)
 );
+create index source_file_age on source_file (source, first_seen_at);
 comment on table source_file is 'The cursor of file sources: how far each content has been read. It moves in the transaction that takes the rows in.';
 comment on column source_file.source is 'The source.';
 comment on column source_file.digest is 'SHA-256 of the bytes: a changed file under an old name is another content.';
 comment on column source_file.mapping is 'Digest of what the plan made of its columns. After a change of that the content is read again: rows that were refused may pass, and known ones may say more.';
 comment on column source_file.rows_done is 'Rows taken in so far.';
 comment on column source_file.state is 'reading, done, or unreadable as a whole.';
+comment on column source_file.columns is 'The columns that it had of those that the plan named; null of a file without a header.';
 comment on column source_file.first_seen_at is 'When reading began.';
 comment on column source_file.finished_at is 'When the last row was taken in.';
 
@@ -455,6 +458,31 @@ comment on column stream_tier.stream_id is 'The stream.';
 comment on column stream_tier.tier is 'page or ticket.';
 comment on column stream_tier.weight is 'Its share of the tier''s budget; 0 of a chart.';
 comment on column stream_tier.threshold is 'The evidence at which there is an alarm.';
+
+create table health (
+    model_id integer not null references model,
+    rule text not null,
+    subject text not null,
+    severity text not null check (severity in ('page', 'ticket')),
+    verdict text not null check (verdict in ('broken', 'kept', 'undecided')),
+    reason text not null,
+    usual text,
+    since timestamptz,
+    changed_at timestamptz not null,
+    judged_at timestamptz not null,
+    primary key (model_id, rule, subject)
+);
+comment on table health is 'What the rules about the data of a model were last judged to be: a model that is silent has no estimates. History is in the alerts.';
+comment on column health.model_id is 'The model.';
+comment on column health.rule is 'The rule''s word in the plan.';
+comment on column health.subject is 'What of the model: a source, a finding, a version; empty for the whole.';
+comment on column health.severity is 'page or ticket.';
+comment on column health.verdict is 'broken, kept or undecided.';
+comment on column health.reason is 'Why, in words.';
+comment on column health.usual is 'What is usual, where the past says.';
+comment on column health.since is 'Since when it has been as it is, where the facts say.';
+comment on column health.changed_at is 'Since when the verdict has been this one.';
+comment on column health.judged_at is 'When it was last judged.';
 
 create table alert (
     alert_id bigint generated always as identity primary key,

@@ -14,16 +14,17 @@ use crate::export::Exporter;
 use crate::intake::Pseudonyms;
 use crate::job::{Context, Job};
 use crate::notify::Sender;
-use crate::runtime::JobRecords;
 use crate::runtime::supervisor::Supervisor;
+use crate::runtime::{JobRecords, Outcome, Pulse};
 use crate::store::Store;
 use crate::store::server::{Server, random_text, write_private};
 
 /// The jobs that run one after the other: what one leaves, the next finds.
-const PIPELINE: [Job; 8] =
-    [Job::Ingest, Job::Fold, Job::Evaluate, Job::Seal, Job::Watch, Job::Detect, Job::Publish, Job::Retain];
+const PIPELINE: [Job; 9] =
+    [Job::Ingest, Job::Fold, Job::Evaluate, Job::Seal, Job::Watch, Job::Health, Job::Detect, Job::Publish, Job::Retain];
 /// The jobs that wait for others, each in a loop of its own.
 const MAILROOM: [Job; 1] = [Job::Notify];
+const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
 
 /// How often the private Postgres is looked after.
 const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -105,6 +106,7 @@ impl App {
             signer: Signer::new(store.load_link_key().await?),
             exporter: Exporter::new()?,
             records: JobRecords::default(),
+            pulse: Pulse::default(),
             holder: format!("{}-{}", std::process::id(), &random_text()[..8]).into(),
             started_at: clock.now(),
             catalog: Arc::new(catalog),
@@ -135,6 +137,7 @@ impl App {
         let passes = [pipeline.subscribe(), mailroom.subscribe()];
         supervisor.spawn("pipeline", drive(&PIPELINE, self.context.subscribe(), pipeline, stop.clone()));
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
+        supervisor.spawn("heartbeat", drive(&HEARTBEAT, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
         }
@@ -180,6 +183,26 @@ async fn keep_running(server: Arc<Server>, stop: tokio_util::sync::CancellationT
     }
 }
 
+/// Run jobs once, one after the other. When none of the pipeline has failed, that is a whole pass. `false` when asked to stop.
+async fn pass(jobs: &[Job], context: &Context, stop: &tokio_util::sync::CancellationToken) -> bool {
+    let mut is_whole = jobs == PIPELINE;
+    for job in jobs {
+        if stop.is_cancelled() {
+            return false;
+        }
+        is_whole &= job.run(context).await != Outcome::Failed;
+    }
+    if is_whole {
+        context.pulse.pass(context.clock.now());
+    }
+    true
+}
+
+/// Run the jobs of the pipeline once.
+pub async fn run_pipeline(context: &Context) {
+    pass(&PIPELINE, context, &tokio_util::sync::CancellationToken::new()).await;
+}
+
 /// Run jobs one after the other at every tick, until asked to stop.
 async fn drive(
     jobs: &'static [Job],
@@ -191,11 +214,8 @@ async fn drive(
         let present = context.borrow().clone();
         // Read before the pass: a clock that is turned during it counts.
         let next = present.clock.now() + present.plan.service.tick;
-        for job in jobs {
-            if stop.is_cancelled() {
-                return Ok(());
-            }
-            job.run(&present).await;
+        if !pass(jobs, &present, &stop).await {
+            return Ok(());
         }
         passes.send_modify(|count| *count += 1);
         tokio::select! {

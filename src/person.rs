@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::silence::{ANY, Matcher, check};
-use crate::config::{Model, Plan};
+use crate::config::{HealthRule, Model, Plan, Quantity};
 use crate::domain::Slice;
 use crate::job::Context;
 use crate::store::alert::HumanStep;
@@ -131,12 +131,16 @@ fn known(plan: &Plan, matcher: Matcher) -> std::result::Result<Matcher, String> 
             model.alerts.iter().map(|rule| rule.name.as_str()).chain(watches)
         })
         .collect();
-    if matcher.rule != ANY && !rules.contains(&matcher.rule.as_str()) {
+    let is_health = HealthRule::of_alert(&matcher.rule).is_some();
+    if matcher.rule != ANY && !is_health && !rules.contains(&matcher.rule.as_str()) {
+        let health = HealthRule::ALL.map(|rule| rule.alert_name(""));
+        let rules: Vec<&str> = rules.into_iter().chain(health.iter().map(String::as_str)).collect();
         return Err(format!("there is no rule {:?}; known are {}", matcher.rule, list(rules)));
     }
     let outputs: Vec<String> =
         models.iter().flat_map(|model| model.quantities()).map(|quantity| quantity.name()).collect();
-    if matcher.output != ANY && !outputs.contains(&matcher.output) {
+    let is_known = |output: &str| output == Quantity::Whole.name() || outputs.iter().any(|known| known == output);
+    if matcher.output != ANY && !is_known(&matcher.output) {
         return Err(format!("there is no output {:?}; known are {}", matcher.output, outputs.join(", ")));
     }
     let slice = match matcher.slice.as_str() {
@@ -163,6 +167,7 @@ mod tests {
         assert!(matcher(ANY, "aurok", ANY, ANY).expect_err("unknown").contains("effusion-auroc"));
         assert!(matcher(ANY, ANY, "efusion", ANY).expect_err("unknown").contains("effusion"));
         assert!(matcher(ANY, ANY, ANY, "north").expect_err("malformed").contains("not of the form"));
+        assert!(matcher(ANY, "health/no_truth/effusion", "(model)", "all").is_ok(), "alerts about the data, too");
         let known = matcher("chest-xray", "effusion-auroc", "effusion", "site=north & sex=F").expect("known");
         assert_eq!(known.slice, "sex=F & site=north", "in canonical form");
     }

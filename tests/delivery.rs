@@ -32,9 +32,10 @@ pub fn route(name: &str, channel: &str, rest: &str) -> String {
 /// One request that a server got.
 #[derive(Clone, Debug)]
 pub struct Got {
-    path: String,
+    pub method: String,
+    pub path: String,
     headers: axum::http::HeaderMap,
-    body: String,
+    pub body: String,
 }
 
 impl Got {
@@ -64,7 +65,12 @@ impl Server {
             let (parts, body) = request.into_parts();
             let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
             let body = String::from_utf8(body.to_vec()).expect("text");
-            got.lock().expect("no panic").push(Got { path: parts.uri.to_string(), headers: parts.headers, body });
+            got.lock().expect("no panic").push(Got {
+                method: parts.method.to_string(),
+                path: parts.uri.to_string(),
+                headers: parts.headers,
+                body,
+            });
             let (status, retry_after) = answers.lock().expect("no panic").pop_front().unwrap_or((200, ""));
             let status = StatusCode::from_u16(status).expect("a status");
             let mut response = (status, "the server's words").into_response();

@@ -278,7 +278,7 @@ async fn of_two_people_at_once_one_succeeds_and_the_other_is_told_the_state() {
 }
 
 /// The installation's HTTP server on a port of its own.
-async fn serve(installation: &Installation) -> u16 {
+pub async fn serve(installation: &Installation) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let stop = tokio_util::sync::CancellationToken::new();

@@ -19,6 +19,7 @@ mod daemon;
 mod delivery;
 mod docs;
 mod embeddings;
+mod health;
 mod history;
 mod intake;
 mod kinds;

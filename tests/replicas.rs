@@ -24,6 +24,7 @@ fn batch() -> Batch {
             mapping: "m".into(),
             rows_done: 1,
             state: "done",
+            columns: None,
         },
         predictions: vec![],
         assertions: vec![],

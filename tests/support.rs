@@ -14,7 +14,7 @@ use dosimeter::runtime::Outcome;
 use dosimeter::store::fresh_database;
 use dosimeter::store::rows::Knowledge;
 
-/// A model with two outputs, predictions wide and truth long.
+/// A model with two outputs, predictions wide and truth long. Its data may be as it likes: tests jump through time.
 pub const SMALL: &str = r#"
 [[model]]
 name = "chest-xray"
@@ -24,6 +24,7 @@ output = [{ name = "effusion" }, { name = "nodule" }]
 dimension = [{ name = "site" }, { name = "sex" }]
 crossings = ["site & sex"]
 windows = ["7d", "30d"]
+health = { no_predictions = false, no_truth = false, coverage = false, delay = false, rejections = false, stale_source = false, schema = false, unknown_version = false }
 
 [model.truth]
 policy = "latest-final"

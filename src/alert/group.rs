@@ -47,12 +47,15 @@ pub fn combine(members: &[Member]) -> Option<Report> {
         let report = &member.report;
         let tag = format!("[{severity}] ");
         let subject = report.subject.strip_prefix(&tag).unwrap_or(&report.subject);
-        let sure = report.lines.iter().find(|(label, _)| label == "How sure").map(|(_, text)| format!("; {text}"));
+        // Without a number, what has happened says more than the subject.
+        let line = |wanted: &str| report.lines.iter().find(|(label, _)| label == wanted);
+        let sure = line("How sure").or_else(|| line("What")).map(|(_, text)| format!("; {text}"));
         let occasion = member.occasion.as_ref().map(|occasion| format!("; {occasion}"));
         let text = format!("{subject}{}{}", sure.unwrap_or_default(), occasion.unwrap_or_default());
         (format!("Alert {}", member.alert_id), text)
     });
-    let commands: Vec<&str> = members.iter().filter_map(|member| member.report.command.as_deref()).collect();
+    let mut commands: Vec<&str> = members.iter().filter_map(|member| member.report.command.as_deref()).collect();
+    commands.dedup();
     Some(Report {
         subject: format!("[{severity}] {} alerts: {version}", members.len()),
         lines: lines.collect(),
@@ -154,8 +157,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                ("Alert 1", "auroc: effusion, site=1 (chest 1)"),
-                ("Alert 2", "auroc: effusion, site=2 (chest 1); it holds again"),
+                ("Alert 1", "auroc: effusion, site=1 (chest 1); a reason"),
+                ("Alert 2", "auroc: effusion, site=2 (chest 1); a reason; it holds again"),
             ]
         );
         let command = both.command.expect("commands");

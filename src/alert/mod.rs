@@ -7,6 +7,7 @@
 
 pub mod alarm;
 pub mod group;
+pub mod health;
 pub mod link;
 pub mod notice;
 pub mod report;

@@ -6,6 +6,7 @@ mod compare;
 mod curve;
 mod demo;
 mod drift;
+mod health;
 mod import;
 mod notify;
 mod query;
@@ -97,6 +98,8 @@ enum Command {
     /// Send test notices, list notices and dead letters, send dead letters again.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
+    /// Whether the data of each model comes, and whole: every rule with its verdict and its reason.
+    Health(health::HealthArgs),
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
@@ -205,6 +208,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Silence(command) => silence::run(command),
         Command::Streams(command) => streams::run(command),
         Command::Notify(command) => notify::run(command),
+        Command::Health(args) => health::run(args),
         Command::Rejections(command) => rejections::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),

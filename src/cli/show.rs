@@ -1,6 +1,7 @@
 //! What the commands print.
 
 mod alert;
+mod health;
 
 use std::fmt::Write;
 
@@ -20,6 +21,7 @@ use crate::store::reference::Reference;
 use crate::store::rejection::Rejection;
 
 pub(super) use alert::{alert, alerts, silences};
+pub(super) use health::health;
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,7 @@
 //! `config/full.toml`, which lists every key with its default.
 
 mod alerting;
+mod health;
 mod model;
 mod notify;
 mod output;
@@ -24,6 +25,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
+pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience};
 pub use model::{Feature, Model, Quantity, Shape};
 pub use notify::{Address, Channel, DEFAULT_ROUTE, ESCALATION_ROUTE, Notify, Route, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};
@@ -62,6 +64,9 @@ pub struct Plan {
     pub maintenance: Vec<Maintenance>,
     /// How people are told.
     pub notify: Notify,
+    /// Whom the daemon tells that it lives, if anybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Heartbeat>,
     /// How long things are kept.
     pub retention: Retention,
 }
@@ -173,6 +178,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         root.sections("maintenance").into_iter().map(|section| alerting::maintenance(section, &models)).collect();
     unique(root, "maintenance", maintenance.iter().map(|window| window.name.as_str()));
     let notify = notify::notify(root.section("notify"), &models, around);
+    let heartbeat = health::heartbeat(root.section("heartbeat"), around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();
     Plan {
@@ -187,6 +193,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         alerting,
         maintenance,
         notify,
+        heartbeat,
         retention,
     }
 }

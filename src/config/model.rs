@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::health::{self, Health};
 use super::output::{self, Classes, Finding, Output, Said, ValueOutput, checked_thresholds};
 use super::reader::Section;
 use super::rule::{self, AlertRule};
@@ -50,6 +51,11 @@ pub struct Model {
     pub expose: Vec<String>,
     /// Alert rules.
     pub alerts: Vec<AlertRule>,
+    /// What must be true of its data.
+    pub health: Health,
+    /// The versions that are expected; any when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<String>,
     /// What the alarm engine watches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watches: Vec<Watch>,
@@ -318,6 +324,8 @@ pub(super) fn model(section: Section<'_>) -> Model {
         dimensions,
         expose: expose(&section),
         alerts: Vec::new(),
+        health: health::health(section.section("health")),
+        versions: section.strings("versions").unwrap_or_default(),
         watches: Vec::new(),
     };
     truth.refuse_unknown();

@@ -328,7 +328,7 @@ fn channel(section: &Section<'_>, word: &str, name: &str, around: &Surroundings<
     }
 }
 
-fn address(section: &Section<'_>, word: &str, url: Option<Secret>, variable: &str) -> Address {
+pub(super) fn address(section: &Section<'_>, word: &str, url: Option<Secret>, variable: &str) -> Address {
     let nowhere = Address { origin: String::new(), url: Secret::new("") };
     let Some(url) = url else {
         if !word.is_empty() {

@@ -173,6 +173,16 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a key is written as `false`: what it tunes is turned off.
+    pub fn is_false(&self, key: &str) -> bool {
+        self.item(key).and_then(Item::as_bool) == Some(false)
+    }
+
+    /// Yes or no.
+    pub fn boolean(&self, key: &str, default: bool) -> bool {
+        self.typed(key, "true or false", Item::as_bool).unwrap_or(default)
+    }
+
     /// A number.
     pub fn number(&self, key: &str) -> Option<f64> {
         self.typed(key, "a number", number)

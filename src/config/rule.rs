@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::health::HealthRule;
 use super::model::{Model, Quantity};
 use super::reader::Section;
 use super::{display, seconds};
@@ -137,8 +138,16 @@ impl Severity {
     }
 }
 
+/// A rule or watch is not named like an alert of the health rules.
+pub(super) fn check_name(section: &Section<'_>, name: &str) {
+    if name.starts_with(HealthRule::PREFIX) {
+        section.problem("name", format!("{name:?} begins like the alerts of [model.health]; choose another name"));
+    }
+}
+
 pub(super) fn alert(section: Section<'_>, model: &Model) -> AlertRule {
     let name = section.required_string("name", "name the rule; the email's subject carries it");
+    check_name(&section, &name);
     let output = section.string("output").filter(|output| output != "*");
     let kind_of = |name: &str| {
         let quantities = model.quantities();

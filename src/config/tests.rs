@@ -44,6 +44,7 @@ fn stated_defaults_are_the_defaults() {
     assert_eq!(full.models[0].windows, minimal.models[0].windows);
     assert_eq!(full.models[0].minimum_n, minimal.models[0].minimum_n);
     assert_eq!(full.models[0].truth_policy, minimal.models[0].truth_policy);
+    assert_eq!(full.models[0].health, minimal.models[0].health, "[model.health] states its defaults");
     assert_eq!(full.sources[0].settle, minimal.sources[0].settle);
     assert_eq!(
         crate::config::Alerting { escalations: Vec::new(), ..full.alerting.clone() },

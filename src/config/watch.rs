@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Model, Quantity};
 use super::reader::Section;
-use super::rule::{Severity, SlicePattern, slice_pattern};
+use super::rule::{Severity, SlicePattern, check_name, slice_pattern};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -228,6 +228,7 @@ pub(super) fn budget(section: Section<'_>) -> Budget {
 
 pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     let name = section.required_string("name", "name the watch; its alarms carry the name");
+    check_name(&section, &name);
     if section.string("measure").is_none() {
         section.problem("measure", "is missing; write what to watch, such as \"auroc\"");
     }

@@ -5,6 +5,7 @@
 //! well; [`detector`] multiplies them up (Shiryaev and Roberts' sum, an e-detector after Shin, Ramdas and Rinaldo 2024);
 //! [`budget`] shares the false alarms that a year may have among the streams; [`null_value`] says what "well" is, from a
 //! contract or a reference; [`sealing`] says when a case enters; [`dependence`] checks what the promise rests on; [`planner`] says beforehand what can be found.
+//! [`health`] judges whether the data comes at all, and whole.
 //! Must never: send, store or look at a clock; read an estimate in place of sealed evidence.
 //! Look next at `alert`, which turns verdicts into alerts.
 
@@ -13,6 +14,7 @@ pub mod budget;
 pub mod chart;
 pub mod dependence;
 pub mod detector;
+pub mod health;
 pub mod limit;
 pub mod loss;
 pub mod null_value;

@@ -17,7 +17,7 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// The jobs that must have succeeded lately for the numbers to be true.
-const NEEDED: [Job; 5] = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Detect, Job::Publish];
+const NEEDED: [Job; 6] = [Job::Ingest, Job::Fold, Job::Evaluate, Job::Health, Job::Detect, Job::Publish];
 
 /// The database answers, the schema is this release's, and every job has succeeded lately.
 pub(super) async fn ready(State(shared): State<Shared>) -> impl IntoResponse {

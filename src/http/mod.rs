@@ -12,6 +12,7 @@ mod drift;
 mod health;
 mod id;
 mod metrics;
+mod model_health;
 mod problem;
 mod query;
 mod rejections;
@@ -49,6 +50,7 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/metrics", get(metrics::get))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/api/v1/health", get(model_health::get))
         .route("/api/v1/alerts", get(alerts::get))
         .route("/api/v1/alerts/{id}", get(alert::get))
         .route("/api/v1/alerts/{id}/acknowledge", post(step::acknowledge))
@@ -73,6 +75,7 @@ async fn index() -> &'static str {
      /metrics         what Prometheus scrapes\n\
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
+     /api/v1/health   whether the data of each model comes, and whole: every rule, its verdict and its reason, ?model=\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\
      /api/v1/streams  the alarm engine: evidence, thresholds, null values, the budget and what was spent of it\n\

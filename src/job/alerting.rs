@@ -67,6 +67,13 @@ impl Open {
         Ok(Self(alerts.into_iter().map(|alert| (alert.key.clone(), alert)).collect()))
     }
 
+    /// The version that an open alert of a model's rule is about: what is known of the whole model stays with it.
+    #[must_use]
+    pub fn version_of(&self, model: &str, rule: &str) -> Option<(i32, &str)> {
+        let own = self.0.values().filter(|alert| alert.model == model && alert.key.rule == rule);
+        own.max_by_key(|alert| alert.alert_id).map(|alert| (alert.key.version_id, alert.version.as_str()))
+    }
+
     /// Whether an alert holds by what was last judged: a detector with hysteresis judges it by another limit.
     #[must_use]
     pub fn holds(&self, key: &AlertKey) -> bool {

@@ -26,6 +26,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     let now = context.clock.now();
     let estimates = context.store.latest_estimates().await?;
     let versions = context.store.list_versions().await?;
+    let health = context.store.list_health().await?;
     let open = Open::load(context).await?;
     let mut findings = Vec::new();
     for version in &versions {
@@ -42,6 +43,7 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         }
     }
     findings.extend(super::streams::findings(context, &versions, &estimates).await?);
+    findings.extend(super::health::findings(context, &health, &versions, &open));
     let outcome = carry_out(context, lease, &open, &findings, now).await?;
     context.store.link_alarms(lease).await?;
     Ok(outcome)

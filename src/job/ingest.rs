@@ -4,6 +4,7 @@
 //! takes them in. A killed run goes on where the last commit ended; were it to read a row twice, the row's own identity
 //! would make that a duplicate.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -160,12 +161,15 @@ impl FileIntake<'_> {
             mapping: self.mapping.to_owned(),
             rows_done: before.as_ref().map_or(0, |file| file.rows_done),
             state: "reading",
+            columns: None,
         };
         if before.is_some_and(|file| file.state != "reading") {
             // The same content under another name, or touched: nothing to read.
             return Ok(self.context.store.note_path(&cursor).await?);
         }
-        let mut rows = match self.open(inspection, &cursor).await? {
+        let (columns, opened) = self.open(inspection, &cursor).await?;
+        cursor.columns = columns;
+        let mut rows = match opened {
             Ok(rows) => rows,
             Err(message) => return self.refuse(cursor, message, tally).await,
         };
@@ -215,20 +219,26 @@ impl FileIntake<'_> {
         }
     }
 
-    /// The rows of the file that are not in yet, or why there are none.
+    /// The columns of the file that the plan names, and its rows that are not in yet, or why there are none.
     async fn open(
         &self,
         inspection: &Inspection,
         cursor: &FileProgress,
-    ) -> std::result::Result<std::result::Result<Rows, String>, Error> {
+    ) -> std::result::Result<(Option<Vec<String>>, std::result::Result<Rows, String>), Error> {
         if let Some(damage) = &inspection.damage {
-            return Ok(Err(damage.clone()));
+            return Ok((None, Err(damage.clone())));
         }
         let skip = usize::try_from(cursor.rows_done).unwrap_or_default();
         let (source, model, path) = (self.source.clone(), self.model.clone(), self.candidate.path.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let mapping = Mapping::new(&source, &model);
+            let seen = RefCell::new(None);
             let check = |columns: &HashMap<String, usize>| {
+                let mut named: Vec<String> = mapping.columns();
+                named.retain(|column| columns.contains_key(column));
+                named.sort_unstable();
+                named.dedup();
+                seen.replace(Some(named));
                 mapping.check_columns(columns)?;
                 let absent = mapping.absent(columns);
                 if !absent.is_empty() {
@@ -237,9 +247,10 @@ impl FileIntake<'_> {
                 }
                 Ok(())
             };
-            file::open(&Reading::of(&source, &mapping), &path, skip, &check).map_err(|error| error.to_string())
+            let rows = file::open(&Reading::of(&source, &mapping), &path, skip, &check);
+            (seen.take(), rows.map_err(|error| error.to_string()))
         });
-        Ok(opened.await.unwrap_or_else(|panic| Err(format!("its reader failed: {panic}"))))
+        Ok(opened.await.unwrap_or_else(|panic| (None, Err(format!("its reader failed: {panic}")))))
     }
 
     /// Keep a file that cannot be read as a whole as one rejection.

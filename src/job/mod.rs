@@ -10,6 +10,8 @@ pub mod detect;
 pub mod evaluate;
 pub mod evidence;
 pub mod fold;
+pub mod health;
+pub mod heartbeat;
 pub mod ingest;
 pub mod notice;
 pub mod notify;
@@ -26,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::{Model, Plan, Quantity};
 use crate::export::Exporter;
 use crate::intake::Pseudonyms;
-use crate::runtime::{JobRecords, Outcome};
+use crate::runtime::{JobRecords, Outcome, Pulse};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, ModelNumbers, Version};
 use crate::store::lease::Lease;
@@ -52,6 +54,8 @@ pub struct Context {
     pub exporter: Exporter,
     /// Runs of the jobs.
     pub records: JobRecords,
+    /// Whole passes of the pipeline, and who was told of them.
+    pub pulse: Pulse,
     /// This process, among replicas.
     pub holder: Arc<str>,
     /// When it started.
@@ -92,7 +96,9 @@ pub enum Job {
     Seal,
     /// Sealed evidence to alarms.
     Watch,
-    /// Estimates and alarms to alerts.
+    /// What comes and what does not to judgements.
+    Health,
+    /// Estimates, alarms and judgements to alerts.
     Detect,
     /// Alerts to people.
     Notify,
@@ -100,20 +106,24 @@ pub enum Job {
     Publish,
     /// Old rows to nothing.
     Retain,
+    /// Whole passes to somebody who misses them.
+    Heartbeat,
 }
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Ingest,
         Self::Fold,
         Self::Evaluate,
         Self::Seal,
         Self::Watch,
+        Self::Health,
         Self::Detect,
         Self::Notify,
         Self::Publish,
         Self::Retain,
+        Self::Heartbeat,
     ];
 
     /// The name that its lease, its span and its metrics share.
@@ -125,10 +135,12 @@ impl Job {
             Self::Evaluate => "evaluate",
             Self::Seal => "seal",
             Self::Watch => "watch",
+            Self::Health => "health",
             Self::Detect => "detect",
             Self::Notify => "notify",
             Self::Publish => "publish",
             Self::Retain => "retain",
+            Self::Heartbeat => "heartbeat",
         }
     }
 
@@ -149,9 +161,11 @@ impl Job {
     }
 
     async fn try_run(self, context: &Context) -> Result {
-        // Every replica exposes its own snapshot; everything else is done by one.
-        if self == Self::Publish {
-            return publish::run(context).await;
+        // Every replica exposes its own snapshot and tells that it lives; everything else is done by one.
+        match self {
+            Self::Publish => return publish::run(context).await,
+            Self::Heartbeat => return Ok(heartbeat::run(context).await),
+            _ => {}
         }
         let run = async |lease: &Lease| match self {
             Self::Ingest => ingest::run(context, lease).await,
@@ -159,10 +173,11 @@ impl Job {
             Self::Evaluate => evaluate::run(context, lease, evaluate::Pace::Plan).await,
             Self::Seal => seal::run(context, lease).await,
             Self::Watch => watch::run(context, lease).await,
+            Self::Health => health::run(context, lease).await,
             Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context).await,
             Self::Retain => retain::run(context).await,
-            Self::Publish => Ok(Outcome::Idle),
+            Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Context, Job, Result};
 use crate::alert::State;
 use crate::alert::silence::Mute;
+use crate::config::{HealthRule, Severity};
 use crate::domain::{MetricKey, Reason};
 use crate::export::Snapshot;
 use crate::metric::catalogue::{self, Tier};
@@ -38,6 +39,7 @@ pub async fn run(context: &Context) -> Result {
     add_windows(&mut snapshot, &versions, &estimates);
     add_alerts(context, &mut snapshot, &versions).await?;
     add_streams(context, &mut snapshot, &versions).await?;
+    add_health(context, &mut snapshot).await?;
     add_daemon(context, &mut snapshot).await?;
     let series = snapshot.len() + 1;
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -173,27 +175,76 @@ async fn add_alerts(
 ) -> std::result::Result<(), super::Error> {
     let words = || State::OPEN.into_iter().map(State::as_str).chain(Mute::WORDS);
     let open = context.store.list_open_alerts().await?;
-    let mut counts: BTreeMap<(&str, &str, &str, &str), f64> = BTreeMap::new();
+    let mut counts: BTreeMap<(&str, String, &str, &str), f64> = BTreeMap::new();
     for model in &context.plan.models {
         let rules = model.alerts.iter().map(|rule| (rule.name.as_str(), rule.severity));
         let watches =
             model.watches.iter().flat_map(|watch| watch.tiers().iter().map(|tier| (watch.name.as_str(), *tier)));
         for (rule, severity) in rules.chain(watches) {
             for state in words() {
-                counts.insert((&model.name, rule, severity.as_str(), state), 0.0);
+                counts.insert((&model.name, rule.to_owned(), severity.as_str(), state), 0.0);
+            }
+        }
+        for rule in HealthRule::ALL.into_iter().filter(|rule| model.health.has(*rule)) {
+            for (severity, state) in severities(rule).iter().flat_map(|severity| words().map(|word| (*severity, word)))
+            {
+                counts.insert((&model.name, rule.alert_name(""), severity.as_str(), state), 0.0);
             }
         }
     }
     for alert in &open {
         let model = versions.get(&alert.key.version_id).map(|version| version.model.as_str()).unwrap_or_default();
-        let is_planned = counts.keys().any(|(of_model, rule, ..)| *of_model == model && *rule == alert.key.rule);
+        // Of a rule on data the subjects are counted together: what a name in them says is nobody's label.
+        let health = HealthRule::of_alert(&alert.key.rule);
+        let name = health.map_or_else(|| alert.key.rule.clone(), |rule| rule.alert_name(""));
+        let is_planned = counts.keys().any(|(of_model, rule, ..)| *of_model == model && *rule == name);
         if is_planned && words().any(|word| word == alert.shown()) {
-            *counts.entry((model, &alert.key.rule, &alert.severity, alert.shown())).or_default() += 1.0;
+            *counts.entry((model, name, &alert.severity, alert.shown())).or_default() += 1.0;
         }
     }
     for ((model, rule, severity, state), count) in counts {
-        let labels = [("model", model), ("rule", rule), ("severity", severity), ("state", state)];
+        let labels = [("model", model), ("rule", rule.as_str()), ("severity", severity), ("state", state)];
         snapshot.add("alerts", &labels, count);
+    }
+    Ok(())
+}
+
+/// The severities that the alerts of a rule on data can have.
+fn severities(rule: HealthRule) -> &'static [Severity] {
+    match rule {
+        HealthRule::NoPredictions => &[Severity::Page],
+        HealthRule::Rejections => &[Severity::Page, Severity::Ticket],
+        _ => &[Severity::Ticket],
+    }
+}
+
+/// Rules on data by model: broken when one of their subjects is, absent while they are off or nothing can be said.
+async fn add_health(context: &Context, snapshot: &mut Snapshot) -> std::result::Result<(), super::Error> {
+    let mut broken: BTreeMap<(String, &str), f64> = BTreeMap::new();
+    for row in context.store.list_health().await? {
+        let Some(model) = context.plan.model(&row.model) else { continue };
+        let rule = HealthRule::parse(&row.rule).filter(|rule| model.health.has(*rule) && row.verdict != "undecided");
+        if let Some(rule) = rule {
+            let value = broken.entry((row.model, rule.as_str())).or_default();
+            *value = value.max(f64::from(u8::from(row.verdict == "broken")));
+        }
+    }
+    for ((model, rule), value) in broken {
+        snapshot.add("health", &[("model", &model), ("rule", rule)], value);
+    }
+    for (model, (_, versions)) in context.store.model_ages().await? {
+        if context.plan.model(&model).is_some() {
+            #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+            snapshot.add("model_versions", &[("model", &model)], versions as f64);
+        }
+    }
+    let beat = context.pulse.beat();
+    if let Some(at) = beat.passed_at {
+        snapshot.add("heartbeat_timestamp_seconds", &[], timestamp(at));
+    }
+    for (outcome, count) in [("sent", beat.sent), ("failed", beat.failed)] {
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+        snapshot.add("heartbeat_pings_total", &[("outcome", outcome)], count as f64);
     }
     Ok(())
 }

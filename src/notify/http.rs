@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 
 use super::Error;
-use crate::config::Address;
+use crate::config::{Address, Heartbeat, HttpMethod};
 
 /// A whole exchange takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,26 +39,40 @@ impl Client {
         body: String,
         now: DateTime<Utc>,
     ) -> Result<String, Error> {
-        // The error of the library shows the address, which may be a secret.
-        let failed =
-            |error: reqwest::Error| Error::Http { origin: address.origin.clone(), source: error.without_url() };
         let request = self.0.post(address.url.expose()).header(CONTENT_TYPE, "application/json").body(body);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        let mut response = request.send().await.map_err(failed)?;
-        let (status, retry_after) = (response.status(), wait(response.headers(), now));
-        let mut answer = Vec::new();
-        while answer.len() < MOST_ANSWER {
-            // The status is there: an answer that breaks off changes nothing.
-            let Ok(Some(chunk)) = response.chunk().await else { break };
-            answer.extend_from_slice(&chunk);
-        }
-        let answer = one_line(&String::from_utf8_lossy(&answer));
-        if status.is_success() {
-            return Ok(format!("HTTP {status} {answer}").trim_end().to_owned());
-        }
-        let answer = if answer.is_empty() { status.canonical_reason().unwrap_or("nothing").to_owned() } else { answer };
-        Err(Error::Answer { origin: address.origin.clone(), status: status.as_u16(), answer, retry_after })
+        exchange(request, address, now).await
     }
+
+    /// Ask for an address, or post nothing to it.
+    pub(super) async fn ping(&self, heartbeat: &Heartbeat, now: DateTime<Utc>) -> Result<String, Error> {
+        let url = heartbeat.address.url.expose();
+        let request = match heartbeat.method {
+            HttpMethod::Post => self.0.post(url).body(String::new()),
+            HttpMethod::Get => self.0.get(url),
+        };
+        exchange(request, &heartbeat.address, now).await
+    }
+}
+
+/// Send a request; returns what the server answered.
+async fn exchange(request: RequestBuilder, address: &Address, now: DateTime<Utc>) -> Result<String, Error> {
+    // The error of the library shows the address, which may be a secret.
+    let failed = |error: reqwest::Error| Error::Http { origin: address.origin.clone(), source: error.without_url() };
+    let mut response = request.send().await.map_err(failed)?;
+    let (status, retry_after) = (response.status(), wait(response.headers(), now));
+    let mut answer = Vec::new();
+    while answer.len() < MOST_ANSWER {
+        // The status is there: an answer that breaks off changes nothing.
+        let Ok(Some(chunk)) = response.chunk().await else { break };
+        answer.extend_from_slice(&chunk);
+    }
+    let answer = one_line(&String::from_utf8_lossy(&answer));
+    if status.is_success() {
+        return Ok(format!("HTTP {status} {answer}").trim_end().to_owned());
+    }
+    let answer = if answer.is_empty() { status.canonical_reason().unwrap_or("nothing").to_owned() } else { answer };
+    Err(Error::Answer { origin: address.origin.clone(), status: status.as_u16(), answer, retry_after })
 }
 
 /// What to do about a status.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::alert::report::Report;
-use crate::config::{Channel, ESCALATION_ROUTE, Notify};
+use crate::config::{Channel, ESCALATION_ROUTE, Heartbeat, Notify};
 
 pub use channel::webhook::signature;
 pub use email::{Rendered, render};
@@ -159,6 +159,14 @@ impl Sender {
                 .chain([(ESCALATION_ROUTE.to_owned(), Channel::Email { to: Vec::new() })])
                 .collect(),
         })
+    }
+
+    /// Tell whoever would miss it that the daemon lives; returns what the other side answered.
+    ///
+    /// # Errors
+    /// When it did not take it.
+    pub async fn ping(&self, heartbeat: &Heartbeat, now: DateTime<Utc>) -> Result<String, Error> {
+        self.client.ping(heartbeat, now).await
     }
 
     /// Send one notice; returns what the other side answered.

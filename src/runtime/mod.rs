@@ -50,6 +50,54 @@ pub struct JobRecord {
     pub last_success_at: Option<DateTime<Utc>>,
 }
 
+/// What is known of whole passes of the pipeline, and of telling somebody about them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// When a whole pass last succeeded.
+    pub passed_at: Option<DateTime<Utc>>,
+    /// When somebody was last told, or could not be.
+    pub tried_at: Option<DateTime<Utc>>,
+    /// Whether the last attempt failed.
+    pub is_failing: bool,
+    /// Attempts that succeeded.
+    pub sent: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+}
+
+/// The passes of this process. Shared; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse(Arc<Mutex<Beat>>);
+
+impl Pulse {
+    /// Note that a whole pass has succeeded.
+    pub fn pass(&self, now: DateTime<Utc>) {
+        self.lock().passed_at = Some(now);
+    }
+
+    /// Note an attempt to tell somebody; says whether its outcome is another one than that of the attempt before.
+    #[must_use]
+    pub fn attempt(&self, succeeded: bool, now: DateTime<Utc>) -> bool {
+        let mut beat = self.lock();
+        let is_news = beat.is_failing == succeeded;
+        beat.tried_at = Some(now);
+        beat.is_failing = !succeeded;
+        *(if succeeded { &mut beat.sent } else { &mut beat.failed }) += 1;
+        is_news
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn beat(&self) -> Beat {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Beat> {
+        // As of the records of jobs: a panic elsewhere spoils no count.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 /// Runs of all jobs of this process. Shared; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct JobRecords(Arc<Mutex<BTreeMap<&'static str, JobRecord>>>);

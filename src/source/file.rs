@@ -48,14 +48,30 @@ pub struct Found {
     pub files: Vec<Candidate>,
     /// Folders that could not be looked into, and why.
     pub closed: Vec<String>,
+    /// Paths, or the folders of patterns, that do not exist.
+    pub missing: Vec<String>,
+}
+
+impl Found {
+    /// The latest file, if it cannot be opened, and why.
+    #[must_use]
+    pub fn locked(&self) -> Option<String> {
+        let latest = self.files.iter().max_by_key(|file| file.modified_at)?;
+        let error = File::open(&latest.path).err()?;
+        Some(format!("{}: {error}", latest.path.display()))
+    }
 }
 
 /// Look for the files of a source.
 #[must_use]
 pub fn discover(source: &Source) -> Found {
     let mut paths: Vec<PathBuf> = Vec::new();
-    let mut closed = Vec::new();
+    let (mut closed, mut missing) = (Vec::new(), Vec::new());
     for pattern in &source.paths {
+        let fixed = fixed_part(pattern);
+        if std::fs::symlink_metadata(&fixed).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            missing.push(fixed.display().to_string());
+        }
         // The plan's check has seen that each is a valid pattern.
         for entry in glob::glob(pattern).into_iter().flatten() {
             match entry {
@@ -68,7 +84,15 @@ pub fn discover(source: &Source) -> Found {
     paths.retain(|path| !is_unfinished(path));
     paths.sort();
     paths.dedup();
-    Found { files: paths.into_iter().filter_map(Candidate::at).collect(), closed }
+    Found { files: paths.into_iter().filter_map(Candidate::at).collect(), closed, missing }
+}
+
+/// What of a pattern must exist: all of a plain path, the folders before the first wildcard.
+fn fixed_part(pattern: &str) -> PathBuf {
+    Path::new(pattern)
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+        .collect()
 }
 
 fn walk(dir: &Path, paths: &mut Vec<PathBuf>, closed: &mut Vec<String>) {

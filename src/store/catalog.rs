@@ -235,7 +235,8 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
         refold(transaction, model_id).await?;
     }
     let mut numbers = ModelNumbers { model_id, ..ModelNumbers::default() };
-    for quantity in model.quantities() {
+    // Alerts about the model's data are alerts of the whole model, also where that is not estimated.
+    for quantity in model.quantities().into_iter().chain([Quantity::Whole]) {
         let name = quantity.name();
         let output_id = sqlx::query_scalar!(
             "insert into output (model_id, name) values ($1, $2)

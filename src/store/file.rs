@@ -25,6 +25,8 @@ pub struct FileProgress {
     pub rows_done: i64,
     /// reading, done or unreadable.
     pub state: &'static str,
+    /// The columns that it has of those that the plan names; `None` of a file without a header.
+    pub columns: Option<Vec<String>>,
 }
 
 /// What is known of a content.
@@ -120,19 +122,20 @@ pub(super) async fn store_progress(
     let finished = (progress.state != "reading").then_some(now);
     store_path(transaction, progress).await?;
     sqlx::query!(
-        "insert into source_file (source, digest, mapping, rows_done, state, first_seen_at, finished_at)
-        values ($1, $2, $3, $4, $5, $6, $7)
+        "insert into source_file (source, digest, mapping, rows_done, state, first_seen_at, finished_at, columns)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
         on conflict (source, digest) do update set mapping = excluded.mapping,
             rows_done = case when source_file.mapping = excluded.mapping
                 then greatest(source_file.rows_done, excluded.rows_done) else excluded.rows_done end,
-            state = excluded.state, finished_at = excluded.finished_at",
+            state = excluded.state, finished_at = excluded.finished_at, columns = excluded.columns",
         progress.source,
         progress.digest,
         progress.mapping,
         progress.rows_done,
         progress.state,
         now,
-        finished
+        finished,
+        progress.columns.as_deref()
     )
     .execute(&mut **transaction)
     .await

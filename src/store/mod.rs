@@ -8,6 +8,7 @@ pub mod batch;
 pub mod catalog;
 pub mod estimate;
 pub mod file;
+pub mod health;
 pub mod intake;
 pub mod lease;
 pub mod ledger;

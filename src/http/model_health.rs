@@ -1,0 +1,31 @@
+//! `GET /api/v1/health`: every rule on the data of the models, its verdict and its reason.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+
+use super::{Problem, Shared};
+use crate::store::health::HealthRow;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    /// Of one model only.
+    model: Option<String>,
+}
+
+pub(super) async fn get(
+    State(shared): State<Shared>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Vec<HealthRow>>, Problem> {
+    let Query(Parameters { model }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let context = shared.context();
+    if let Some(unknown) = model.as_ref().filter(|model| context.plan.model(model).is_none()) {
+        let names: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();
+        let problem = format!("there is no model {unknown:?}; known are {}", names.join(", "));
+        return Err(Problem::bad_request(problem));
+    }
+    let mut rows = context.store.list_health().await.map_err(Problem::internal)?;
+    rows.retain(|row| model.as_ref().is_none_or(|model| row.model == *model));
+    Ok(Json(rows))
+}
