@@ -264,6 +264,7 @@ fn watch(measure: Measure) -> Watch {
         method: Method::Evidence,
         run_length: 365.0,
         output: None,
+        costs: None,
         feature: None,
         side: Side::Up,
         slices: SlicePattern::One(Slice::all()),

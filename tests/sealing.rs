@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use dosimeter::config::Severity;
+use dosimeter::job::Job;
 use dosimeter::query::backtest::{Asked, Order, backtest};
 use dosimeter::reference::{Maker, freeze};
+use dosimeter::runtime::Outcome;
 use dosimeter::store::ledger::Book;
 use dosimeter::store::stream::StoredStream;
 
@@ -258,4 +260,50 @@ async fn a_stream_waits_for_a_reference_and_is_made_anew_of_another_one() {
     let second = only_stream(&installation).await;
     assert_eq!(second.reference_id, Some(other));
     assert_ne!(second.stream_id, first.stream_id);
+}
+
+/// Two daemons on one database, one of which dies between every two jobs, and files that come in about midnight.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_and_deaths_between_jobs_seal_every_day_once_and_lose_no_alarm() {
+    let one = Installation::new(&plan(WATCH), "2025-01-01").await;
+    let two = Installation::over(one.url.clone(), &plan(WATCH), "2025-01-01").await;
+    for day in 0..45 {
+        let (predictions, truth) = day_files(day, day >= 30);
+        one.write(&format!("predictions/{day:03}.csv"), predictions);
+        let midnight = at(&format!("{}T00:00:00Z", date(day + 1)));
+        for installation in [&one, &two] {
+            installation.hand.turn_to(midnight - TimeDelta::seconds(1));
+        }
+        // Written a second before midnight by a process whose clock says so; the other one seals at the same time.
+        assert_ne!(Job::Ingest.run(&one.context()).await, Outcome::Failed);
+        two.hand.turn_to(midnight + TimeDelta::hours(12));
+        one.write(&format!("truth/{day:03}.csv"), truth);
+        one.hand.turn_to(midnight + TimeDelta::hours(12));
+        for job in Job::ALL {
+            let contexts = [one.context(), two.context()];
+            let (first, second) = tokio::join!(job.run(&contexts[0]), job.run(&contexts[1]));
+            assert!(first != Outcome::Failed && second != Outcome::Failed, "{}", job.name());
+            if day % 7 == 3 {
+                // It dies here: what is not in the database is gone.
+                break;
+            }
+        }
+    }
+    for _ in 0..2 {
+        two.pass().await;
+    }
+    let context = two.context();
+    let stream = only_stream(&two).await;
+    let book: Book = (stream.key.version_id, 3, true);
+    let place = (stream.key.output_id, "all");
+    let days = context.store.load_sealed(book, place, (stream.starts, at("2025-03-01"))).await.expect("sealed days");
+    let (sealed, matured) = days.values().fold((0, 0), |(sealed, matured), day| {
+        (sealed + day.spectrum.totals().iter().sum::<u64>(), matured + day.matured)
+    });
+    let last = days.keys().last().copied().expect("days");
+    let own = u64::try_from((last - at("2025-01-04")).num_days() + 1).expect("days");
+    assert_eq!((sealed, matured), (40 * own, 40 * own), "every case once");
+    let alerts = context.store.list_alerts(true, 10).await.expect("alerts");
+    assert_eq!(alerts.len(), 1);
+    assert_eq!((alerts[0].severity.as_str(), alerts[0].breached), ("page", true));
 }

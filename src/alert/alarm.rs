@@ -105,6 +105,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
             slice: slice.to_owned(),
         }),
         evidence: None,
+        episode: None,
         alarm: Some(Alarm {
             measure: measure.to_string(),
             evidence: facts.evidence,

@@ -106,6 +106,7 @@ pub fn bare(
         }),
         evidence: None,
         alarm: None,
+        episode: None,
         lines: vec![
             line("What", event.reason.clone()),
             line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),

@@ -151,6 +151,7 @@ pub fn dead_letter(lost: &Lost<'_>, now: DateTime<Utc>) -> Option<Report> {
         place: None,
         evidence: None,
         alarm: None,
+        episode: None,
         lines: vec![
             line(
                 "What",
@@ -167,7 +168,8 @@ pub fn dead_letter(lost: &Lost<'_>, now: DateTime<Utc>) -> Option<Report> {
             ),
         ],
         slices: Vec::new(),
-        links: lost.report.links.clone(),
+        // What its reader could do by a signed link is nobody else's to do.
+        links: lost.report.links.iter().filter(|(_, url)| !url.contains("/act?")).cloned().collect(),
         command: Some(format!("dosimeter notify retry {} --config FILE --reason ...", lost.outbox_id)),
         caveat: None,
         chart: None,
@@ -195,6 +197,7 @@ pub fn test(public_url: &str, now: DateTime<Utc>) -> Report {
         place: None,
         evidence: None,
         alarm: None,
+        episode: None,
         lines: vec![
             line("What", "a test: notices by this route arrive"),
             line("Why", reason),

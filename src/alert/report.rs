@@ -157,6 +157,9 @@ pub struct Report {
     pub event: Event,
     /// When it began to be so.
     pub since: DateTime<Utc>,
+    /// Since when nobody has answered it: news begins another episode of the same alert.
+    #[serde(default)]
+    pub episode: Option<DateTime<Utc>>,
     /// Where, if it is about an alert.
     pub place: Option<Place>,
     /// The numbers, if it is about an alert of a rule.
@@ -255,6 +258,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
             reference: facts.reference.cloned(),
         }),
         alarm: None,
+        episode: None,
         severity: rule.severity.as_str().to_owned(),
         lines,
         slices: facts.slices.iter().map(|(name, estimate)| row(name, estimate)).collect(),

@@ -141,14 +141,25 @@ pub fn decide(candidates: &[Candidate<'_>], policy: &Policy<'_>, now: DateTime<U
                 && rank(parent.severity) >= rank(own.severity)
                 && is_open(&parent.standing)
                 && parent.standing.breached
-                && told.is_some_and(|told| told.last_at.is_some())
+                && told.is_some_and(is_known)
         };
         let parent = (0..candidates.len()).find(explains).map(|other| Mute::Inhibited(candidates[other].alert_id));
-        let gone = own.told.mute.clone().filter(|mute| own.concern.is_none() && matches!(mute, Mute::Inhibited(_)));
+        let is_there = |id: i64| candidates.iter().any(|other| other.alert_id == id && is_open(&other.standing));
+        let gone = own
+            .told
+            .mute
+            .clone()
+            .filter(|mute| own.concern.is_none() && matches!(mute, Mute::Inhibited(parent) if is_there(*parent)));
         let mute = muted(&own.subject, policy.silences, policy.maintenance, now).or(parent).or(gone);
         answers[index] = Some(decide_one(own, mute, policy.alerting, now));
     }
     answers.into_iter().flatten().collect()
+}
+
+/// Whether people know of an alert as it is now: they have been told, nothing is owed to them, and no silence keeps it quiet.
+fn is_known(told: &Told) -> bool {
+    let is_silent = told.mute.as_ref().is_some_and(|mute| !matches!(mute, Mute::Inhibited(_)));
+    told.last_at.is_some() && !told.owed && !is_silent
 }
 
 /// Whether a slice lies within another and is smaller.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Model, Quantity};
 use super::reader::Section;
 use super::rule::{Severity, SlicePattern, check_name, slice_pattern};
+use crate::metric::Costs;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -79,6 +80,8 @@ pub enum Measure {
     Ppv,
     /// Share of cases that are flagged or not as they should not be.
     Error,
+    /// Mean cost of a decision, by the output's costs.
+    Cost,
     /// Brier score.
     Brier,
     /// Logarithmic loss, cut at ln 100.
@@ -98,12 +101,13 @@ pub enum Measure {
 }
 
 impl Measure {
-    const WORDS: [(&'static str, Self); 13] = [
+    const WORDS: [(&'static str, Self); 14] = [
         ("auroc", Self::Auroc),
         ("sensitivity", Self::Sensitivity),
         ("specificity", Self::Specificity),
         ("ppv", Self::Ppv),
         ("error", Self::Error),
+        ("cost", Self::Cost),
         ("brier", Self::Brier),
         ("log_loss", Self::LogLoss),
         ("alert_rate", Self::AlertRate),
@@ -117,7 +121,7 @@ impl Measure {
     /// Whether it is measured at an operating point.
     #[must_use]
     pub fn has_threshold(self) -> bool {
-        matches!(self, Self::Sensitivity | Self::Specificity | Self::Ppv | Self::Error | Self::AlertRate)
+        matches!(self, Self::Sensitivity | Self::Specificity | Self::Ppv | Self::Error | Self::Cost | Self::AlertRate)
     }
 
     /// Whether it needs truth.
@@ -171,6 +175,8 @@ pub struct Watch {
     pub run_length: f64,
     /// The output; every probability of the model when absent.
     pub output: Option<String>,
+    /// What decisions cost, of the measure that is about that.
+    pub costs: Option<Costs>,
     /// The feature, of measures that are about one.
     pub feature: Option<String>,
     /// The slices.
@@ -241,7 +247,8 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     if let Some(output) = output.as_ref().filter(|output| !is_output(output)) {
         section.problem("output", format!("{output:?} is no probability of this model"));
     }
-    let (threshold, limit) = numbers(&section, measure);
+    let costs = costs(&section, measure, model, output.as_deref());
+    let (threshold, limit) = numbers(&section, measure, costs.as_ref());
     let feature = feature(&section, measure, model);
     if output.is_some() && !measure.is_of_output() {
         section.problem("output", format!("has no meaning for {measure}, which is about what the model is given"));
@@ -278,6 +285,7 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     }
     let watch = Watch {
         slices,
+        costs,
         feature,
         side,
         unit: section.choice("unit", Unit::Cluster, &[("cluster", Unit::Cluster), ("case", Unit::Case)]),
@@ -303,7 +311,7 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
 }
 
 /// The operating point and the contract.
-fn numbers(section: &Section<'_>, measure: Measure) -> (Option<f64>, Option<f64>) {
+fn numbers(section: &Section<'_>, measure: Measure, costs: Option<&Costs>) -> (Option<f64>, Option<f64>) {
     let threshold = section.number("threshold");
     match (measure.has_threshold(), threshold) {
         (true, None) => section.problem("threshold", format!("is missing; {measure} is measured at one")),
@@ -319,12 +327,32 @@ fn numbers(section: &Section<'_>, measure: Measure) -> (Option<f64>, Option<f64>
         Some(limit) if measure == Measure::LogLoss && !(0.0 < limit && limit < libm::log(100.0)) => {
             section.problem("limit", "must lie between 0 and 4.6: the logarithmic loss is cut at ln 100");
         }
+        Some(limit) if measure == Measure::Cost => {
+            let [least, most] = costs.map_or([0.0, 1.0], Costs::ends);
+            if !(least < limit && limit < most) {
+                section
+                    .problem("limit", format!("must lie between the least and the greatest cost, {least} and {most}"));
+            }
+        }
         Some(limit) if measure != Measure::LogLoss && !(0.0 < limit && limit < 1.0) => {
             section.problem("limit", "must lie between 0 and 1");
         }
         _ => {}
     }
     (threshold, limit)
+}
+
+/// What decisions cost.
+fn costs(section: &Section<'_>, measure: Measure, model: &Model, output: Option<&str>) -> Option<Costs> {
+    if measure != Measure::Cost {
+        return None;
+    }
+    let costs = model.outputs.iter().find(|own| Some(own.name.as_str()) == output).and_then(|own| own.costs);
+    if costs.is_none_or(|costs| costs.ends()[0] >= costs.ends()[1]) {
+        section.problem("output", "has to name an output with `costs` that differ; the measure \"cost\" is their mean");
+        return None;
+    }
+    costs
 }
 
 fn feature(section: &Section<'_>, measure: Measure, model: &Model) -> Option<String> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::bets::{Bank, recalibrated, stake};
 use super::loss::Loss;
-use super::stream::{Engine, Stratum, Stream, loss_of};
+use super::stream::{Engine, Stratum, Stream};
 use crate::config::{Measure, Unit};
 use crate::stats::special::{logit, normal_upper_quantile, normal_upper_tail, sigmoid};
 use crate::stats::spectrum::Spectrum;
@@ -165,7 +165,7 @@ impl Stream {
                 Ok(Found { change, unit: "log odds".to_owned(), without_error: None })
             }
             measure => {
-                let loss = loss_of(measure, self.at.unwrap_or_default());
+                let loss = self.loss;
                 let by = moves(1.0, &|stratum, bank, by| self.grown(stratum, bank, by))?;
                 let exact = self.without_error().and_then(|exact| {
                     let found = |by: f64| {
@@ -181,7 +181,7 @@ impl Stream {
 
     /// The mean loss of a kind of days before the change: the reference's, or what the contract allows.
     fn mean_of(&self, stratum: &Stratum) -> f64 {
-        let loss = loss_of(self.measure, self.at.unwrap_or_default());
+        let loss = self.loss;
         let of = |null: &super::null_value::NullValue| {
             null.reference.map_or(null.value, |own| Loss::from_its_terms(loss, own))
         };
@@ -249,6 +249,7 @@ mod tests {
         Stream {
             measure: Measure::Sensitivity,
             at: Some(0.5),
+            loss: Some(loss),
             unit: Unit::Case,
             side: crate::config::Side::Up,
             lag: 0,

@@ -18,7 +18,7 @@ use super::detector::Detector;
 use super::loss::Loss;
 use super::null_value::{NullValue, mean_of};
 use super::sealing::{Buckets, Days, coverage};
-use crate::config::{Measure, Side, Unit};
+use crate::config::{Measure, Side, Unit, Watch};
 use crate::stats::channel::{self, Scale};
 use crate::stats::spectrum::{Class, Spectrum};
 use crate::summary::sealed::Sealed;
@@ -31,6 +31,9 @@ pub struct Stream {
     /// The operating point.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<f64>,
+    /// What each case loses, where the measure is a mean of losses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
     /// What a unit is.
     pub unit: Unit,
     /// Which way is watched.
@@ -149,17 +152,18 @@ pub struct Replay {
     pub coverage: Option<f64>,
 }
 
-/// The loss of a measure; `None` of those that are no mean of losses.
-#[must_use]
-pub fn loss_of(measure: Measure, threshold: f64) -> Option<Loss> {
-    Some(match measure {
-        Measure::Sensitivity => Loss::Missed(threshold),
-        Measure::Specificity => Loss::FalselyFlagged(threshold),
-        Measure::Ppv => Loss::FlaggedInVain(threshold),
-        Measure::Error => Loss::Error(threshold),
+/// The loss of a watch; `None` of measures that are no mean of losses.
+fn loss_of(watch: &Watch) -> Option<Loss> {
+    let at = watch.threshold.unwrap_or_default();
+    Some(match watch.measure {
+        Measure::Sensitivity => Loss::Missed(at),
+        Measure::Specificity => Loss::FalselyFlagged(at),
+        Measure::Ppv => Loss::FlaggedInVain(at),
+        Measure::Error => Loss::Error(at),
+        Measure::Cost => Loss::Cost { at, costs: watch.costs? },
         Measure::Brier => Loss::Brier,
         Measure::LogLoss => Loss::LogLoss,
-        Measure::AlertRate => Loss::Flagged(threshold),
+        Measure::AlertRate => Loss::Flagged(at),
         // Cases count as 1 when they belong, or lack a value, and as 0 otherwise.
         Measure::SliceShare | Measure::FeatureMissing => Loss::Flagged(0.5),
         Measure::Auroc | Measure::Calibration | Measure::ScoreDrift | Measure::FeatureDrift => return None,
@@ -181,10 +185,6 @@ impl Stream {
         let missing = sealed.matured.saturating_sub(present);
         let cells = [(0.0, present), (1.0, missing)].map(|(at, n)| (channel::key(at), Class::Unlabelled, n));
         Cow::Owned(Spectrum::from_cells(Scale::Probability, cells.into_iter().filter(|(.., n)| *n > 0).collect()))
-    }
-
-    fn loss(&self) -> Option<Loss> {
-        loss_of(self.measure, self.at.unwrap_or_default())
     }
 
     /// The kind of a day; `None` of one that is not watched.
@@ -218,7 +218,7 @@ impl Stream {
                 Some(Seen { evidence: libm::exp(evidence.log.min(MOST)), change: evidence.change, alarms })
             }
             (Engine::Chart { chart, mean, deviation }, State::Chart { value, since }) => {
-                let (_, own) = mean_of(self.loss(), &self.view(sealed))?;
+                let (_, own) = mean_of(self.loss, &self.view(sealed))?;
                 if *value <= 0.0 {
                     *since = Some(day);
                 }

@@ -111,7 +111,11 @@ pub async fn carry_out(
     });
     // Nothing speaks of these any more: the window is empty, or the plan no longer has the rule.
     let gone = open.0.values().filter(|alert| !found.contains(&alert.key));
-    let gone = gone.map(|alert| Case::of_gone(alert, absent(alert.standing, &terms(Duration::ZERO), now)));
+    let gone = gone.map(|alert| {
+        // What something keeps quiet does not expire meanwhile: people would never hear of it.
+        let may = |step: &Step| step.transition != Transition::Expired || alert.told.mute.is_none();
+        Case::of_gone(alert, absent(alert.standing, &terms(Duration::ZERO), now).filter(may))
+    });
     let mut versions: BTreeMap<i32, Vec<Case<'_>>> = BTreeMap::new();
     for case in known.chain(gone) {
         versions.entry(case.key.version_id).or_default().push(case);
@@ -144,7 +148,7 @@ async fn carry_out_version(
     let mut told: BTreeMap<(Severity, i32), Vec<(&Case<'_>, Member)>> = BTreeMap::new();
     for (case, (decision, after)) in cases.iter().zip(decide(&candidates, policy, now)) {
         if matches!(decision, Decision::Tell(_)) {
-            let member = case.member(&decision, &context.plan.service.public_url, now);
+            let member = case.member(&decision, &context.plan.service.public_url, (now, after.unanswered_since));
             told.entry((case.severity, after.escalation)).or_default().push((case, member));
         }
         changes.extend(case.change(&decision, after));
@@ -191,7 +195,10 @@ async fn write(
     let addressees = addressees_at((&plan.notify, &plan.alerting), (severity, model), escalation);
     let shows = addressees.iter().any(|addressee| addressee.channel == "email");
     let picture = match first.finding.and_then(|finding| finding.picture.as_ref()).filter(|_| shows) {
-        Some(picture) => draw(context, picture, &together).await?,
+        Some(picture) => draw(context, picture, &together).await.unwrap_or_else(|error| {
+            tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "a notice has no chart");
+            None
+        }),
         None => None,
     };
     let mut notices = Vec::new();
@@ -283,7 +290,12 @@ impl<'a> Case<'a> {
     }
 
     /// What a notice says about it.
-    fn member(&self, decision: &Decision, public_url: &str, now: DateTime<Utc>) -> Member {
+    fn member(
+        &self,
+        decision: &Decision,
+        public_url: &str,
+        (now, episode): (DateTime<Utc>, Option<DateTime<Utc>>),
+    ) -> Member {
         let transition = self.step.map(|step| step.transition);
         let event = Event {
             transition: transition.map_or("told", Transition::as_str).to_owned(),
@@ -304,6 +316,7 @@ impl<'a> Case<'a> {
         let report = report.unwrap_or_else(|| {
             bare(&self.subject, self.alert_id, self.severity, self.standing.since, event, public_url)
         });
+        let report = Report { episode, ..report };
         let report = if transition == Some(Transition::Fired) { report } else { in_thread(report) };
         Member { alert_id: self.alert_id, report, occasion }
     }

@@ -21,6 +21,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const MOST: usize = 100;
 /// How long a notice that is being sent is out of others' reach; longer than any attempt.
 const CLAIM: Duration = Duration::from_secs(300);
+/// For so long two replicas may have different plans.
+const PLANS_DIFFER: Duration = Duration::from_secs(900);
 /// However old a notice is, it is tried so often: the daemon itself may have been down.
 const LEAST_ATTEMPTS: i32 = 3;
 
@@ -94,7 +96,9 @@ fn next_attempt(notify: &Notify, notice: &Notice, error: &Error, now: DateTime<U
     let age = (now - notice.queued_at).to_std().unwrap_or_default();
     let is_too_old = age >= notify.give_up_after && notice.attempts + 1 >= LEAST_ATTEMPTS;
     let wait = backoff(notify.retry_after, notice.attempts).max(error.retry_after().unwrap_or_default());
-    (!error.is_permanent() && !is_too_old).then(|| now + wait)
+    // A route that the plan has no more: another replica may not have read the plan yet, but not for long.
+    let is_gone = matches!(error, Error::NoRoute { .. }) && age >= PLANS_DIFFER;
+    (!error.is_permanent() && !is_too_old && !is_gone).then(|| now + wait)
 }
 
 /// What everybody else whom the plan names is told of a dead letter.

@@ -298,10 +298,23 @@ const MAKING: u32 = 1;
 
 /// What a stream is made of: when it changes, another one is made. What is only told of a watch is not in it.
 fn digest(model: &Model, watch: &Watch, reference_id: Option<i32>, reason: Option<&str>) -> String {
-    let Watch { measure, method, run_length, output, feature, slices, side, threshold, limit, tolerance, unit, .. } =
-        watch;
+    let Watch {
+        measure,
+        method,
+        run_length,
+        output,
+        costs,
+        feature,
+        slices,
+        side,
+        threshold,
+        limit,
+        tolerance,
+        unit,
+        ..
+    } = watch;
     let bets = serde_json::json!([
-        measure, method, run_length, output, feature, slices, side, threshold, limit, tolerance, unit
+        measure, method, run_length, output, costs, feature, slices, side, threshold, limit, tolerance, unit
     ]);
     let gate = serde_json::json!([watch.weekends, watch.maturity_days, model.truth_policy, model.uncertain]);
     let about = serde_json::json!([model.outputs, model.dimensions, model.features]);

@@ -71,6 +71,13 @@ pub struct Costs {
 }
 
 impl Costs {
+    /// The least and the greatest cost.
+    #[must_use]
+    pub fn ends(&self) -> [f64; 2] {
+        let all = [self.true_positive, self.false_positive, self.true_negative, self.false_negative];
+        [all.into_iter().fold(f64::INFINITY, f64::min), all.into_iter().fold(f64::NEG_INFINITY, f64::max)]
+    }
+
     /// Mean cost over the counts of the cells, of which there is at least one case.
     #[must_use]
     pub fn mean(&self, tp: f64, fp: f64, tn: f64, fn_: f64) -> f64 {

@@ -134,16 +134,20 @@ pub(super) async fn follow_up(
     event: &Event,
 ) -> Result<()> {
     let rows = sqlx::query!(
-        "select distinct on (route, recipient) outbox_id, outbox.alert_id, route, channel, recipient, report
-        from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1
-        order by route, recipient, outbox_id desc",
+        // An incident of PagerDuty is an episode, a series of Alertmanager has a severity: each is told of its end.
+        "select distinct on (route, recipient, part) outbox_id, told.alert_id, route, channel, recipient, report
+        from (select outbox.*, case channel when 'pagerduty' then report->>'episode' when 'alertmanager' then report->>'severity'
+                else '' end as part
+            from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1) told
+        order by route, recipient, part, outbox_id desc",
         alert_id
     )
     .fetch_all(&mut **transaction)
     .await
     .named("list_told")?;
     for row in rows {
-        let told = read_report(row.outbox_id, row.report)?;
+        // A notice that cannot be read stops nobody from taking a step.
+        let Ok(told) = read_report(row.outbox_id, row.report) else { continue };
         let addressee = Addressee { route: row.route, channel: row.channel, recipient: row.recipient };
         if let Some(report) = notice::follow_up(&addressee.channel, alert_id, &told, event) {
             let about = About { alerts: &[alert_id], thread: row.alert_id, event_id: Some(event_id) };
@@ -183,7 +187,7 @@ impl Store {
                     and not exists (select from outbox earlier
                         where earlier.alert_id = o.alert_id and earlier.route = o.route and earlier.recipient = o.recipient
                             and earlier.outbox_id < o.outbox_id and earlier.sent_at is null and earlier.dead_at is null)
-                order by outbox_id limit 1 for update skip locked)
+                order by attempts > 0, outbox_id limit 1 for update skip locked)
             returning outbox_id, alert_id, event_id, route, channel, recipient, opens_thread, report, chart, created_at,
                 queued_at, attempts",
             now,
@@ -193,21 +197,40 @@ impl Store {
         .fetch_optional(&self.pool)
         .await
         .named("claim_notice")?;
-        row.map(|row| {
+        let read = row.map(|row| {
             Ok(Notice {
                 outbox_id: row.outbox_id,
                 alert_id: row.alert_id,
                 event_id: row.event_id,
                 addressee: Addressee { route: row.route, channel: row.channel, recipient: row.recipient },
                 opens_thread: row.opens_thread,
-                report: read_report(row.outbox_id, row.report)?,
+                report: match read_report(row.outbox_id, row.report) {
+                    Ok(report) => report,
+                    // What cannot be read can never be sent, and must not stand in the way of others.
+                    Err(error) => return Err((row.outbox_id, error)),
+                },
                 chart: row.chart,
                 created_at: row.created_at,
                 queued_at: row.queued_at,
                 attempts: row.attempts,
             })
-        })
-        .transpose()
+        });
+        match read.transpose() {
+            Ok(notice) => Ok(notice),
+            Err((outbox_id, error)) => {
+                let why = error.to_string();
+                sqlx::query!(
+                    "update outbox set dead_at = $2, last_error = $3 where outbox_id = $1",
+                    outbox_id,
+                    now,
+                    why
+                )
+                .execute(&self.pool)
+                .await
+                .named("bury_notice")?;
+                Err(error)
+            }
+        }
     }
 
     /// A notice was taken by a server. Audited, with the server's answer.
@@ -232,7 +255,8 @@ impl Store {
     pub async fn notice_failed(&self, notice: &Notice, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query!(
-            "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3 where outbox_id = $1",
+            "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3
+            where outbox_id = $1 and sent_at is null and dead_at is null",
             notice.outbox_id,
             error,
             next_attempt_at
@@ -256,8 +280,9 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query!(
-            "update outbox set attempts = attempts + 1, last_error = $2, dead_at = $3 where outbox_id = $1",
+        let died = sqlx::query!(
+            "update outbox set attempts = attempts + 1, last_error = $2, dead_at = $3
+            where outbox_id = $1 and sent_at is null and dead_at is null",
             notice.outbox_id,
             error,
             now
@@ -265,6 +290,10 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("notice_died")?;
+        if died.rows_affected() == 0 {
+            // Another process has sent it, or given it up, meanwhile.
+            return Ok(());
+        }
         count(&mut transaction, ("notice", &notice.addressee.route, "failed"), 1).await?;
         count(&mut transaction, ("notice", &notice.addressee.route, "dead"), 1).await?;
         receipt(&mut transaction, notice, ("notice dead", error), None, now).await?;

@@ -130,7 +130,8 @@ impl Store {
         // While an alert is open, its notices say who was told.
         let notices = sqlx::query!(
             "delete from outbox where coalesce(sent_at, dead_at) < $1
-                and not exists (select from alert where alert.alert_id = outbox.alert_id and closed_at is null)",
+                and not exists (select from alert_notice join alert using (alert_id)
+                    where alert_notice.outbox_id = outbox.outbox_id and closed_at is null)",
             notices_before
         )
         .execute(&self.pool)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use super::{Engine, Stratum, Stream, has_mean};
+use super::{Engine, Stratum, Stream, has_mean, loss_of};
 use crate::config::{Measure, Method, Side, Unit, Watch, Weekends};
 use crate::detect::bets::{Bank, blocks};
 use crate::detect::chart::Chart;
@@ -26,6 +26,7 @@ impl Stream {
         let mut stream = Self {
             measure: watch.measure,
             at: watch.threshold,
+            loss: loss_of(watch),
             unit: watch.unit,
             side: watch.side,
             lag,
@@ -68,7 +69,7 @@ impl Stream {
 
     /// One kind of days with its bets.
     fn stratum(&self, watch: &Watch, (days, own): (Days, &[&Spectrum]), confidence: f64) -> Result<Stratum, String> {
-        let loss = self.loss();
+        let loss = self.loss;
         // Each way of two has half of what may go wrong.
         let confidence = if self.side == Side::Both { 1.0 - 0.5 * (1.0 - confidence) } else { confidence };
         let margin = Margin { confidence, tolerance: watch.tolerance };
@@ -122,7 +123,7 @@ impl Stream {
 
     /// One kind of days with its chart.
     fn charted(&self, watch: &Watch, (days, own): (Days, &[&Spectrum])) -> Result<Stratum, String> {
-        let loss = self.loss();
+        let loss = self.loss;
         let means: Vec<(u64, f64)> = own.iter().filter_map(|spectrum| mean_of(loss, spectrum)).collect();
         let values: Vec<f64> = means.iter().map(|(_, mean)| *mean).collect();
         let variance = variance(&values).filter(|v| *v > 1e-12 && values.len() >= null_value::LEAST_DAYS);
@@ -148,7 +149,7 @@ impl Stream {
                 (n + count, sum + value * count as f64, square + value * value * count as f64)
             })
         };
-        match (self.loss(), self.measure) {
+        match (self.loss, self.measure) {
             (Some(loss), _) => loss.sums(spectrum),
             // How far the truth is from what was stated.
             (None, Measure::Calibration) => {

@@ -19,7 +19,7 @@ impl Stream {
     /// What the reference was, over all days, in the measure's own terms.
     #[must_use]
     pub fn reference(&self) -> Option<f64> {
-        let loss = self.loss();
+        let loss = self.loss;
         let parts = self.strata.iter().filter_map(|stratum| {
             let null = stratum.null.as_ref()?;
             Some((stratum.days.a_week(), Loss::from_its_terms(loss, null.reference?)))
@@ -34,7 +34,7 @@ impl Stream {
     pub fn estimated<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<(f64, Option<(f64, f64)>)> {
         let mut pooled = Spectrum::default();
         days.for_each(|sealed| pooled.merge(&self.view(sealed)));
-        let loss = self.loss();
+        let loss = self.loss;
         let (_, mean) = mean_of(loss, &pooled).filter(|_| has_mean(self.measure))?;
         let z = normal_upper_quantile(0.025);
         let bounds = match loss {
@@ -101,7 +101,8 @@ impl Stream {
             (Unit::Cluster, _) => None,
             (Unit::Case, Some(effect)) if effect.allows_cases() => None,
             (Unit::Case, Some(effect)) => Some(format!(
-                "cases of a day hang together: their design effect is {:.2}, at most {:.2}, and {} is allowed; take unit = \"cluster\"",
+                "cases of a day may hang together: the reference's design effect is {:.2}, and up to {:.2} cannot be ruled out, where {} is \
+                 allowed; take unit = \"cluster\"",
                 effect.value,
                 effect.upper,
                 dependence::MOST

@@ -56,6 +56,7 @@ pub(super) mod example {
                 slice: "site=A & B".to_owned(),
             }),
             alarm: None,
+            episode: None,
             evidence: Some(Evidence {
                 metric: "auroc".to_owned(),
                 estimate: estimate(0.65, 0.5, 0.74, 210, 25),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{cut, webhook};
+use crate::alert::report::{Kind, Report};
 use crate::config::Secret;
 use crate::notify::Letter;
 
@@ -14,8 +15,8 @@ pub fn event(letter: &Letter<'_>, routing_key: &Secret) -> Value {
     let report = letter.report;
     let mut event = json!({
         "routing_key": routing_key.expose(),
-        "event_action": action(&report.event.state),
-        "dedup_key": letter.dedup_key(),
+        "event_action": action(report),
+        "dedup_key": key(letter),
         "client": "dosimeter",
         "payload": {
             "summary": cut(&report.subject, MOST_SUMMARY),
@@ -35,11 +36,22 @@ pub fn event(letter: &Letter<'_>, routing_key: &Secret) -> Value {
     event
 }
 
-/// A state of ours in `PagerDuty`'s words: somebody has it in hand, it is over, or somebody is wanted.
-fn action(state: &str) -> &'static str {
-    match state {
-        "acknowledged" | "silenced" => "acknowledge",
+/// The incident: news about an alert that somebody has acknowledged is another one, for `PagerDuty` wakes nobody by an incident that is
+/// acknowledged. Dead letters are one each.
+fn key(letter: &Letter<'_>) -> String {
+    match (letter.report.kind, letter.report.episode) {
+        (Kind::DeadLetter, _) => format!("{}-{}", letter.dedup_key(), letter.key),
+        (_, Some(episode)) => format!("{}-{}", letter.dedup_key(), episode.timestamp()),
+        (_, None) => letter.dedup_key(),
+    }
+}
+
+/// What it is in `PagerDuty`'s words: somebody is wanted whenever the daemon itself speaks of what is open; what people do says that
+/// somebody has it in hand, or that it is over.
+fn action(report: &Report) -> &'static str {
+    match report.event.state.as_str() {
         "resolved" | "cleared" | "expired" => "resolve",
+        "acknowledged" if report.event.actor != "dosimeter" => "acknowledge",
         _ => "trigger",
     }
 }
@@ -74,13 +86,22 @@ mod tests {
     }
 
     #[test]
-    fn states_are_actions_on_the_same_incident() {
-        for (state, wanted) in [("acknowledged", "acknowledge"), ("resolved", "resolve"), ("firing", "trigger")] {
+    fn people_answer_an_incident_and_news_is_another_one() {
+        let of = |state: &str, actor: &str, minute: u32| {
             let mut report = example::report();
             report.event.state = state.to_owned();
+            report.event.actor = actor.to_owned();
+            report.episode = format!("2025-03-01T09:{minute:02}:00Z").parse().ok();
             let event = event(&example::letter(&report), &Secret::new("R123"));
-            assert_eq!(event["event_action"], wanted);
-            assert_eq!(event["dedup_key"], "dosimeter-0123-alert-17");
-        }
+            (event["event_action"].as_str().map(str::to_owned), event["dedup_key"].as_str().map(str::to_owned))
+        };
+        let (fired, key) = of("firing", "dosimeter", 30);
+        assert_eq!(fired.as_deref(), Some("trigger"));
+        assert_eq!(of("acknowledged", "Dr Example", 30), (Some("acknowledge".to_owned()), key.clone()));
+        assert_eq!(of("resolved", "Dr Example", 30), (Some("resolve".to_owned()), key.clone()));
+        // It holds again after a day, and somebody had acknowledged it: that is news.
+        let (again, other) = of("acknowledged", "dosimeter", 45);
+        assert_eq!(again.as_deref(), Some("trigger"));
+        assert_ne!(other, key);
     }
 }
