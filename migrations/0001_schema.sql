@@ -536,7 +536,7 @@ create table evidence (
     threshold double precision not null,
     change_at timestamptz,
     alarms boolean not null,
-    measured double precision,
+    measured json,
     state json not null,
     looked_at timestamptz not null,
     alert_id bigint references alert,
@@ -552,7 +552,7 @@ comment on column evidence.weight is 'The stream''s share of the tier''s budget 
 comment on column evidence.threshold is 'The evidence at which there is an alarm.';
 comment on column evidence.change_at is 'When the change began, by the bet that has won most.';
 comment on column evidence.alarms is 'Whether this is an alarm; then the evidence has started anew.';
-comment on column evidence.measured is 'Of an alarm: what the watch measured since the change.';
+comment on column evidence.measured is 'Of an alarm: what the watch measured since the change, with its interval and n.';
 comment on column evidence.state is 'The detector after the day: the next day goes on from here.';
 comment on column evidence.looked_at is 'When it was taken in.';
 comment on column evidence.alert_id is 'Of an alarm: the alert that took it in. It is answered when that is closed.';

@@ -4,14 +4,13 @@
 //! `make alarms` runs them at full size and prints the figures of docs/alarms.md; `make test` at a tenth of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dosimeter::config::{Budget, Measure, Method, Severity, Side, SlicePattern, Unit, Watch, Weekends};
+use dosimeter::config::{Budget, Measure, Severity, Unit, Watch};
 use dosimeter::detect::bets::Bank;
 use dosimeter::detect::budget::threshold;
 use dosimeter::detect::detector::Detector;
 use dosimeter::detect::loss::Loss;
 use dosimeter::detect::sealing::Buckets;
 use dosimeter::detect::stream::Stream;
-use dosimeter::domain::Slice;
 use dosimeter::stats::channel::{self, Scale};
 use dosimeter::stats::resample::{Binomial, normal};
 use dosimeter::stats::special::{logit, sigmoid};
@@ -258,29 +257,7 @@ fn days_that_hang_together_break_case_units_and_not_cluster_units() {
 
 /// A watch as a plan has it that says no more than its measure.
 fn watch(measure: Measure) -> Watch {
-    Watch {
-        name: "w".into(),
-        measure,
-        method: Method::Evidence,
-        run_length: 365.0,
-        output: None,
-        costs: None,
-        feature: None,
-        side: Side::Up,
-        slices: SlicePattern::One(Slice::all()),
-        threshold: measure.has_threshold().then_some(0.5),
-        limit: None,
-        tolerance: match measure {
-            Measure::Calibration => 0.1,
-            Measure::ScoreDrift => 0.01,
-            _ => 0.0,
-        },
-        unit: Unit::Cluster,
-        weekends: Weekends::Apart,
-        runbook: None,
-        tier: Severity::Page,
-        maturity_days: 7,
-    }
+    Watch { threshold: measure.has_threshold().then_some(0.5), maturity_days: 7, ..Watch::plain(measure) }
 }
 
 /// A department's days from a Monday on: working days of two hundred cases, weekends of sixty that are harder. `change` is when what

@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use dosimeter::job::Job;
+use dosimeter::runtime::Outcome;
 use dosimeter::store::alert::HumanStep;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -297,4 +298,30 @@ async fn programs_hear_of_every_step_in_order_and_people_of_the_end() {
     let texts: Vec<Value> = chat.got().iter().map(|got| got.json()["text"].clone()).collect();
     assert_eq!(texts.len(), 2, "fired and resolved: {texts:?}");
     assert_eq!(texts[1], format!("Re: {}", texts[0].as_str().unwrap_or_default()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_cannot_be_read_is_a_dead_letter_and_stops_no_other() {
+    let config = SMALL.to_owned() + "[notify]\nto = [\"a@b.example\"]\ndirectory = \"mail\"\n";
+    let installation = Installation::new(&config, "2025-02-03").await;
+    let good = serde_json::to_value(dosimeter::alert::notice::test("http://here", at("2025-02-01"))).expect("JSON");
+    let insert = "insert into outbox (route, channel, recipient, escalation, opens_thread, report, created_at, queued_at, next_attempt_at, attempts)
+        values ('default', 'email', 'a@b.example', 0, true, $1, '2025-02-01', '2025-02-01', '2025-02-01', 0)";
+    let pool = installation.pool().await;
+    for report in [serde_json::json!({ "from": "another release" }), good] {
+        sqlx::query(insert).bind(report).execute(&pool).await.expect("a notice");
+    }
+    assert_eq!(Job::Notify.run(&installation.context()).await, Outcome::Done);
+    let notices = installation.context().store.list_notices(false, 10).await;
+    let dead: Vec<(bool, bool, Option<String>)> =
+        sqlx::query_as("select dead_at is not null, sent_at is not null, last_error from outbox order by outbox_id")
+            .fetch_all(&pool)
+            .await
+            .expect("notices");
+    assert!(
+        dead[0].0 && !dead[0].1 && dead[0].2.as_deref().is_some_and(|why| why.contains("later release")),
+        "{dead:?}"
+    );
+    assert_eq!(dead[1], (false, true, None));
+    assert_eq!(notices.expect("both are listed").len(), 2);
 }

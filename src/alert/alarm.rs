@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::report::{Alarm, Event, Kind, Place, Report, encode_query, quoted};
+use super::report::{Alarm, Event, Kind, Place, Report, encode_query, quoted, with_interval};
 use crate::config::{Method, Severity, Watch};
-use crate::detect::stream::{Share, Stream};
+use crate::detect::budget::Share;
+use crate::detect::stream::Stream;
 use crate::domain::Estimate;
 use crate::domain::window::show_instant;
 
@@ -37,7 +38,7 @@ pub struct Facts<'a> {
     /// When the change began, as sealed.
     pub change: Option<DateTime<Utc>>,
     /// What the watch measured since then.
-    pub measured: Option<f64>,
+    pub measured: Option<&'a Estimate>,
     /// The share of cases that had truth in time since the stream was made.
     pub coverage: Option<f64>,
     /// What has moved beside it.
@@ -59,6 +60,14 @@ pub struct Moved {
     pub of_whole: Option<f64>,
     /// Of a slice, what it is now.
     pub now: Option<Estimate>,
+}
+
+impl Moved {
+    /// How large its part in the change of everything is, whatever its sign.
+    #[must_use]
+    pub fn part(&self) -> f64 {
+        self.of_whole.map_or(0.0, f64::abs)
+    }
 }
 
 /// Write a notice.
@@ -112,7 +121,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
             threshold: facts.threshold,
             day: facts.day,
             change: facts.change,
-            measured: facts.measured,
+            measured: facts.measured.cloned(),
             reference: stream.reference(),
             stressed,
         }),
@@ -163,7 +172,9 @@ fn lines(
         .collect();
     let well = if limits.is_empty() { format!("within a tolerance of {}", watch.tolerance) } else { limits.join("; ") };
     let since = match facts.measured {
-        Some(measured) => format!("{measure} of the cases sealed since {} is {measured:.4}", day(change)),
+        Some(measured) => {
+            format!("{measure} of the {} cases sealed since {} is {}", measured.n, day(change), with_interval(measured))
+        }
         None => format!("{measure} has changed since {}", day(change)),
     };
     let is_chart = watch.method != Method::Evidence;

@@ -135,7 +135,7 @@ pub struct Alarm {
     /// When the change began, as sealed.
     pub change: Option<DateTime<Utc>>,
     /// What was measured since then.
-    pub measured: Option<f64>,
+    pub measured: Option<Estimate>,
     /// What the reference was.
     pub reference: Option<f64>,
     /// Why its promise may not be kept.
@@ -306,7 +306,9 @@ fn row(name: &str, estimate: &Estimate) -> [String; 4] {
     [name.to_owned(), format!("{:.3}", estimate.value), interval, estimate.n.to_string()]
 }
 
-fn with_interval(estimate: &Estimate) -> String {
+/// A value with its 95 % interval, in words.
+#[must_use]
+pub fn with_interval(estimate: &Estimate) -> String {
     match &estimate.interval {
         Some(interval) => {
             format!(

@@ -5,11 +5,12 @@ use clap::{Args, ValueEnum};
 
 use super::show::{Format, columns};
 use super::{ConfigArg, VersionArgs, with_app};
+use crate::alert::report::with_interval;
 use crate::config::Method;
+use crate::detect::budget::Share;
 use crate::detect::null_value::NullValue;
 use crate::detect::planner::Found;
 use crate::detect::sealing::Days;
-use crate::detect::stream::Share;
 use crate::domain::Window;
 use crate::domain::window::{parse_instant, show_instant};
 use crate::query::backtest::{Asked, Backtest, Order, Power, Report, Tier, backtest, power};
@@ -163,7 +164,10 @@ fn table(backtest: &Backtest) -> String {
         let [watch, stream, threshold] = heading(report, Some(&tier.share));
         let alarm = |alarm: &crate::detect::stream::Alarm| {
             let since = alarm.change.map_or_else(String::new, |at| format!(" since {}", show_instant(at)));
-            let measured = alarm.measured.map_or_else(String::new, |value| format!(", {value:.4}"));
+            let measured = alarm
+                .measured
+                .as_ref()
+                .map_or_else(String::new, |measured| format!(", {}, n {}", with_interval(measured), measured.n));
             format!("{} (M {:.0}{since}{measured})", show_instant(alarm.bucket), alarm.evidence)
         };
         let alarms: Vec<String> = tier.replay.alarms.iter().map(alarm).collect();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Model, Quantity};
 use super::reader::Section;
 use super::rule::{Severity, SlicePattern, check_name, slice_pattern};
+use crate::domain::Slice;
 use crate::metric::Costs;
 
 /// Seconds of a day.
@@ -202,6 +203,35 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// A watch of everything that says no more than its measure: what the configuration takes where nothing is written.
+    #[must_use]
+    pub fn plain(measure: Measure) -> Self {
+        Self {
+            name: measure.to_string(),
+            measure,
+            method: Method::Evidence,
+            run_length: 365.0,
+            output: None,
+            costs: None,
+            feature: None,
+            slices: SlicePattern::One(Slice::all()),
+            side: if measure == Measure::SliceShare { Side::Both } else { Side::Up },
+            threshold: None,
+            limit: None,
+            tolerance: match measure {
+                Measure::Calibration => 0.1,
+                Measure::ScoreDrift | Measure::FeatureDrift => 0.01,
+                _ => 0.0,
+            },
+            unit: Unit::Cluster,
+            weekends: Weekends::Apart,
+            runbook: None,
+            tier: Severity::Page,
+            // What needs no truth is of age a day later: what comes in late by a night is not late.
+            maturity_days: if measure.needs_truth() { 7 } else { 1 },
+        }
+    }
+
     /// The tiers in whose budgets it shares.
     #[must_use]
     pub fn tiers(&self) -> &'static [Severity] {
@@ -253,27 +283,21 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
     if output.is_some() && !measure.is_of_output() {
         section.problem("output", format!("has no meaning for {measure}, which is about what the model is given"));
     }
-    let usual = if measure == Measure::SliceShare { Side::Both } else { Side::Up };
-    let side = section.choice("side", usual, &[("up", Side::Up), ("both", Side::Both)]);
+    let usual = Watch::plain(measure);
+    let side = section.choice("side", usual.side, &[("up", Side::Up), ("both", Side::Both)]);
     if side == Side::Both && !matches!(measure, Measure::SliceShare | Measure::AlertRate) {
         section.problem("side", format!("\"both\" has no meaning for {measure}, of which one way is worse"));
     }
     if side == Side::Both && limit.is_some() {
         section.problem("limit", "a contract has one side; write side = \"up\", or leave the limit to the reference");
     }
-    let usual = match measure {
-        Measure::Calibration => 0.1,
-        Measure::ScoreDrift | Measure::FeatureDrift => 0.01,
-        _ => 0.0,
-    };
     let (method, run_length) = method(&section, measure, limit);
-    let tolerance = section.number("tolerance").unwrap_or(usual);
+    let tolerance = section.number("tolerance").unwrap_or(usual.tolerance);
     if tolerance < 0.0 {
         section.problem("tolerance", "is negative; it is room beyond the reference");
     }
-    // What needs no truth is of age a day later: what comes in late by a night is not late.
-    let usual = if measure.needs_truth() { 7 } else { 1 };
-    let maturity = section.duration("maturity", Duration::from_secs(usual * DAY));
+    let days = u64::try_from(usual.maturity_days).unwrap_or_default();
+    let maturity = section.duration("maturity", Duration::from_secs(days * DAY));
     if !maturity.as_secs().is_multiple_of(DAY) || maturity.as_secs() > 730 * DAY {
         section.problem("maturity", "must be whole days, at most 730, such as \"7d\"");
     }
@@ -288,19 +312,15 @@ pub(super) fn watch(section: Section<'_>, model: &Model) -> Watch {
         costs,
         feature,
         side,
-        unit: section.choice("unit", Unit::Cluster, &[("cluster", Unit::Cluster), ("case", Unit::Case)]),
+        unit: section.choice("unit", usual.unit, &[("cluster", Unit::Cluster), ("case", Unit::Case)]),
         runbook: section.string("runbook"),
-        weekends: section.choice(
-            "weekends",
-            Weekends::Apart,
-            &[("apart", Weekends::Apart), ("alike", Weekends::Alike)],
-        ),
-        tier: section.choice("tier", Severity::Page, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
+        weekends: section.choice("weekends", usual.weekends, &[("apart", Weekends::Apart), ("alike", Weekends::Alike)]),
+        tier: section.choice("tier", usual.tier, &[("page", Severity::Page), ("ticket", Severity::Ticket)]),
         maturity_days,
         name,
         measure,
         method,
-        run_length: run_length.unwrap_or(365.0),
+        run_length: run_length.unwrap_or(usual.run_length),
         output,
         threshold,
         limit,

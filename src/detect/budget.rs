@@ -3,7 +3,9 @@
 //! A stream of weight `w` alarms at `M >= c = 365 / (budget w)`. The weights of all streams sum to one, so the expected
 //! number of false alarms of the whole deployment is at most the budget, whatever the streams have to do with one another.
 
-use crate::config::{Budget, Severity};
+use serde::Serialize;
+
+use crate::config::{Budget, Method, Severity, Watch};
 
 /// Sealed days of a year.
 const DAYS: f64 = 365.0;
@@ -33,9 +35,66 @@ pub fn weights<W: Ord>(streams: &[(W, bool)], watches: usize) -> Vec<f64> {
     streams.iter().map(weight).collect()
 }
 
+/// A stream's part in one tier.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Share {
+    /// The tier.
+    pub tier: Severity,
+    /// Its share of the tier's budget; 0 of a chart.
+    pub weight: f64,
+    /// The evidence at which it alarms; a chart has a limit of its own.
+    pub threshold: f64,
+}
+
+/// A stream among those that share the budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Sharing<'a, W> {
+    /// Tells watches apart; one of two versions is two.
+    pub id: W,
+    /// Its watch.
+    pub watch: &'a Watch,
+    /// Whether it is of the slice of everything.
+    pub is_whole: bool,
+}
+
+/// Every stream's shares, the most urgent tier first. `watches` are all that share the budget, those whose streams are not listed
+/// included. A chart has a run length of its own: it takes no share.
+#[must_use]
+pub fn shares<'w, W: Ord + Copy>(
+    budget: &Budget,
+    streams: &[Sharing<'_, W>],
+    watches: impl Iterator<Item = &'w Watch> + Clone,
+) -> Vec<Vec<Share>> {
+    let mut shares: Vec<Vec<Share>> = vec![Vec::new(); streams.len()];
+    for tier in Severity::ALL {
+        let takes_part = |watch: &Watch| watch.method == Method::Evidence && watch.tiers().contains(&tier);
+        let own: Vec<usize> = (0..streams.len()).filter(|at| takes_part(streams[*at].watch)).collect();
+        let keys: Vec<(W, bool)> = own.iter().map(|at| (streams[*at].id, streams[*at].is_whole)).collect();
+        let count = watches.clone().filter(|watch| takes_part(watch)).count();
+        for (at, weight) in own.into_iter().zip(weights(&keys, count)) {
+            shares[at].push(Share { tier, weight, threshold: threshold(budget, tier, weight) });
+        }
+    }
+    for (stream, shares) in
+        streams.iter().zip(&mut shares).filter(|(stream, _)| stream.watch.method != Method::Evidence)
+    {
+        shares.push(Share { tier: stream.watch.tier, weight: 0.0, threshold: 0.0 });
+    }
+    shares
+}
+
+/// The confidence of a stream's null values, of which all together hold with the budget's: the same for every tier. Every watch is among
+/// the tickets, so there the weights of all sum to one.
+#[must_use]
+pub fn confidence(budget: &Budget, shares: &[Share]) -> f64 {
+    let weight = shares.iter().find(|share| share.tier == Severity::Ticket).map_or(0.0, |share| share.weight);
+    1.0 - (1.0 - budget.confidence) * weight
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Measure;
 
     #[test]
     fn shares_sum_to_one_and_thresholds_to_the_budget() {
@@ -51,5 +110,24 @@ mod tests {
     #[test]
     fn watches_of_other_models_have_their_share_too() {
         assert_eq!(weights(&[(0, true), (1, true)], 8), [0.125, 0.125]);
+    }
+
+    #[test]
+    fn charts_take_no_share_and_a_page_is_among_the_tickets() {
+        let watch =
+            |name: &str, tier, method| Watch { name: name.into(), tier, method, ..Watch::plain(Measure::Auroc) };
+        let page = watch("page", Severity::Page, Method::Evidence);
+        let ticket = watch("ticket", Severity::Ticket, Method::Evidence);
+        let chart = watch("chart", Severity::Page, Method::Cusum);
+        let streams = [(&page, 0), (&ticket, 1), (&chart, 2)].map(|(watch, id)| Sharing { id, watch, is_whole: true });
+        let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.9 };
+        let shares = shares(&budget, &streams, [&page, &ticket, &chart].into_iter());
+        let of = |at: usize| shares[at].iter().map(|share| (share.tier, share.weight)).collect::<Vec<_>>();
+        assert_eq!(of(0), [(Severity::Page, 1.0), (Severity::Ticket, 0.5)]);
+        assert_eq!(of(1), [(Severity::Ticket, 0.5)]);
+        assert_eq!(of(2), [(Severity::Page, 0.0)]);
+        // The null values of both hold together with .9.
+        let fails: f64 = shares[..2].iter().map(|shares| 1.0 - confidence(&budget, shares)).sum();
+        assert!((fails - 0.1).abs() < 1e-12);
     }
 }

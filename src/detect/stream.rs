@@ -19,6 +19,7 @@ use super::loss::Loss;
 use super::null_value::{NullValue, mean_of};
 use super::sealing::{Buckets, Days, coverage};
 use crate::config::{Measure, Side, Unit, Watch};
+use crate::domain::Estimate;
 use crate::stats::channel::{self, Scale};
 use crate::stats::spectrum::{Class, Spectrum};
 use crate::summary::sealed::Sealed;
@@ -133,7 +134,7 @@ pub struct Alarm {
     /// When the change began, as sealed, by the bet that won or the sum that grew.
     pub change: Option<DateTime<Utc>>,
     /// What the watch measured from then on, where it has a mean.
-    pub measured: Option<f64>,
+    pub measured: Option<Estimate>,
 }
 
 /// What a stream's days came to.
@@ -255,30 +256,13 @@ impl Stream {
             replay.greatest = replay.greatest.max(seen.evidence);
             if seen.alarms {
                 let since = seen.change.unwrap_or(*day);
-                let measured = self.measured(buckets.range(since..=*day).map(|(_, sealed)| sealed));
+                let measured = self.estimated(buckets.range(since..=*day).map(|(_, sealed)| sealed));
                 replay.alarms.push(Alarm { bucket: *day, evidence: seen.evidence, change: seen.change, measured });
             }
         }
         replay
     }
-
-    /// What the watch measures over sealed days together, in its own terms; `None` without cases, or without a mean.
-    #[must_use]
-    pub fn measured<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<f64> {
-        self.estimated(days).map(|(value, _)| value)
-    }
 }
 
 /// The greatest logarithm of evidence that is told.
 const MOST: f64 = 700.0;
-
-/// A stream's part in one tier.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Share {
-    /// The tier.
-    pub tier: crate::config::Severity,
-    /// Its share of the tier's budget.
-    pub weight: f64,
-    /// The evidence at which it alarms.
-    pub threshold: f64,
-}

@@ -25,13 +25,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Model, Plan, Quantity};
+use crate::config::{Model, Plan, Quantity, Watch};
 use crate::export::Exporter;
 use crate::intake::Pseudonyms;
 use crate::runtime::{JobRecords, Outcome, Pulse};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, ModelNumbers, Version};
 use crate::store::lease::Lease;
+use crate::store::stream::StreamKey;
 use crate::summary::fold::{ClassesShape, EmbeddingShape, FeatureShape, OutputShape, ReadersShape, Shape, ValueShape};
 
 /// How long a lease lasts; whoever holds it prolongs it. A process that dies keeps others waiting for so long.
@@ -64,6 +65,19 @@ pub struct Context {
     pub sender: crate::notify::Sender,
     /// Signs what whoever got a notice may do.
     pub signer: crate::alert::link::Signer,
+}
+
+/// What a stream is about, by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// The version.
+    pub version: &'a Version,
+    /// The model.
+    pub model: &'a Model,
+    /// The watch.
+    pub watch: &'a Watch,
+    /// The output, or another quantity.
+    pub output: &'a str,
 }
 
 /// Why a run of a job failed. The job is tried again at its next tick.
@@ -215,6 +229,20 @@ impl Context {
                 Err(error) => return error.into(),
             }
         }
+    }
+
+    /// What a stream is about, by name; `None` when the plan no longer has it.
+    #[must_use]
+    pub fn name_stream<'a>(
+        &'a self,
+        key: &StreamKey,
+        mut versions: impl Iterator<Item = &'a Version>,
+    ) -> Option<Named<'a>> {
+        let version = versions.find(|version| version.version_id == key.version_id)?;
+        let (model, numbers) = self.model_of(version)?;
+        let watch = model.watches.iter().find(|watch| watch.name == key.watch)?;
+        let (output, _) = numbers.quantities.iter().find(|(_, id)| **id == key.output_id)?;
+        Some(Named { version, model, watch, output })
     }
 
     /// A version's model in the plan with its numbers; `None` when the plan no longer has the model.

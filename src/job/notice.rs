@@ -74,9 +74,7 @@ async fn history(
     let windows = context.store.estimate_history(estimate, MOST_WINDOWS).await?;
     let points = windows.iter().filter_map(|(at, metrics)| {
         let outcome = metrics.iter().find(|(key, _)| *key == rule.metric).map(|(_, outcome)| outcome);
-        let known = outcome?.as_ref().ok()?;
-        let interval = known.interval.as_ref().map(|interval| (interval.lower, interval.upper));
-        Some(Point { at: *at, value: known.value, interval })
+        Some(point(*at, outcome?.as_ref().ok()?))
     });
     let (Limit::Below(limit) | Limit::Above(limit)) = rule.limit;
     let mut lines = vec![("limit".to_owned(), limit)];
@@ -92,6 +90,11 @@ async fn history(
     })
 }
 
+fn point(at: DateTime<Utc>, estimate: &Estimate) -> Point {
+    let interval = estimate.interval.as_ref().map(|interval| (interval.lower, interval.upper));
+    Point { at, value: estimate.value, interval }
+}
+
 /// What a stream's sealed days measured, a week together, and its evidence.
 async fn sealed(
     context: &Context,
@@ -102,15 +105,10 @@ async fn sealed(
     let Ok(stream) = &stored.stream else { return Ok(Vec::new()) };
     let to = stored.looked_until;
     let from = to - TimeDelta::days(MOST_WINDOWS);
-    let book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
-    let place = (stored.key.output_id, stored.key.slice.as_str());
-    let days = context.store.load_sealed(book, place, (from - TimeDelta::days(6), to)).await?;
+    let days = context.store.load_sealed(stored.book(), stored.place(), (from - TimeDelta::days(6), to)).await?;
     let week = |last: &DateTime<Utc>| days.range(*last - TimeDelta::days(6)..=*last).map(|(_, sealed)| sealed);
-    let points = days.keys().filter(|day| **day >= from).filter_map(|day| {
-        let (value, interval) = stream.estimated(week(day))?;
-        Some(Point { at: *day, value, interval })
-    });
-    let points: Vec<Point> = points.collect();
+    let recent = days.keys().filter(|day| **day >= from);
+    let points: Vec<Point> = recent.filter_map(|day| Some(point(*day, &stream.estimated(week(day))?))).collect();
     let mark = Some(("since".to_owned(), since));
     let mut charts = Vec::new();
     if !points.is_empty() {
@@ -131,11 +129,12 @@ async fn sealed(
     }
     let evidence = context.store.load_evidence(stored.stream_id, tier, from).await?;
     let threshold = evidence.last().map(|last| ("alarm".to_owned(), last.threshold));
-    let point = |one: &crate::store::stream::EvidencePoint| Point { at: one.day, value: one.evidence, interval: None };
+    let evidence_point =
+        |one: &crate::store::stream::EvidencePoint| Point { at: one.day, value: one.evidence, interval: None };
     charts.push(Chart {
         title: format!("Evidence of the {} tier", tier.as_str()),
         y_label: "M".to_owned(),
-        points: evidence.iter().map(point).collect(),
+        points: evidence.iter().map(evidence_point).collect(),
         lines: threshold.into_iter().collect(),
         mark,
         logarithmic: true,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use super::{Context, Job, Result};
+use super::{Context, Job, Named, Result};
 use crate::alert::State;
 use crate::alert::silence::Mute;
 use crate::config::{HealthRule, Severity};
@@ -117,15 +117,12 @@ async fn add_streams(
 ) -> std::result::Result<(), super::Error> {
     let standings = context.store.list_standings().await?;
     for stored in context.store.list_streams().await? {
-        let Some(version) = versions.get(&stored.key.version_id) else { continue };
-        let Some((_, numbers)) = context.model_of(version) else { continue };
-        let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
-        let Some((output, _)) = output else { continue };
+        let Some(Named { version, output, .. }) = context.name_stream(&stored.key, versions.values()) else { continue };
         let place = [
             ("model", version.model.as_str()),
             ("version", version.name.as_str()),
             ("watch", stored.key.watch.as_str()),
-            ("output", output.as_str()),
+            ("output", output),
             ("slice", stored.key.slice.as_str()),
         ];
         snapshot.add("stream_watched", &place, f64::from(u8::from(stored.stream.is_ok())));

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use super::alerting::Finding;
 use super::notice::Picture;
-use super::{Context, Error};
+use super::{Context, Error, Named};
 use crate::alert::alarm::{Facts, Moved, write};
 use crate::config::{Model, Severity, Watch};
 use crate::detect::limit::Verdict;
@@ -34,13 +34,9 @@ pub async fn findings<'a>(
     }
     let mut findings = Vec::new();
     for stored in context.store.list_streams().await? {
-        let Some(version) = versions.iter().find(|version| version.version_id == stored.key.version_id) else {
+        let Some(Named { version, model, watch, output }) = context.name_stream(&stored.key, versions.iter()) else {
             continue;
         };
-        let Some((model, numbers)) = context.model_of(version) else { continue };
-        let Some(watch) = model.watches.iter().find(|watch| watch.name == stored.key.watch) else { continue };
-        let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
-        let Some((output, _)) = output else { continue };
         let own = alarms.remove(&stored.key).unwrap_or_default();
         let coverage = if own.is_empty() { None } else { coverage(context, &stored).await? };
         let subject = Subject { context, version, model, watch, output, estimates, coverage, stored: Arc::new(stored) };
@@ -66,10 +62,8 @@ async fn coverage(context: &Context, stored: &StoredStream) -> std::result::Resu
     if !stored.with_truth {
         return Ok(None);
     }
-    let book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
-    let place = (stored.key.output_id, stored.key.slice.as_str());
     let from = stored.starts.max(stored.looked_until - TimeDelta::days(28));
-    let days = context.store.load_sealed(book, place, (from, stored.looked_until)).await?;
+    let days = context.store.load_sealed(stored.book(), stored.place(), (from, stored.looked_until)).await?;
     Ok(recent_coverage(&days, stored.looked_until))
 }
 
@@ -133,7 +127,7 @@ impl<'a> Subject<'a> {
                     weight: alarm.weight,
                     day: alarm.day,
                     change: alarm.change_at,
-                    measured: alarm.measured,
+                    measured: alarm.measured.as_ref(),
                     coverage: self.coverage,
                     moved: self.moved(stream),
                     public_url: &self.context.plan.service.public_url,
@@ -158,22 +152,20 @@ impl<'a> Subject<'a> {
             let reference = MetricKey { name: format!("reference_{}", key.name), ..key.clone() };
             let whole = own().find(|e| e.output_id == self.stored.key.output_id && e.slice.is_all());
             let whole = whole.and_then(|estimate| value(estimate, &key));
-            let n = whole.as_ref().map_or(0, |estimate| estimate.n);
             let before = stream.reference();
-            for estimate in
-                own().filter(|e| e.output_id == self.stored.key.output_id && e.slice.dimensions().len() == 1)
-            {
+            let parts = own().filter(|e| e.output_id == self.stored.key.output_id && e.slice.dimensions().len() == 1);
+            // Without a number of everything there is nothing to be a part of.
+            for (estimate, n) in parts.zip(std::iter::repeat(whole.map(|whole| whole.n))) {
+                let Some(n) = n.filter(|n| *n > 0) else { continue };
                 // Where the slice has no reference of its own, the whole's stands for it.
                 let then = value(estimate, &reference).map(|then| then.value).or(before);
                 if let (Some(now), Some(then)) = (value(estimate, &key), then) {
-                    let (share, change) = (now.n as f64 / n.max(1) as f64, now.value - then);
+                    let (share, change) = (now.n as f64 / n as f64, now.value - then);
                     let name = estimate.slice.to_string();
                     moved.push(Moved { name, change, of_whole: Some(share * change), now: Some(now) });
                 }
             }
-            moved.sort_by(|a, b| {
-                b.of_whole.map(f64::abs).partial_cmp(&a.of_whole.map(f64::abs)).unwrap_or(std::cmp::Ordering::Equal)
-            });
+            moved.sort_by(|a, b| b.part().total_cmp(&a.part()));
             moved.truncate(MOST);
         }
         let distance = MetricKey::plain("feature_js");

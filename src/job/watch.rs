@@ -11,15 +11,15 @@ use sha2::{Digest, Sha256};
 use super::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
 use super::seal::live_versions;
 use super::{Context, Error, Result};
-use crate::config::{Measure, Method, Model, Severity, SlicePattern, Watch, hex};
-use crate::detect::budget::{threshold, weights};
-use crate::detect::stream::{Share, Stream};
+use crate::config::{Measure, Method, Model, SlicePattern, Watch, hex};
+use crate::detect::budget::{self, Share, Sharing};
+use crate::detect::stream::Stream;
 use crate::domain::{Granularity, Slice, Window};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::lease::Lease;
 use crate::store::ledger::{Book, Reach};
-use crate::store::stream::{Look, Standing, StoredStream, StreamKey};
+use crate::store::stream::{Look, Standing, StoredStream, StreamKey, Taken};
 
 /// Make the streams that the plan asks for, end those that it does not, and take in every sealed day.
 ///
@@ -53,10 +53,10 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         context.store.set_shares(lease, &changed).await?;
         outcome = Outcome::Done;
     }
+    let mut taken = Vec::new();
     for stream in streams {
         let (Ok(own), Some(shares)) = (&stream.stream, shares.get(&stream.key)) else { continue };
-        let book: Book = (stream.key.version_id, stream.maturity_days, stream.with_truth);
-        let Some(end) = sealed.get(&book).map(|last| last.day + TimeDelta::days(1)) else { continue };
+        let Some(end) = sealed.get(&stream.book()).map(|last| last.day + TimeDelta::days(1)) else { continue };
         if stream.looked_until >= end {
             continue;
         }
@@ -72,7 +72,10 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
                 "an alarm"
             );
         }
-        context.store.add_evidence(lease, stream.stream_id, &looks, end, now).await?;
+        taken.push(Taken { stream_id: stream.stream_id, looks, looked_until: end });
+    }
+    if !taken.is_empty() {
+        context.store.add_evidence(lease, &taken, now).await?;
         outcome = Outcome::Done;
     }
     Ok(outcome)
@@ -109,8 +112,7 @@ async fn looks(
     before: &[&Standing],
     end: DateTime<Utc>,
 ) -> std::result::Result<Vec<Look>, Error> {
-    let book: Book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
-    let place = (stored.key.output_id, stored.key.slice.as_str());
+    let (book, place) = (stored.book(), stored.place());
     let days = context.store.load_sealed(book, place, (stored.looked_until, end)).await?;
     let mut looks = Vec::new();
     for share in shares {
@@ -127,7 +129,7 @@ async fn looks(
             let measured = if seen.alarms {
                 let since = seen.change.unwrap_or(*day);
                 let own = context.store.load_sealed(book, place, (since, *day + TimeDelta::days(1))).await?;
-                stream.measured(own.values())
+                stream.estimated(own.values())
             } else {
                 None
             };
@@ -189,9 +191,7 @@ impl Wanted<'_> {
         stored.stream = if let Some(reason) = &new.reason {
             Err(reason.clone())
         } else {
-            // Every watch is among the tickets: there the weights of all sum to one.
-            let weight = shares.last().map_or(1.0, |share| share.weight);
-            let confidence = 1.0 - (1.0 - context.plan.budget.confidence) * weight;
+            let confidence = budget::confidence(&context.plan.budget, shares);
             let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
             Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
         };
@@ -213,21 +213,9 @@ async fn wanted<'a>(
         for watch in &model.watches {
             let gate = Gate::of(watch);
             let needs_reference = needs_reference(watch);
-            let (window, reason) = match (needs_reference, reference) {
-                (false, _) => (None, None),
-                (true, None) => {
-                    (None, Some("no reference is approved; freeze and approve one, or give the watch a limit"))
-                }
-                (true, Some((_, None))) => (
-                    None,
-                    Some(
-                        "the reference in force has no days of its own; freeze one from rows, or give the watch a limit",
-                    ),
-                ),
-                (true, Some((_, Some(window)))) if today < window.to + TimeDelta::days(gate.maturity_days) => {
-                    (None, Some("the reference's last cases have not come of age yet; it is made when they have"))
-                }
-                (true, Some((id, Some(window)))) => (Some((id, window)), None),
+            let (window, reason) = match basis(watch, reference, today) {
+                Ok(window) => (window, None),
+                Err(reason) => (None, Some(reason)),
             };
             let asked = digest(model, watch, window.map(|(id, _)| id), reason);
             let own =
@@ -288,6 +276,27 @@ async fn wanted<'a>(
     Ok(wanted)
 }
 
+/// The reference that a stream is made of, if it needs one; or why it cannot be made yet.
+fn basis(
+    watch: &Watch,
+    reference: Option<(i32, Option<Window>)>,
+    today: DateTime<Utc>,
+) -> std::result::Result<Option<(i32, Window)>, &'static str> {
+    if !needs_reference(watch) {
+        return Ok(None);
+    }
+    let Some((id, window)) = reference else {
+        return Err("no reference is approved; freeze and approve one, or give the watch a limit");
+    };
+    let Some(window) = window else {
+        return Err("the reference in force has no days of its own; freeze one from rows, or give the watch a limit");
+    };
+    if today < window.to + TimeDelta::days(watch.maturity_days) {
+        return Err("the reference's last cases have not come of age yet; it is made when they have");
+    }
+    Ok(Some((id, window)))
+}
+
 /// Whether a watch has to know what was before: a contract does not, nor does what is stated of probabilities.
 fn needs_reference(watch: &Watch) -> bool {
     watch.limit.is_none() && watch.measure != Measure::Calibration || watch.method != Method::Evidence
@@ -328,22 +337,42 @@ fn shares(
     versions: &[(Version, &Model, &ModelNumbers)],
     wanted: &[Wanted<'_>],
 ) -> HashMap<StreamKey, Vec<Share>> {
-    let mut shares: HashMap<StreamKey, Vec<Share>> = HashMap::new();
-    for tier in [Severity::Page, Severity::Ticket] {
-        let shares_in = |watch: &Watch| watch.method == Method::Evidence && watch.tiers().contains(&tier);
-        let sharing: Vec<&Wanted<'_>> = wanted.iter().filter(|one| shares_in(one.watch)).collect();
-        let names: Vec<((i32, &str), bool)> = sharing
-            .iter()
-            .map(|one| ((one.key.version_id, one.key.watch.as_str()), one.key.slice == Slice::all().to_string()))
-            .collect();
-        let watches = versions.iter().flat_map(|(_, model, _)| &model.watches).filter(|watch| shares_in(watch)).count();
-        for (one, weight) in sharing.iter().zip(weights(&names, watches.max(1))) {
-            let threshold = threshold(&context.plan.budget, tier, weight);
-            shares.entry(one.key.clone()).or_default().push(Share { tier, weight, threshold });
+    let whole = Slice::all().to_string();
+    let sharing: Vec<Sharing<'_, (i32, &str)>> = wanted
+        .iter()
+        .map(|Wanted { key, watch, .. }| Sharing {
+            id: (key.version_id, key.watch.as_str()),
+            watch,
+            is_whole: key.slice == whole,
+        })
+        .collect();
+    let watches = versions.iter().flat_map(|(_, model, _)| &model.watches);
+    let shares = budget::shares(&context.plan.budget, &sharing, watches);
+    wanted.iter().map(|one| one.key.clone()).zip(shares).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("{text}T00:00:00Z").parse().expect("an instant")
+    }
+
+    #[test]
+    fn a_stream_is_made_of_a_reference_with_days_that_have_come_of_age_or_of_a_contract() {
+        let plain = Watch::plain(Measure::Auroc);
+        let contract = Watch { limit: Some(0.85), ..plain.clone() };
+        let chart = Watch { method: Method::Cusum, ..plain.clone() };
+        let window = Window { from: at("2025-01-01"), to: at("2025-03-01") };
+        let reason = |watch, reference, today: &str| basis(watch, reference, at(today)).expect_err("not yet");
+        assert!(reason(&plain, None, "2025-04-01").contains("no reference is approved"));
+        assert!(reason(&chart, None, "2025-04-01").contains("no reference is approved"), "a chart needs one, too");
+        assert!(reason(&plain, Some((1, None)), "2025-04-01").contains("no days of its own"));
+        assert!(reason(&plain, Some((1, Some(window))), "2025-03-07").contains("not come of age"));
+        assert_eq!(basis(&plain, Some((1, Some(window))), at("2025-03-08")), Ok(Some((1, window))));
+        for watch in [contract, Watch::plain(Measure::Calibration)] {
+            assert_eq!(basis(&watch, None, at("2025-03-08")), Ok(None));
         }
     }
-    for one in wanted.iter().filter(|one| one.watch.method != Method::Evidence) {
-        shares.insert(one.key.clone(), vec![Share { tier: one.watch.tier, weight: 0.0, threshold: 0.0 }]);
-    }
-    shares
 }

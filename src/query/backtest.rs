@@ -5,18 +5,18 @@
 //! *exam* order it enters on the day on which it was made, with the truth as it is known now: the optimistic view. The reference
 //! passes the same gate: its cases are those that came of age in its window, as long after as the maturity says.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Error, Place, find};
-use crate::config::{Measure, Method, Severity, Watch};
-use crate::detect::budget::{threshold, weights};
+use crate::config::{Measure, Method, Plan, Severity, Watch};
+use crate::detect::budget::{Share, Sharing, confidence, shares};
 use crate::detect::null_value::NullValue;
 use crate::detect::planner::{DAYS, Found};
 use crate::detect::sealing::{Buckets, Days};
-use crate::detect::stream::{Replay, Share, Stream};
+use crate::detect::stream::{Replay, Stream};
 use crate::domain::{Slice, Window};
 use crate::job::Context;
 use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
@@ -175,9 +175,8 @@ pub async fn power(context: &Context, asked: &Asked) -> Result<Vec<Power>, Error
 struct History {
     asked: Asked,
     place: Place,
-    budget: crate::config::Budget,
-    /// Watches of the whole plan by tier: they share the budget.
-    watches: HashMap<&'static str, usize>,
+    /// The watches of the whole plan share its budget.
+    plan: Arc<Plan>,
     recorded: i64,
     rows: Received,
 }
@@ -213,21 +212,14 @@ impl History {
         let window = Window { from, to: asked.window.to };
         let reach = Reach { window, recorded, said_after: None, sealing: None };
         let rows = context.store.load_received(place.version.version_id, &findings, reach).await?;
-        Ok(Self {
-            asked: asked.clone(),
-            place,
-            budget: context.plan.budget,
-            watches: watches_by_tier(context.plan.models.iter().flat_map(|model| &model.watches)),
-            recorded,
-            rows,
-        })
+        Ok(Self { asked: asked.clone(), place, plan: context.plan.clone(), recorded, rows })
     }
 
     /// Every stream of the model's watches, with what it needs for a replay, or the reason why it has none.
     fn streams(self) -> Vec<Made> {
         let model = &self.place.model;
         let evidence = Evidence::new(model, &self.place.numbers, self.rows);
-        let context = Given { asked: &self.asked, budget: self.budget, evidence: &evidence };
+        let context = Given { asked: &self.asked, budget: self.plan.budget, evidence: &evidence };
         let listed: Vec<(usize, &Watch, (Subject<'_>, String), Slice)> = model
             .watches
             .iter()
@@ -239,16 +231,10 @@ impl History {
                 })
             })
             .collect();
-        let mut shares: Vec<Vec<Share>> = vec![Vec::new(); listed.len()];
-        for tier in [Severity::Page, Severity::Ticket] {
-            // Charts have run lengths of their own: they take no share of the budget.
-            let sharing: Vec<usize> = (0..listed.len()).filter(|at| shares_in(listed[*at].1, tier)).collect();
-            let keys: Vec<(usize, bool)> = sharing.iter().map(|at| (listed[*at].0, listed[*at].3.is_all())).collect();
-            let watches = self.watches.get(tier.as_str()).copied().unwrap_or_default();
-            for (at, weight) in sharing.into_iter().zip(weights(&keys, watches)) {
-                shares[at].push(Share { tier, weight, threshold: threshold(&self.budget, tier, weight) });
-            }
-        }
+        let sharing: Vec<Sharing<'_, usize>> =
+            listed.iter().map(|(id, watch, _, slice)| Sharing { id: *id, watch, is_whole: slice.is_all() }).collect();
+        let watches = self.plan.models.iter().flat_map(|model| &model.watches);
+        let shares = shares(&self.plan.budget, &sharing, watches);
         listed
             .into_iter()
             .zip(shares)
@@ -272,8 +258,7 @@ impl Given<'_> {
         slice: Slice,
         mut shares: Vec<Share>,
     ) -> Made {
-        // The null value is the same for every tier. Every watch is among the tickets: there the weights of all sum to one.
-        let confidence = 1.0 - (1.0 - self.budget.confidence) * shares.last().map_or(0.0, |share| share.weight);
+        let confidence = confidence(&self.budget, &shares);
         let (gate, known) = match self.asked.order {
             Order::Exam => (Gate::of(watch).at_once(), Known::Always),
             Order::Sealed => (Gate::of(watch), Known::Observed),
@@ -290,9 +275,8 @@ impl Given<'_> {
             (within(reference.from + later, reference.to + later), within(window.from + later, window.to));
         let seed = format!("{}/{name}/{slice}", watch.name);
         let made = Stream::new(watch, (&seed, lag), &reference, confidence);
-        if watch.method != Method::Evidence {
-            let threshold = made.as_ref().map_or(0.0, |stream| stream.limit(0.0));
-            shares = vec![Share { tier: watch.tier, weight: 0.0, threshold }];
+        if let Ok(stream) = &made {
+            shares.iter_mut().for_each(|share| share.threshold = stream.limit(share.threshold));
         }
         let (stream, reason) = match made {
             Ok(stream) => (Some(stream), None),
@@ -315,20 +299,4 @@ impl Given<'_> {
         };
         Made { report, stream, shares, reference, buckets }
     }
-}
-
-/// Whether a watch shares in a tier's budget.
-fn shares_in(watch: &Watch, tier: Severity) -> bool {
-    watch.method == Method::Evidence && watch.tiers().contains(&tier)
-}
-
-/// How many watches share each tier's budget.
-fn watches_by_tier<'w>(watches: impl Iterator<Item = &'w Watch>) -> HashMap<&'static str, usize> {
-    let mut count = HashMap::new();
-    for watch in watches {
-        for tier in [Severity::Page, Severity::Ticket] {
-            *count.entry(tier.as_str()).or_default() += usize::from(shares_in(watch, tier));
-        }
-    }
-    count
 }

@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::Error;
 use crate::config::{Measure, Method, Severity, Watch};
+use crate::detect::budget::Share;
 use crate::detect::null_value::NullValue;
 use crate::detect::sealing::{Buckets, Days, recent_coverage};
-use crate::detect::stream::{Replay, Share, Stream};
+use crate::detect::stream::{Replay, Stream};
 use crate::domain::Window;
-use crate::job::Context;
 use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, subjects};
-use crate::store::ledger::{Book, Reach};
+use crate::job::{Context, Named};
+use crate::store::ledger::Reach;
 use crate::store::stream::{EvidencePoint, StoredAlarm, StoredStream};
 
 /// A stream in force.
@@ -184,9 +185,7 @@ pub async fn show(context: &Context, asked: &Asked, to: Option<DateTime<Utc>>) -
         }
     };
     let end = to.map_or(stored.looked_until, |to| to.min(stored.looked_until));
-    let book: Book = (stored.key.version_id, stored.maturity_days, stored.with_truth);
-    let place = (stored.key.output_id, stored.key.slice.as_str());
-    let sealed = context.store.load_sealed(book, place, (stored.starts, end)).await?;
+    let sealed = context.store.load_sealed(stored.book(), stored.place(), (stored.starts, end)).await?;
     let revised = revised(context, (&row, &stored, &watch), end).await?;
     let alarms: Vec<StoredAlarm> = context.store.list_unanswered_alarms().await?;
     let alarms = alarms.into_iter().filter(|alarm| alarm.stream_id == stored.stream_id && alarm.day < end).collect();
@@ -267,13 +266,9 @@ async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream,
     }
     let mut rows = Vec::new();
     for stored in context.store.list_streams().await? {
-        let Some(version) = versions.iter().find(|version| version.version_id == stored.key.version_id) else {
+        let Some(Named { version, model, watch, output }) = context.name_stream(&stored.key, versions.iter()) else {
             continue;
         };
-        let Some((model, numbers)) = context.model_of(version) else { continue };
-        let Some(watch) = model.watches.iter().find(|watch| watch.name == stored.key.watch) else { continue };
-        let output = numbers.quantities.iter().find(|(_, id)| **id == stored.key.output_id);
-        let Some((output, _)) = output else { continue };
         let is = |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|wanted| wanted == own);
         let is_meant = is(&asked.model, &model.name)
             && is(&asked.version, &version.name)
@@ -293,7 +288,7 @@ async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream,
                 watch: watch.name.clone(),
                 measure: watch.measure,
                 method: watch.method,
-                output: output.clone(),
+                output: output.to_owned(),
                 slice: stored.key.slice.clone(),
                 starts: stored.starts,
                 looked_until: stored.looked_until,

@@ -180,57 +180,55 @@ impl Store {
         claimed_until: DateTime<Utc>,
         closed: &[String],
     ) -> Result<Option<Notice>> {
-        let row = sqlx::query!(
-            "update outbox set next_attempt_at = $2 where outbox_id = (
-                select outbox_id from outbox o
-                where sent_at is null and dead_at is null and next_attempt_at <= $1 and route <> all($3)
-                    and not exists (select from outbox earlier
-                        where earlier.alert_id = o.alert_id and earlier.route = o.route and earlier.recipient = o.recipient
-                            and earlier.outbox_id < o.outbox_id and earlier.sent_at is null and earlier.dead_at is null)
-                order by attempts > 0, outbox_id limit 1 for update skip locked)
-            returning outbox_id, alert_id, event_id, route, channel, recipient, opens_thread, report, chart, created_at,
-                queued_at, attempts",
-            now,
-            claimed_until,
-            closed
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .named("claim_notice")?;
-        let read = row.map(|row| {
-            Ok(Notice {
-                outbox_id: row.outbox_id,
-                alert_id: row.alert_id,
-                event_id: row.event_id,
-                addressee: Addressee { route: row.route, channel: row.channel, recipient: row.recipient },
-                opens_thread: row.opens_thread,
-                report: match read_report(row.outbox_id, row.report) {
-                    Ok(report) => report,
-                    // What cannot be read can never be sent, and must not stand in the way of others.
-                    Err(error) => return Err((row.outbox_id, error)),
-                },
-                chart: row.chart,
-                created_at: row.created_at,
-                queued_at: row.queued_at,
-                attempts: row.attempts,
-            })
-        });
-        match read.transpose() {
-            Ok(notice) => Ok(notice),
-            Err((outbox_id, error)) => {
-                let why = error.to_string();
-                sqlx::query!(
-                    "update outbox set dead_at = $2, last_error = $3 where outbox_id = $1",
-                    outbox_id,
-                    now,
-                    why
-                )
-                .execute(&self.pool)
-                .await
-                .named("bury_notice")?;
-                Err(error)
+        loop {
+            let row = sqlx::query!(
+                "update outbox set next_attempt_at = $2 where outbox_id = (
+                    select outbox_id from outbox o
+                    where sent_at is null and dead_at is null and next_attempt_at <= $1 and route <> all($3)
+                        and not exists (select from outbox earlier
+                            where earlier.alert_id = o.alert_id and earlier.route = o.route and earlier.recipient = o.recipient
+                                and earlier.outbox_id < o.outbox_id and earlier.sent_at is null and earlier.dead_at is null)
+                    order by attempts > 0, outbox_id limit 1 for update skip locked)
+                returning outbox_id, alert_id, event_id, route, channel, recipient, opens_thread, report, chart, created_at,
+                    queued_at, attempts",
+                now,
+                claimed_until,
+                closed
+            )
+            .fetch_optional(&self.pool)
+            .await
+            .named("claim_notice")?;
+            let Some(row) = row else { return Ok(None) };
+            match read_report(row.outbox_id, row.report) {
+                Ok(report) => {
+                    return Ok(Some(Notice {
+                        outbox_id: row.outbox_id,
+                        alert_id: row.alert_id,
+                        event_id: row.event_id,
+                        addressee: Addressee { route: row.route, channel: row.channel, recipient: row.recipient },
+                        opens_thread: row.opens_thread,
+                        report,
+                        chart: row.chart,
+                        created_at: row.created_at,
+                        queued_at: row.queued_at,
+                        attempts: row.attempts,
+                    }));
+                }
+                // What cannot be read can never be sent, and must not stand in the way of others.
+                Err(error) => self.bury(row.outbox_id, &error, now).await?,
             }
         }
+    }
+
+    /// Give up a notice that cannot be read.
+    async fn bury(&self, outbox_id: i64, error: &Error, now: DateTime<Utc>) -> Result<()> {
+        let why = format!("{error}; was it written by a later release?");
+        tracing::error!(notice = outbox_id, error = why, "a notice cannot be read; it is a dead letter now");
+        sqlx::query!("update outbox set dead_at = $2, last_error = $3 where outbox_id = $1", outbox_id, now, why)
+            .execute(&self.pool)
+            .await
+            .named("bury_notice")?;
+        Ok(())
     }
 
     /// A notice was taken by a server. Audited, with the server's answer.
@@ -359,7 +357,7 @@ impl Store {
     pub async fn list_notices(&self, dead_only: bool, limit: i64) -> Result<Vec<NoticeRow>> {
         sqlx::query_as!(
             NoticeRow,
-            r#"select outbox_id, alert_id, route, channel, recipient, escalation, report->>'subject' as "subject!", created_at,
+            r#"select outbox_id, alert_id, route, channel, recipient, escalation, coalesce(report->>'subject', '(cannot be read)') as "subject!", created_at,
                 attempts, last_error, sent_at, dead_at
             from outbox where not $1 or dead_at is not null order by outbox_id desc limit $2"#,
             dead_only,
@@ -377,7 +375,7 @@ impl Store {
     pub async fn list_alert_notices(&self, alert_id: i64) -> Result<Vec<NoticeRow>> {
         sqlx::query_as!(
             NoticeRow,
-            r#"select outbox_id, outbox.alert_id, route, channel, recipient, escalation, report->>'subject' as "subject!", created_at,
+            r#"select outbox_id, outbox.alert_id, route, channel, recipient, escalation, coalesce(report->>'subject', '(cannot be read)') as "subject!", created_at,
                 attempts, last_error, sent_at, dead_at
             from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1 order by outbox_id"#,
             alert_id

@@ -3,9 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
+use super::ledger::Book;
 use super::{Error, Named, Result, Store};
 use crate::config::Severity;
-use crate::detect::stream::{Seen, Share, State, Stream};
+use crate::detect::budget::Share;
+use crate::detect::stream::{Seen, State, Stream};
+use crate::domain::Estimate;
 
 /// What a stream is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,9 +86,34 @@ pub struct Look {
     /// What it came to.
     pub seen: Seen,
     /// What the watch measured since the change, of an alarm.
-    pub measured: Option<f64>,
+    pub measured: Option<Estimate>,
     /// The detector after it.
     pub state: State,
+}
+
+/// What a stream has taken in.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The stream.
+    pub stream_id: i64,
+    /// Its looks at days with units.
+    pub looks: Vec<Look>,
+    /// Sealed days before this one have been taken in.
+    pub looked_until: DateTime<Utc>,
+}
+
+impl StoredStream {
+    /// The book that it reads.
+    #[must_use]
+    pub fn book(&self) -> Book {
+        (self.key.version_id, self.maturity_days, self.with_truth)
+    }
+
+    /// Its place in the book.
+    #[must_use]
+    pub fn place(&self) -> (i32, &str) {
+        (self.key.output_id, &self.key.slice)
+    }
 }
 
 /// An alarm of a stream.
@@ -109,7 +137,7 @@ pub struct StoredAlarm {
     /// When the change began.
     pub change_at: Option<DateTime<Utc>>,
     /// What the watch measured since.
-    pub measured: Option<f64>,
+    pub measured: Option<Estimate>,
     /// When it was raised.
     pub looked_at: DateTime<Utc>,
 }
@@ -282,23 +310,18 @@ impl Store {
         super::lease::commit(transaction, lease, "end_streams").await
     }
 
-    /// Append what sealed days made of a stream's evidence.
+    /// Append what sealed days made of streams' evidence: all of a pass, or nothing.
     ///
     /// # Errors
     /// When Postgres fails or the lease is lost.
-    pub async fn add_evidence(
-        &self,
-        lease: &Lease,
-        stream_id: i64,
-        looks: &[Look],
-        looked_until: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
+    pub async fn add_evidence(&self, lease: &Lease, taken: &[Taken], now: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
-        for look in looks {
-            let state = json("evidence", &look.state)?;
-            sqlx::query!(
+        for Taken { stream_id, looks, looked_until } in taken {
+            for look in looks {
+                let state = json("evidence", &look.state)?;
+                let measured = look.measured.as_ref().map(|measured| json("evidence", measured)).transpose()?;
+                sqlx::query!(
                 "insert into evidence (stream_id, tier, day, evidence, weight, threshold, change_at, alarms, measured, state, looked_at)
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 stream_id,
@@ -309,18 +332,19 @@ impl Store {
                 look.share.threshold,
                 look.seen.change,
                 look.seen.alarms,
-                look.measured,
+                measured,
                 state,
                 now
             )
             .execute(&mut *transaction)
             .await
             .named("insert_evidence")?;
+            }
+            sqlx::query!("update stream set looked_until = $2 where stream_id = $1", stream_id, looked_until)
+                .execute(&mut *transaction)
+                .await
+                .named("update_stream")?;
         }
-        sqlx::query!("update stream set looked_until = $2 where stream_id = $1", stream_id, looked_until)
-            .execute(&mut *transaction)
-            .await
-            .named("update_stream")?;
         super::lease::commit(transaction, lease, "add_evidence").await
     }
 
@@ -339,9 +363,10 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_unanswered_alarms")?;
-        Ok(rows
-            .into_iter()
-            .map(|row| StoredAlarm {
+        let alarms = rows.into_iter().map(|row| {
+            let measured =
+                row.measured.map(|measured| read("evidence", "measured", row.stream_id, measured)).transpose()?;
+            Ok(StoredAlarm {
                 key: StreamKey {
                     version_id: row.version_id,
                     watch: row.watch,
@@ -355,10 +380,11 @@ impl Store {
                 weight: row.weight,
                 threshold: row.threshold,
                 change_at: row.change_at,
-                measured: row.measured,
+                measured,
                 looked_at: row.looked_at,
             })
-            .collect())
+        });
+        alarms.collect()
     }
 
     /// Note which open alerts have taken alarms in: these are answered when a person closes the alert, others not.

@@ -162,12 +162,31 @@ fn nothing_explains_what_is_not_its_own() {
     assert!(!explained(Candidate { concern: Some("ece above"), ..fired(1, "all") }, &[]), "another metric");
     assert!(!explained(Candidate { severity: Severity::Ticket, ..fired(1, "all") }, &[]), "a ticket explains no page");
     assert!(!explained(fired(1, "all"), &[silence("all", 0, 9)]), "nobody knows of a silenced parent");
+    let known =
+        Candidate { told: Told { last_at: Some(at(0)), ..Told::default() }, ..candidate(1, "all", State::Firing) };
+    assert!(explained(known.clone(), &[]));
+    assert!(!explained(known.clone(), &[silence("all", 0, 9)]), "people knew of it, and hear nothing of it now");
+    let owed = Told { owed: true, mute: Some(Mute::Inhibited(9)), ..known.told.clone() };
+    assert!(explained(Candidate { told: owed, ..known }, &[]), "what is owed is told in the same pass");
     assert!(!explained(candidate(1, "all", State::Pending), &[]), "it has not fired");
     let mut ceased =
         Candidate { told: Told { last_at: Some(at(0)), ..Told::default() }, ..candidate(1, "all", State::Firing) };
     assert!(explained(ceased.clone(), &[]));
     ceased.standing.breached = false;
     assert!(!explained(ceased, &[]), "it does not hold");
+}
+
+#[test]
+fn an_alert_without_a_subject_is_inhibited_only_while_its_parent_is_open() {
+    let told = Told { mute: Some(Mute::Inhibited(1)), owed: true, ..Told::default() };
+    let child = Candidate { concern: None, told, ..candidate(2, "site=north", State::Firing) };
+    let known =
+        Candidate { told: Told { last_at: Some(at(0)), ..Told::default() }, ..candidate(1, "all", State::Firing) };
+    assert!(!is_told(&all(&[known.clone(), child.clone()], &[], 0)[1]));
+    let mut closed = known;
+    closed.standing.state = State::Resolved;
+    assert!(is_told(&all(&[closed, child.clone()], &[], 0)[1]));
+    assert!(is_told(&all(&[child], &[], 0)[0]), "the parent is not listed any more");
 }
 
 #[test]

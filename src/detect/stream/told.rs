@@ -1,13 +1,15 @@
 //! What is told of a stream: its estimates, the metric that is the same thing, and what an alarm promises.
 
-use super::{Share, Stream, has_mean};
+use super::{Stream, has_mean};
 use crate::config::{Measure, Method, Unit, Watch};
+use crate::detect::budget::Share;
 use crate::detect::dependence;
 use crate::detect::loss::Loss;
 use crate::detect::null_value::mean_of;
-use crate::domain::MetricKey;
+use crate::domain::estimate::{Exactness, Interval};
+use crate::domain::{Estimate, MetricKey};
 use crate::metric::discrimination;
-use crate::stats::interval::{Bounds, logit_normal, wald, wilson};
+use crate::stats::interval::{logit_normal, wald, wilson};
 use crate::stats::special::normal_upper_quantile;
 use crate::stats::spectrum::Spectrum;
 use crate::summary::sealed::Sealed;
@@ -28,38 +30,46 @@ impl Stream {
         (days > 0.0).then(|| Loss::in_its_terms(loss, sum / days))
     }
 
-    /// The same with its 95 % interval, where there is one: Wilson's of shares, that of an area on the logit scale, of other losses the
-    /// normal one.
+    /// What the watch measures over sealed days together, in its own terms, with its 95 % interval where there is one: Wilson's of
+    /// shares, that of an area on the logit scale, of other losses the normal one. The intervals take cases for independent. `None`
+    /// without cases, or without a mean.
     #[must_use]
-    pub fn estimated<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<(f64, Option<(f64, f64)>)> {
+    pub fn estimated<'s>(&self, days: impl Iterator<Item = &'s Sealed>) -> Option<Estimate> {
         let mut pooled = Spectrum::default();
         days.for_each(|sealed| pooled.merge(&self.view(sealed)));
         let loss = self.loss;
         let (_, mean) = mean_of(loss, &pooled).filter(|_| has_mean(self.measure))?;
         let z = normal_upper_quantile(0.025);
-        let bounds = match loss {
+        let [_, negatives, positives] = pooled.totals();
+        let (n, bounds, method) = match loss {
             None => {
                 let error = discrimination::area(&pooled).ok()?.standard_error.filter(|error| *error > 0.0);
-                error.map(|error| logit_normal(mean, error, z))
+                (negatives + positives, error.map(|error| logit_normal(mean, error, z)), "delong-logit")
             }
             Some(loss) => {
                 let (n, sum, square) = loss.sums(&pooled);
                 let count = n as f64;
                 // The losses of a share are counts.
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of cases")]
-                let bounds = if loss.is_binary() {
-                    wilson(sum.round() as u64, n, z)
+                let (bounds, method) = if loss.is_binary() {
+                    (wilson(sum.round() as u64, n, z), "wilson")
                 } else {
-                    wald(mean, libm::sqrt((square / count - mean * mean).max(0.0) / count), z)
+                    let error = libm::sqrt((square / count - mean * mean).max(0.0) / count);
+                    (wald(mean, error, z), "wald")
                 };
-                Some(bounds)
+                (n, Some(bounds), method)
             }
         };
-        let own = |bounds: Bounds| {
+        let interval = bounds.map(|bounds| {
             let ends = [bounds.lower, bounds.upper].map(|end| Loss::in_its_terms(loss, end));
-            (ends[0].min(ends[1]), ends[0].max(ends[1]))
-        };
-        Some((Loss::in_its_terms(loss, mean), bounds.map(own)))
+            Interval { lower: ends[0].min(ends[1]), upper: ends[0].max(ends[1]), method: method.to_owned() }
+        });
+        Some(Estimate {
+            interval,
+            positives: (negatives + positives > 0).then_some(positives),
+            exactness: if pooled.is_exact() { Exactness::Exact } else { Exactness::Approximate },
+            ..Estimate::exact(Loss::in_its_terms(loss, mean), n)
+        })
     }
 
     /// The metric of the catalogue that is the same thing; `None` where there is none.
