@@ -231,6 +231,23 @@ comment on column source_path.bytes is 'Size in bytes.';
 comment on column source_path.modified_at is 'Modification time.';
 comment on column source_path.digest is 'SHA-256 of the bytes.';
 
+create table source_cursor (
+    source text not null,
+    partition text not null,
+    position jsonb not null,
+    mapping text not null,
+    newest_at timestamptz,
+    moved_at timestamptz not null,
+    primary key (source, partition)
+);
+comment on table source_cursor is 'The cursor of sources that are read on from a position. It moves in the transaction that takes the rows in.';
+comment on column source_cursor.source is 'The source.';
+comment on column source_cursor.partition is 'Which part of it; empty where it has none.';
+comment on column source_cursor.position is 'From where reading goes on, as the source''s kind writes it.';
+comment on column source_cursor.mapping is 'Digest of what the plan made of its columns.';
+comment on column source_cursor.newest_at is 'The latest time that its rows themselves stated.';
+comment on column source_cursor.moved_at is 'When it moved last.';
+
 create table dirty_bucket (
     version_id integer not null references model_version,
     bucket timestamptz not null,

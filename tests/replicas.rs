@@ -8,15 +8,16 @@ use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
 use dosimeter::store::Error;
 use dosimeter::store::alert::{AlertChange, AlertKey, HumanStep};
-use dosimeter::store::batch::Batch;
+use dosimeter::store::batch::{Batch, Progress};
 use dosimeter::store::file::FileProgress;
 
 use crate::support::{Installation, SMALL, at};
 
 fn batch() -> Batch {
     Batch {
-        progress: FileProgress {
-            source: "predictions".into(),
+        source: "predictions".into(),
+        origin: "p".into(),
+        progress: Progress::File(FileProgress {
             path: "p".into(),
             digest: "d".into(),
             bytes: 1,
@@ -25,7 +26,7 @@ fn batch() -> Batch {
             rows_done: 1,
             state: "done",
             columns: None,
-        },
+        }),
         predictions: vec![],
         assertions: vec![],
         rejections: vec![],
@@ -44,13 +45,13 @@ async fn a_lease_is_held_by_one_runs_out_and_fences_its_late_holder() {
     assert_eq!(store.take_lease("ingest", "first", minute).await.expect("answers"), Some(first.clone()), "prolonged");
     // The job of this process leaves the work to the holder.
     assert_eq!(Job::Ingest.run(&installation.context()).await, Outcome::Idle);
-    store.commit_batch(&first, batch(), at("2025-02-03")).await.expect("the holder may");
+    store.commit_batch(Some(&first), batch(), at("2025-02-03")).await.expect("the holder may");
 
     let expire = "update lease set expires_at = '-infinity'";
     sqlx::query(expire).execute(&installation.pool().await).await.expect("it runs out");
     let second = store.take_lease("ingest", "second", minute).await.expect("answers").expect("free again");
     assert!(second.fencing > first.fencing);
-    let late = store.commit_batch(&first, batch(), at("2025-02-03")).await.expect_err("fenced");
+    let late = store.commit_batch(Some(&first), batch(), at("2025-02-03")).await.expect_err("fenced");
     assert!(matches!(late, Error::LeaseLost(_)), "{late}");
     assert_eq!(installation.count("batch").await, 1);
     store.release_lease(&first).await.expect("answers");
@@ -74,7 +75,7 @@ async fn a_transaction_longer_than_its_lease_keeps_it() {
     let mut obstacle = pool.begin().await.expect("a transaction");
     sqlx::query("select 1 from batch_counter for update").execute(&mut *obstacle).await.expect("locked");
     let (committing, competing) = (store.clone(), store.clone());
-    let commit = tokio::spawn(async move { committing.commit_batch(&lease, batch(), at("2025-02-03")).await });
+    let commit = tokio::spawn(async move { committing.commit_batch(Some(&lease), batch(), at("2025-02-03")).await });
     tokio::time::sleep(second * 2).await;
     let competitor = tokio::spawn(async move { competing.take_lease("ingest", "second", second).await });
     tokio::time::sleep(second / 2).await;

@@ -24,12 +24,13 @@ pub(super) fn run(args: &ConfigArg) -> anyhow::Result<()> {
 async fn import_all(context: &Context) -> anyhow::Result<()> {
     let mut files = 0;
     for source in &context.plan.sources {
-        let found = crate::source::file::discover(source);
+        let Some(own) = source.files() else { continue };
+        let found = crate::source::file::discover(own);
         for closed in &found.closed {
             tracing::warn!(source = source.name, closed, "a folder of the source cannot be looked into");
         }
         if found.files.is_empty() {
-            tracing::warn!(source = source.name, paths = ?source.paths, "no file matches that this user may read");
+            tracing::warn!(source = source.name, paths = ?own.paths, "no file matches that this user may read");
         }
         files += found.files.len();
     }

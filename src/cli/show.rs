@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 
 use crate::alert::notice::addressees_of;
-use crate::config::{Limit, Plan, RecordKind, Transport};
+use crate::config::{Kind, Limit, Plan, Transport};
 use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Exactness};
 use crate::query::compare::Comparison;
@@ -91,15 +91,13 @@ pub(super) fn plan(plan: &Plan) -> String {
         }
     }
     for source in &plan.sources {
-        let what = if source.record == RecordKind::Predictions { "predictions" } else { "assertions" };
-        let files = crate::source::file::discover(source).files.len();
-        let _ = writeln!(
-            out,
-            "\nsource {}: {what} for {}, {files} file(s) at {}",
-            source.name,
-            source.model,
-            source.paths.join(", ")
-        );
+        let way = match &source.kind {
+            Kind::File(files) => {
+                format!("{} file(s) at {}", crate::source::file::discover(files).files.len(), files.paths.join(", "))
+            }
+            Kind::Push => format!("by POST to /api/v1/models/{}/{}", source.model, source.record.as_str()),
+        };
+        let _ = writeln!(out, "\nsource {}: {} for {}, {way}", source.name, source.record.as_str(), source.model);
     }
     told(plan, &mut out);
     let database = if plan.database.url.is_some() { "the configured Postgres" } else { "a private Postgres" };
@@ -150,7 +148,7 @@ fn list<T: std::fmt::Display>(items: &[T]) -> String {
 /// An ordinary user may not be able to read what root can: say so instead of finding nothing.
 pub(super) fn warn_unreadable(plan: &Plan, user: &str) {
     for source in &plan.sources {
-        for path in &source.paths {
+        for path in source.files().map_or(&[][..], |files| &files.paths) {
             let base = path.split(['*', '?', '[']).next().unwrap_or_default();
             let base = std::path::Path::new(base);
             let base = if base.exists() { Some(base) } else { base.parent() };

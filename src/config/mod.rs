@@ -33,7 +33,7 @@ pub use reader::Problem;
 use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
 pub use service::{CaseIds, Database, Http, Identity, Intake, Retention, Secret, Service};
-pub use source::{Format, Layout, RecordKind, Source, TimeFormat};
+pub use source::{Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
 pub use watch::{Budget, Measure, Method, Side, Unit, Watch, Weekends};
 
 /// A configuration that has passed every check.
@@ -83,6 +83,25 @@ impl Plan {
     pub fn canonical(&self) -> serde_json::Value {
         // unwrap safety: every field serialises to a JSON value; maps have text keys.
         serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The source that takes in what is pushed for a model: the named one, or the first of the plan, or the one that a plan
+    /// need not name.
+    ///
+    /// # Errors
+    /// When the name is that of no such source.
+    pub fn push_source(&self, model: &str, record: RecordKind, name: Option<&str>) -> Result<Source, String> {
+        let fits = |source: &&Source| source.kind == Kind::Push && source.model == model && source.record == record;
+        let mut own = self.sources.iter().filter(fits);
+        let Some(name) = name else {
+            return Ok(own.next().cloned().unwrap_or_else(|| Source::pushed(record, model)));
+        };
+        let found = own.clone().find(|source| source.name == name).cloned();
+        found.ok_or_else(|| {
+            let known: Vec<&str> = own.by_ref().map(|source| source.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!("{name:?} is no source of kind push for {} of {model}; known are {known}", record.as_str())
+        })
     }
 
     /// A model by name.
@@ -173,6 +192,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let sources: Vec<Source> =
         root.sections("source").into_iter().map(|section| source::source(section, &models, around)).collect();
     unique(root, "source", sources.iter().map(|source| source.name.as_str()));
+    let sources = with_push(sources, &models);
     let alerting = alerting::alerting(root.section("alerting"));
     let maintenance: Vec<Maintenance> =
         root.sections("maintenance").into_iter().map(|section| alerting::maintenance(section, &models)).collect();
@@ -196,6 +216,18 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         heartbeat,
         retention,
     }
+}
+
+/// The sources of the plan, and those by HTTP of whatever a model has no source of.
+fn with_push(mut sources: Vec<Source>, models: &[Model]) -> Vec<Source> {
+    for model in models {
+        for record in [RecordKind::Predictions, RecordKind::Assertions] {
+            if !sources.iter().any(|source| source.model == model.name && source.record == record) {
+                sources.push(Source::pushed(record, &model.name));
+            }
+        }
+    }
+    sources
 }
 
 fn unique<'a>(section: &Section<'_>, key: &str, names: impl Iterator<Item = &'a str>) {

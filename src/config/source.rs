@@ -20,10 +20,8 @@ pub struct Source {
     pub record: RecordKind,
     /// The model they belong to.
     pub model: String,
-    /// Files, globs and directories.
-    pub paths: Vec<String>,
-    /// Format; by the file's extension when absent.
-    pub format: Option<Format>,
+    /// How they come.
+    pub kind: Kind,
     /// One column per output, or one row per output.
     pub layout: Layout,
     /// Field separator of CSV.
@@ -45,18 +43,73 @@ pub struct Source {
     /// Zone of times that carry none.
     #[serde(serialize_with = "display")]
     pub time_zone: chrono_tz::Tz,
+}
+
+/// How the records of a source come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// As files, which are looked for.
+    File(Files),
+    /// By HTTP, from whoever sends them.
+    Push,
+}
+
+/// Where files are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// Files, globs and directories.
+    pub paths: Vec<String>,
+    /// Format; by the file's extension when absent.
+    pub format: Option<Format>,
     /// A file must have stood still for so long.
     #[serde(serialize_with = "seconds")]
     pub settle: Duration,
 }
 
 impl Source {
+    /// What is pushed for a model whose plan says nothing about it: columns are called as fields, outputs and attributes are.
+    #[must_use]
+    pub fn pushed(record: RecordKind, model: &str) -> Self {
+        let columns = fields(record, Layout::Wide).into_iter().map(|(field, _)| (field.to_owned(), field.to_owned()));
+        Self {
+            name: format!("http/{model}/{}", record.as_str()),
+            record,
+            model: model.to_owned(),
+            kind: Kind::Push,
+            layout: Layout::Wide,
+            delimiter: ',',
+            decimal: '.',
+            columns: columns.collect(),
+            constants: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            ignore: Vec::new(),
+            time_format: TimeFormat::Auto,
+            time_zone: chrono_tz::UTC,
+        }
+    }
+
+    /// Where its files are, if it is a source of files.
+    #[must_use]
+    pub fn files(&self) -> Option<&Files> {
+        match &self.kind {
+            Kind::File(files) => Some(files),
+            Kind::Push => None,
+        }
+    }
+
     /// SHA-256 of all that decides what is made of a file's columns, as hexadecimal text.
     #[must_use]
     pub fn mapping_digest(&self, model: &Model, intake: &Intake) -> String {
         // Assertions carry no attributes, and how many rows a transaction takes changes nothing.
         let is_prediction = self.record == RecordKind::Predictions;
-        let source = Self { paths: Vec::new(), settle: Duration::ZERO, ..self.clone() };
+        // Where records are found changes nothing about what they say.
+        let kind = match &self.kind {
+            Kind::File(files) => Kind::File(Files { paths: Vec::new(), settle: Duration::ZERO, ..files.clone() }),
+            Kind::Push => Kind::Push,
+        };
+        let source = Self { kind, ..self.clone() };
         let outputs: Vec<&str> = model.scores().collect();
         let findings: Vec<String> = model.findings().iter().map(|finding| format!("{finding:?}")).collect();
         let dimensions = model.dimensions.iter().map(|dimension| dimension.name.as_str());
@@ -79,6 +132,17 @@ pub enum RecordKind {
     Predictions,
     /// Statements of truth.
     Assertions,
+}
+
+impl RecordKind {
+    /// The word that the configuration and addresses use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Predictions => "predictions",
+            Self::Assertions => "assertions",
+        }
+    }
 }
 
 /// File formats.
@@ -142,7 +206,7 @@ fn fields(record: RecordKind, layout: Layout) -> Vec<(&'static str, bool)> {
 
 pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundings<'_>) -> Source {
     let name = section.required_string("name", "name the source; its lag and its rejections carry the name");
-    section.choice("kind", (), &[("file", ())]);
+    let is_push = section.choice("kind", false, &[("file", false), ("push", true)]);
     let record = section.choice(
         "record",
         RecordKind::Predictions,
@@ -157,15 +221,7 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
     if model.is_none() && !models.is_empty() {
         section.problem("model", format!("{model_name:?} is no model of this plan; name one of [[model]]"));
     }
-    let paths = section.strings("paths").unwrap_or_default();
-    if paths.is_empty() {
-        section.problem("paths", "is missing; list files, globs or directories, as in [\"inbox/predictions\"]");
-    }
-    for path in &paths {
-        if let Err(error) = glob::Pattern::new(path) {
-            section.problem("paths", format!("{path:?} is no pattern: {error}"));
-        }
-    }
+    let kind = if is_push { Kind::Push } else { Kind::File(files(&section, around)) };
     let columns: BTreeMap<String, String> = section.string_map("columns").into_iter().collect();
     let constants: BTreeMap<String, String> = section.string_map("constants").into_iter().collect();
     check_fields(&section, &columns, &constants, record, layout);
@@ -180,17 +236,7 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
         name,
         record,
         model: model_name,
-        paths: paths.iter().map(|path| around.folder.join(path).to_string_lossy().into_owned()).collect(),
-        format: section.choice(
-            "format",
-            None,
-            &[
-                ("auto", None),
-                ("csv", Some(Format::Csv)),
-                ("ndjson", Some(Format::Ndjson)),
-                ("parquet", Some(Format::Parquet)),
-            ],
-        ),
+        kind,
         layout,
         delimiter: section.parsed("delimiter", ',', |text| match text.chars().collect::<Vec<_>>()[..] {
             [one] if one.is_ascii() => Ok(one),
@@ -206,10 +252,35 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
         time_zone: section.parsed("time_zone", chrono_tz::UTC, |text| {
             text.parse().map_err(|_| format!("{text:?} is no time zone; write UTC or Europe/Berlin"))
         }),
-        settle: section.duration("settle", Duration::from_secs(2)),
     };
     section.refuse_unknown();
     source
+}
+
+fn files(section: &Section<'_>, around: &Surroundings<'_>) -> Files {
+    let paths = section.strings("paths").unwrap_or_default();
+    if paths.is_empty() {
+        section.problem("paths", "is missing; list files, globs or directories, as in [\"inbox/predictions\"]");
+    }
+    for path in &paths {
+        if let Err(error) = glob::Pattern::new(path) {
+            section.problem("paths", format!("{path:?} is no pattern: {error}"));
+        }
+    }
+    Files {
+        paths: paths.iter().map(|path| around.folder.join(path).to_string_lossy().into_owned()).collect(),
+        format: section.choice(
+            "format",
+            None,
+            &[
+                ("auto", None),
+                ("csv", Some(Format::Csv)),
+                ("ndjson", Some(Format::Ndjson)),
+                ("parquet", Some(Format::Parquet)),
+            ],
+        ),
+        settle: section.duration("settle", Duration::from_secs(2)),
+    }
 }
 
 fn check_fields(

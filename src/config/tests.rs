@@ -18,7 +18,7 @@ const FULL: &str = include_str!("../../config/full.toml");
 fn the_minimal_file_is_a_plan() {
     let plan = check(MINIMAL).expect("config/minimal.toml is valid");
     assert_eq!(plan.models[0].windows.len(), 3);
-    assert_eq!(plan.sources[0].paths, ["/etc/dosimeter/inbox/predictions"]);
+    assert_eq!(plan.sources[0].files().expect("files").paths, ["/etc/dosimeter/inbox/predictions"]);
 }
 
 #[test]
@@ -45,7 +45,8 @@ fn stated_defaults_are_the_defaults() {
     assert_eq!(full.models[0].minimum_n, minimal.models[0].minimum_n);
     assert_eq!(full.models[0].truth_policy, minimal.models[0].truth_policy);
     assert_eq!(full.models[0].health, minimal.models[0].health, "[model.health] states its defaults");
-    assert_eq!(full.sources[0].settle, minimal.sources[0].settle);
+    let settle = |plan: &Plan| plan.sources[0].files().expect("files").settle;
+    assert_eq!(settle(&full), settle(&minimal));
     assert_eq!(
         crate::config::Alerting { escalations: Vec::new(), ..full.alerting.clone() },
         minimal.alerting,

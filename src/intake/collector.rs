@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use super::Admitted;
 use crate::domain::Reason;
 use crate::source::Problem;
-use crate::store::batch::{ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position};
+use crate::store::batch::{
+    ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position, Progress,
+};
 
 /// What is kept of a refused record.
 #[derive(Clone, Debug)]
@@ -131,13 +133,21 @@ impl Collector {
 
     /// The batch, with the numbers of the versions filled in.
     #[must_use]
-    pub fn into_batch(self, progress: crate::store::file::FileProgress, versions: &HashMap<String, i32>) -> Batch {
+    pub fn into_batch(
+        self,
+        source: String,
+        origin: String,
+        progress: Progress,
+        versions: &HashMap<String, i32>,
+    ) -> Batch {
         let numbered = self.predictions.into_iter().map(|record| {
             // unwrap safety: the caller numbered every one of `versions()`.
             let version_id = versions.get(&record.version).copied().unwrap_or_default();
             NewPrediction { version_id, ..record }
         });
         Batch {
+            source,
+            origin,
             progress,
             predictions: numbered.collect(),
             assertions: self.assertions,

@@ -336,9 +336,9 @@ impl Data<'_> {
     async fn stale_sources(&self, patience: Patience) -> std::result::Result<Vec<HealthRow>, Error> {
         let mut rows = Vec::new();
         for source in &self.sources {
-            let searched = (*source).clone();
+            let searched = source.files().cloned();
             let looked = tokio::task::spawn_blocking(move || {
-                let found = file::discover(&searched);
+                let found = searched.as_ref().map(file::discover).unwrap_or_default();
                 let locked = found.locked();
                 (found.missing, found.closed.into_iter().chain(locked).collect::<Vec<_>>())
             });

@@ -11,14 +11,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Context, Error, Result};
-use crate::config::{Model, Source};
+use crate::config::{Files, Model, Source};
 use crate::domain::Reason;
 use crate::intake::{Collector, Door, Kept};
 use crate::runtime::Outcome;
 use crate::source::file::{Candidate, Inspection, Reading, Rows};
 use crate::source::mapping::Mapping;
 use crate::source::{BrokenRow, Problem, Row, RowResult, file};
-use crate::store::batch::{Committed, Position};
+use crate::store::batch::{Committed, Position, Progress};
 use crate::store::file::FileProgress;
 use crate::store::lease::Lease;
 
@@ -72,16 +72,17 @@ pub async fn run_sources(
         let Some(model) = context.plan.model(&source.model) else { continue };
         let mapping = source.mapping_digest(model, &context.plan.intake);
         let finished = context.store.finished_files(&source.name, &mapping).await?;
-        let searched = source.clone();
+        let Some(files) = source.files() else { continue };
+        let searched = files.clone();
         let found = tokio::task::spawn_blocking(move || file::discover(&searched)).await?;
         for closed in &found.closed {
             tracing::warn!(source = source.name, closed, "a folder of the source cannot be looked into");
         }
         for candidate in &found.files {
-            if is_unchanged(candidate, &finished) || !has_settled(source, candidate, patience, source.settle) {
+            if is_unchanged(candidate, &finished) || !has_settled(files, candidate, patience, files.settle) {
                 continue;
             }
-            let intake = FileIntake { context, lease, source, model, mapping: &mapping, candidate, progress };
+            let intake = FileIntake { context, lease, source, files, model, mapping: &mapping, candidate, progress };
             let Some(inspection) = intake.inspect(patience).await? else { continue };
             intake.take_in(&inspection, &mut tally).await?;
         }
@@ -102,8 +103,8 @@ pub(super) fn is_unchanged(candidate: &Candidate, finished: &Finished) -> bool {
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 /// Files carry the machine's time, whatever clock drives the jobs: their age is measured against the file system's own.
-fn has_settled(source: &Source, candidate: &Candidate, patience: Patience, time: Duration) -> bool {
-    if patience == Patience::Everything || source.settle.is_zero() {
+fn has_settled(files: &Files, candidate: &Candidate, patience: Patience, time: Duration) -> bool {
+    if patience == Patience::Everything || files.settle.is_zero() {
         return true;
     }
     let modified = std::fs::metadata(&candidate.path).and_then(|metadata| metadata.modified()).ok();
@@ -118,6 +119,7 @@ struct FileIntake<'a> {
     context: &'a Context,
     lease: &'a Lease,
     source: &'a Source,
+    files: &'a Files,
     model: &'a Model,
     mapping: &'a str,
     candidate: &'a Candidate,
@@ -127,8 +129,8 @@ struct FileIntake<'a> {
 impl FileIntake<'_> {
     /// The first pass: digest and completeness. `None` when the file is not ready to be read.
     async fn inspect(&self, patience: Patience) -> std::result::Result<Option<Inspection>, Error> {
-        let (source, path) = (self.source.clone(), self.candidate.path.clone());
-        let inspection = tokio::task::spawn_blocking(move || file::inspect(&source, &path)).await?;
+        let (format, path) = (self.files.format, self.candidate.path.clone());
+        let inspection = tokio::task::spawn_blocking(move || file::inspect(format, &path)).await?;
         let inspection = match inspection {
             Ok(inspection) => inspection,
             Err(error) => {
@@ -138,8 +140,8 @@ impl FileIntake<'_> {
                 return Ok(None);
             }
         };
-        let time = UNFINISHED_PATIENCE.max(self.source.settle);
-        let is_young = !has_settled(self.source, self.candidate, patience, time);
+        let time = UNFINISHED_PATIENCE.max(self.files.settle);
+        let is_young = !has_settled(self.files, self.candidate, patience, time);
         let looks_unfinished = !inspection.is_terminated || inspection.damage.is_some();
         if !self.candidate.is_unchanged() || (looks_unfinished && is_young) {
             return Ok(None);
@@ -153,7 +155,6 @@ impl FileIntake<'_> {
         // Under another mapping the same columns say something else: they are read again from the start.
         let before = before.filter(|file| file.mapping == self.mapping);
         let mut cursor = FileProgress {
-            source: self.source.name.clone(),
             path: self.candidate.path.to_string_lossy().into_owned(),
             digest: inspection.digest.clone(),
             bytes: self.candidate.bytes,
@@ -165,7 +166,7 @@ impl FileIntake<'_> {
         };
         if before.is_some_and(|file| file.state != "reading") {
             // The same content under another name, or touched: nothing to read.
-            return Ok(self.context.store.note_path(&cursor).await?);
+            return Ok(self.context.store.note_path(&self.source.name, &cursor).await?);
         }
         let (columns, opened) = self.open(inspection, &cursor).await?;
         cursor.columns = columns;
@@ -285,8 +286,9 @@ impl FileIntake<'_> {
             versions.insert(version, number);
         }
         let is_done = cursor.state == "done";
-        let batch = collector.into_batch(cursor, &versions);
-        let committed = self.context.store.commit_batch(self.lease, batch, now).await?;
+        let (source, origin) = (self.source.name.clone(), cursor.path.clone());
+        let batch = collector.into_batch(source, origin, Progress::File(cursor), &versions);
+        let committed = self.context.store.commit_batch(Some(self.lease), batch, now).await?;
         tally.files += u64::from(is_done);
         tally.accepted += committed.accepted;
         tally.duplicates += committed.duplicates;

@@ -302,7 +302,7 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         let Some(model) = context.plan.model(&source.model) else { continue };
         let mapping = source.mapping_digest(model, &context.plan.intake);
         let finished = context.store.finished_files(&source.name, &mapping).await?;
-        let searched = source.clone();
+        let Some(searched) = source.files().cloned() else { continue };
         let found = tokio::task::spawn_blocking(move || file::discover(&searched)).await?;
         let pending = found.files.iter().filter(|file| !super::ingest::is_unchanged(file, &finished));
         snapshot.add("source_files_pending", &[name], pending.count() as f64);

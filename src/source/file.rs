@@ -14,7 +14,7 @@ use super::mapping::Mapping;
 use super::ndjson::NdjsonRows;
 use super::parquet::{self, ParquetRows};
 use super::{RowResult, UnreadableFile};
-use crate::config::{Format, Source, hex};
+use crate::config::{Files, Format, Source, hex};
 
 /// A file that a source's paths name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +64,10 @@ impl Found {
 
 /// Look for the files of a source.
 #[must_use]
-pub fn discover(source: &Source) -> Found {
+pub fn discover(files: &Files) -> Found {
     let mut paths: Vec<PathBuf> = Vec::new();
     let (mut closed, mut missing) = (Vec::new(), Vec::new());
-    for pattern in &source.paths {
+    for pattern in &files.paths {
         let fixed = fixed_part(pattern);
         if std::fs::symlink_metadata(&fixed).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             missing.push(fixed.display().to_string());
@@ -177,7 +177,7 @@ pub struct Inspection {
 ///
 /// # Errors
 /// When the operating system refuses.
-pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
+pub fn inspect(format: Option<Format>, path: &Path) -> std::io::Result<Inspection> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut last = None;
@@ -191,7 +191,7 @@ pub fn inspect(source: &Source, path: &Path) -> std::io::Result<Inspection> {
         last = Some(buffer[read - 1]);
     }
     let digest = hex(&hasher.finalize());
-    let kind = match kind_of(path, source.format) {
+    let kind = match kind_of(path, format) {
         Ok(kind) => kind,
         Err(error) => {
             // What is wrong is the name, not the content: under another name it is another matter.
@@ -228,7 +228,8 @@ impl Reading {
     /// As a source's plan says.
     #[must_use]
     pub fn of(source: &Source, mapping: &Mapping<'_>) -> Self {
-        Self { format: source.format, delimiter: source.delimiter, wanted: Some(mapping.columns()) }
+        let format = source.files().and_then(|files| files.format);
+        Self { format, delimiter: source.delimiter, wanted: Some(mapping.columns()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a transaction of intake takes in, and what becomes of it.
 
+use super::cursor::CursorProgress;
 use super::file::FileProgress;
 use crate::domain::{Assertion, Prediction, Reason};
 
@@ -67,8 +68,12 @@ pub struct NewRejection {
 /// What one transaction takes in.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// How far the file has been read once this batch is committed.
-    pub progress: FileProgress,
+    /// The source.
+    pub source: String,
+    /// What the source read: a file, a query, a subject; or who sent it.
+    pub origin: String,
+    /// What the source remembers once this batch is committed.
+    pub progress: Progress,
     /// Predictions, their identities distinct.
     pub predictions: Vec<NewPrediction>,
     /// Assertions, their identities distinct.
@@ -79,6 +84,17 @@ pub struct Batch {
     pub duplicates: u64,
     /// Rows that the plan has no interest in.
     pub ignored: u64,
+}
+
+/// How far a source has read, kept in the transaction that takes the rows in.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Nothing to remember: whoever sent the records sends again what was not acknowledged.
+    Sent,
+    /// A file, up to a row.
+    File(FileProgress),
+    /// A stream or a query, up to a position.
+    Cursor(CursorProgress),
 }
 
 /// What a prediction is to a known one of the same identity.

@@ -9,8 +9,6 @@ use super::{Named, Result, Store, Transaction};
 /// How far one content has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProgress {
-    /// The source.
-    pub source: String,
     /// The path.
     pub path: String,
     /// SHA-256 of the bytes, as hexadecimal text.
@@ -90,19 +88,19 @@ impl Store {
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn note_path(&self, progress: &FileProgress) -> Result<()> {
+    pub async fn note_path(&self, source: &str, progress: &FileProgress) -> Result<()> {
         let mut transaction = self.begin().await?;
-        store_path(&mut transaction, progress).await?;
+        store_path(&mut transaction, source, progress).await?;
         transaction.commit().await.named("note_path")
     }
 }
 
-async fn store_path(transaction: &mut Transaction, progress: &FileProgress) -> Result<()> {
+async fn store_path(transaction: &mut Transaction, source: &str, progress: &FileProgress) -> Result<()> {
     sqlx::query!(
         "insert into source_path (source, path, bytes, modified_at, digest) values ($1, $2, $3, $4, $5)
         on conflict (source, path) do update
         set bytes = excluded.bytes, modified_at = excluded.modified_at, digest = excluded.digest",
-        progress.source,
+        source,
         progress.path,
         progress.bytes,
         progress.modified_at,
@@ -116,11 +114,12 @@ async fn store_path(transaction: &mut Transaction, progress: &FileProgress) -> R
 
 pub(super) async fn store_progress(
     transaction: &mut Transaction,
+    source: &str,
     progress: &FileProgress,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let finished = (progress.state != "reading").then_some(now);
-    store_path(transaction, progress).await?;
+    store_path(transaction, source, progress).await?;
     sqlx::query!(
         "insert into source_file (source, digest, mapping, rows_done, state, first_seen_at, finished_at, columns)
         values ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -128,7 +127,7 @@ pub(super) async fn store_progress(
             rows_done = case when source_file.mapping = excluded.mapping
                 then greatest(source_file.rows_done, excluded.rows_done) else excluded.rows_done end,
             state = excluded.state, finished_at = excluded.finished_at, columns = excluded.columns",
-        progress.source,
+        source,
         progress.digest,
         progress.mapping,
         progress.rows_done,

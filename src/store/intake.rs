@@ -8,22 +8,24 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::batch::{Batch, Committed, Meeting, NewPrediction, NewRejection, Position};
-use super::file::FileProgress;
+use super::batch::{Batch, Committed, Meeting, NewPrediction, NewRejection, Position, Progress};
 use super::lease::Lease;
 use super::{Named, Result, Store, Transaction};
 use crate::domain::window::month_of;
 use crate::domain::{Prediction, Reason};
 
 impl Store {
-    /// Commit a batch. Records that contradict what is known become rejections.
+    /// Commit a batch. Records that contradict what is known become rejections. Who reads for a job holds its lease; what is
+    /// sent here needs none.
     ///
     /// # Errors
     /// When Postgres fails or the lease is lost; then nothing of the batch is kept.
-    pub async fn commit_batch(&self, lease: &Lease, mut batch: Batch, now: DateTime<Utc>) -> Result<Committed> {
+    pub async fn commit_batch(&self, lease: Option<&Lease>, mut batch: Batch, now: DateTime<Utc>) -> Result<Committed> {
         self.ensure_partitions(batch.predictions.iter().map(|new| new.prediction.occurred_at)).await?;
         let mut transaction = self.begin().await?;
-        super::lease::check(&mut transaction, lease).await?;
+        if let Some(lease) = lease {
+            super::lease::check(&mut transaction, lease).await?;
+        }
         stage(&mut transaction, &batch).await?;
         let batch_id = sqlx::query_scalar!("update batch_counter set last_batch = last_batch + 1 returning last_batch")
             .fetch_one(&mut *transaction)
@@ -38,13 +40,20 @@ impl Store {
         batch.rejections.extend(conflicts);
         mark_dirty(&mut transaction, batch_id).await?;
         let refused = insert_rejections(&mut transaction, &batch, batch_id, now).await?;
-        super::file::store_progress(&mut transaction, &batch.progress, now).await?;
+        match &batch.progress {
+            Progress::Sent => {}
+            Progress::File(file) => super::file::store_progress(&mut transaction, &batch.source, file, now).await?,
+            Progress::Cursor(cursor) => super::cursor::store(&mut transaction, &batch.source, cursor, now).await?,
+        }
         let committed =
             Committed { batch_id, accepted, duplicates: known + batch.duplicates, rejected: refused.len() as u64 };
-        insert_batch(&mut transaction, &batch.progress, committed, now).await?;
-        count_records(&mut transaction, &batch.progress.source, committed, &refused).await?;
-        super::status::count(&mut transaction, ("record", &batch.progress.source, "ignored"), batch.ignored).await?;
-        super::lease::commit(transaction, lease, "commit_batch").await?;
+        insert_batch(&mut transaction, &batch, committed, now).await?;
+        count_records(&mut transaction, &batch.source, committed, &refused).await?;
+        super::status::count(&mut transaction, ("record", &batch.source, "ignored"), batch.ignored).await?;
+        match lease {
+            Some(lease) => super::lease::commit(transaction, lease, "commit_batch").await?,
+            None => transaction.commit().await.named("commit_batch")?,
+        }
         Ok(committed)
     }
 
@@ -319,8 +328,8 @@ async fn insert_rejections(
         from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[])
             as t (line, item, field, reason, message, payload, fingerprint)
         on conflict (source, origin, line, item, content_digest) do nothing returning reason",
-        batch.progress.source,
-        batch.progress.path,
+        batch.source,
+        batch.origin,
         batch_id,
         now,
         &batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>(),
@@ -359,7 +368,7 @@ async fn count_records(
 
 async fn insert_batch(
     transaction: &mut Transaction,
-    progress: &FileProgress,
+    batch: &Batch,
     committed: Committed,
     now: DateTime<Utc>,
 ) -> Result<()> {
@@ -367,8 +376,8 @@ async fn insert_batch(
         "insert into batch (batch_id, source, origin, committed_at, accepted, duplicates, rejected)
         values ($1, $2, $3, $4, $5, $6, $7)",
         committed.batch_id,
-        progress.source,
-        progress.path,
+        batch.source,
+        batch.origin,
         now,
         committed.accepted.cast_signed(),
         committed.duplicates.cast_signed(),

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod batch;
 pub mod catalog;
+pub mod cursor;
 pub mod estimate;
 pub mod file;
 pub mod health;
