@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test lint format docs parity bench sqlx alarms crash-storm dashboards-schema clean
+.PHONY: help demo test lint format docs parity bench sqlx alarms crash-storm delivery-storm dashboards-schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -50,6 +50,10 @@ alarms: ## the promises of the alarm engine by simulation, at full size, with th
 crash-storm: ## kill an import at random moments, a hundred times; some minutes
 	@scripts/install.sh cc rust postgres
 	DOSIMETER_CRASHES=100 scripts/with-postgres.sh $(CARGO) test --locked --test it crash -- --nocapture
+
+delivery-storm: ## kill the daemon and restart Postgres amid sending, a hundred times; DOSIMETER_DELIVERY_SEED for another seed
+	@scripts/install.sh cc rust postgres aiosmtpd
+	DOSIMETER_DELIVERY_STORM=100 scripts/with-postgres.sh $(CARGO) test --locked --test it storm:: -- --nocapture
 
 dashboards-schema: ## type-check the dashboards against Grafana's own types; needs Node and npm
 	scripts/check-dashboards-schema.sh

@@ -613,6 +613,8 @@ create table outbox (
     next_attempt_at timestamptz not null,
     attempts integer not null,
     last_error text,
+    set_at timestamptz not null,
+    claimed_by bigint,
     sent_at timestamptz,
     dead_at timestamptz
 );
@@ -630,10 +632,12 @@ comment on column outbox.opens_thread is 'Whether it is the first notice of the 
 comment on column outbox.report is 'What it says, for the channel to put into its form.';
 comment on column outbox.chart is 'A PNG to show.';
 comment on column outbox.created_at is 'When it was written.';
-comment on column outbox.queued_at is 'Since when it has been tried: when it was written, or when a person had a dead letter sent again.';
+comment on column outbox.queued_at is 'Since when it has been tried: when it was written, or when a person had a dead letter sent again; later by the time in which nobody tried.';
 comment on column outbox.next_attempt_at is 'When to try next.';
 comment on column outbox.attempts is 'Attempts that failed since then.';
 comment on column outbox.last_error is 'Why the last one failed.';
+comment on column outbox.set_at is 'When next_attempt_at was set: if that is to come, the clock has been set back, and the notice is due.';
+comment on column outbox.claimed_by is 'Fencing number of the lease under which it is being sent; the claim of an earlier holder is void.';
 comment on column outbox.sent_at is 'When a server took it.';
 comment on column outbox.dead_at is 'When it was given up.';
 
@@ -702,13 +706,15 @@ create table lease (
     name text primary key,
     holder text not null,
     fencing bigint not null,
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    seconds double precision not null
 );
 comment on table lease is 'Who may run a job now. Times are the server''s own: it is the only clock that replicas share.';
 comment on column lease.name is 'The job.';
 comment on column lease.holder is 'The process that holds it.';
 comment on column lease.fencing is 'Grows with every holder; a job''s transaction checks that it still is the latest.';
 comment on column lease.expires_at is 'When others may take it.';
+comment on column lease.seconds is 'For how long it was given: one that lasts longer was given by a clock that has been set back.';
 
 create table tally (
     family text not null,

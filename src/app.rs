@@ -213,11 +213,13 @@ async fn drive(
     loop {
         let present = context.borrow().clone();
         // Read before the pass: a clock that is turned during it counts.
-        let next = present.clock.now() + present.plan.service.tick;
+        let (tick, began) = (present.plan.service.tick, present.clock.now());
         if !pass(jobs, &present, &stop).await {
             return Ok(());
         }
         passes.send_modify(|count| *count += 1);
+        // A clock that was set back during the pass must not make the wait hours long.
+        let next = (began + tick).min(present.clock.now() + tick);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = present.clock.sleep_until(next) => {}

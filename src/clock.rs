@@ -46,14 +46,15 @@ impl Clock {
         }
     }
 
-    /// Sleep until this clock shows `instant`. On a manual clock this waits for the handle.
+    /// Sleep until this clock shows `instant`. On a manual clock this waits for the handle, and a clock that is set back
+    /// ends the wait: what was waited for may be hours away by then.
     pub async fn sleep_until(&self, instant: DateTime<Utc>) {
         match &self.0 {
             Kind::System => tokio::time::sleep((instant - self.now()).to_std().unwrap_or_default()).await,
             Kind::Manual(now) => {
-                let mut turned = now.subscribe();
+                let (mut turned, began) = (now.subscribe(), self.now());
                 // unwrap safety: `self` holds the sender, so the channel cannot close while we wait.
-                let _ = turned.wait_for(|now| *now >= instant).await;
+                let _ = turned.wait_for(|now| *now >= instant || *now < began).await;
             }
         }
     }
@@ -69,5 +70,10 @@ impl ManualClock {
             }
             forward
         });
+    }
+
+    /// Set the clock, back as well as ahead, as a machine's clock is set when somebody corrects it.
+    pub fn set_to(&self, instant: DateTime<Utc>) {
+        self.0.send_replace(instant);
     }
 }

@@ -20,8 +20,8 @@ fn config(port: u16) -> String {
     SMALL.replacen("[[source]]", &format!("{rule}[[source]]"), 1) + &notify
 }
 
-/// A day of predictions and their truth: good in the north, guesses in the south.
-pub fn write_day(installation: &Installation, day: &str) {
+/// A day of predictions and their truth: good in the north, guesses in the south. Names of files below a folder, with contents.
+pub fn day_files(day: &str) -> [(String, String); 2] {
     let (mut predictions, mut truth) =
         ("study,at,effusion,nodule,site,sex\n".to_owned(), "study,finding,value,at\n".to_owned());
     for case in 0..60_u32 {
@@ -31,8 +31,14 @@ pub fn write_day(installation: &Installation, day: &str) {
         let _ = writeln!(predictions, "{day}-{case},{day}T10:00:00Z,{score:.4},0.5,{site},F");
         let _ = writeln!(truth, "{day}-{case},effusion,{},{day}T12:00:00Z", u8::from(present));
     }
-    installation.write(&format!("predictions/{day}.csv"), predictions);
-    installation.write(&format!("truth/{day}.csv"), truth);
+    [(format!("predictions/{day}.csv"), predictions), (format!("truth/{day}.csv"), truth)]
+}
+
+/// Write such a day into the sources of an installation.
+pub fn write_day(installation: &Installation, day: &str) {
+    for (name, content) in day_files(day) {
+        installation.write(&name, content);
+    }
 }
 
 /// aiosmtpd, which keeps what it receives as a Maildir.

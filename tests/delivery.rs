@@ -261,8 +261,11 @@ async fn an_unreachable_server_is_given_up_after_days_not_before() {
     write_day(&installation, "2025-02-01");
     installation.pass().await;
     let store = installation.context().store;
-    for (moment, died) in [("2025-02-02T02:00:00Z", 0), ("2025-02-05T00:59:00Z", 0), ("2025-02-05T03:00:00Z", 1)] {
-        installation.hand.turn_to(at(moment));
+    // An hour at a time: days in which nobody tried would not count.
+    for hour in 1..=74 {
+        let moment = at("2025-02-02T01:00:00Z") + chrono::TimeDelta::hours(hour);
+        let died = usize::from(hour > 71);
+        installation.hand.turn_to(moment);
         Job::Notify.run(&installation.context()).await;
         let dead = store.list_notices(true, 10).await.expect("notices");
         assert_eq!(dead.len(), died, "{moment}");
@@ -305,8 +308,8 @@ async fn a_notice_that_cannot_be_read_is_a_dead_letter_and_stops_no_other() {
     let config = SMALL.to_owned() + "[notify]\nto = [\"a@b.example\"]\ndirectory = \"mail\"\n";
     let installation = Installation::new(&config, "2025-02-03").await;
     let good = serde_json::to_value(dosimeter::alert::notice::test("http://here", at("2025-02-01"))).expect("JSON");
-    let insert = "insert into outbox (route, channel, recipient, escalation, opens_thread, report, created_at, queued_at, next_attempt_at, attempts)
-        values ('default', 'email', 'a@b.example', 0, true, $1, '2025-02-01', '2025-02-01', '2025-02-01', 0)";
+    let insert = "insert into outbox (route, channel, recipient, escalation, opens_thread, report, created_at, queued_at, next_attempt_at, set_at, attempts)
+        values ('default', 'email', 'a@b.example', 0, true, $1, '2025-02-01', '2025-02-01', '2025-02-01', '2025-02-01', 0)";
     let pool = installation.pool().await;
     for report in [serde_json::json!({ "from": "another release" }), good] {
         sqlx::query(insert).bind(report).execute(&pool).await.expect("a notice");

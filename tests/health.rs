@@ -22,7 +22,7 @@ fn config(rules: &[(HealthRule, &str)]) -> String {
     let keys = HealthRule::ALL.map(|rule| format!("{} = {}", rule.as_str(), value(rule)));
     let own = format!("health = {{ {} }}", keys.join(", "));
     let lines = SMALL.lines().map(|line| if line.starts_with("health = ") { &own } else { line });
-    let notify = "[notify]\nto = [\"on-call@hospital.example\"]\n";
+    let notify = "[notify]\nto = [\"on-call@hospital.example\"]\ndirectory = \"emails\"\n";
     lines.collect::<Vec<_>>().join("\n") + "\n" + notify
 }
 

@@ -28,7 +28,7 @@ fn rule(name: &str, slice: &str, more: &str) -> String {
 }
 
 fn config(rules: &str, more: &str) -> String {
-    let notify = "[notify]\nto = [\"on-call@hospital.example\"]\nfrom = \"dosimeter@hospital.example\"\n";
+    let notify = "[notify]\nto = [\"on-call@hospital.example\"]\nfrom = \"dosimeter@hospital.example\"\ndirectory = \"emails\"\n";
     let token = format!("[http]\ntoken = \"{TOKEN}\"\n");
     SMALL.replacen("[[source]]", &format!("{rules}[[source]]"), 1) + notify + &token + more
 }

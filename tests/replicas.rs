@@ -10,6 +10,7 @@ use dosimeter::store::Error;
 use dosimeter::store::alert::{AlertChange, AlertKey, HumanStep};
 use dosimeter::store::batch::{Batch, Progress};
 use dosimeter::store::file::FileProgress;
+use dosimeter::store::lease::Lease;
 
 use crate::support::{Installation, SMALL, at};
 
@@ -89,18 +90,27 @@ async fn a_transaction_longer_than_its_lease_keeps_it() {
 async fn two_mailrooms_never_hold_the_same_notice() {
     let installation = Installation::new(SMALL, "2025-02-03").await;
     let report = serde_json::to_value(notice::test("http://here", at("2025-02-01"))).expect("JSON");
-    let insert = "insert into outbox (route, channel, recipient, escalation, opens_thread, report, created_at, queued_at, next_attempt_at, attempts)
-        select 'default', 'email', 'a@b.example', 0, true, $1, '2025-02-01', '2025-02-01', '2025-02-01', 0 from generate_series(1, 2)";
+    let insert = "insert into outbox (route, channel, recipient, escalation, opens_thread, report, created_at, queued_at, next_attempt_at, set_at, attempts)
+        select 'default', 'email', 'a@b.example', 0, true, $1, '2025-02-01', '2025-02-01', '2025-02-01', '2025-02-01', 0 from generate_series(1, 2)";
     sqlx::query(insert).bind(report).execute(&installation.pool().await).await.expect("notices");
     let store = installation.context().store;
     let (now, until) = (at("2025-02-03"), at("2025-02-03T00:05:00Z"));
-    let one = store.claim_notice(now, until, &[]).await.expect("answers").expect("a notice");
-    let two = store.claim_notice(now, until, &[]).await.expect("answers").expect("another");
+    let lease = store.take_lease("notify", "one", Duration::from_secs(60)).await.expect("answers").expect("free");
+    let claim = async |lease: &Lease, now, until| store.claim_notice(lease, now, until, &[]).await.expect("answers");
+    let one = claim(&lease, now, until).await.expect("a notice");
+    let two = claim(&lease, now, until).await.expect("another");
     assert_ne!(one.outbox_id, two.outbox_id);
-    assert!(store.claim_notice(now, until, &[]).await.expect("answers").is_none());
+    assert!(claim(&lease, now, until).await.is_none());
     // Whoever claimed it has died: it is tried again, and its Message-ID is the same.
-    let again = store.claim_notice(until, at("2025-02-03T00:10:00Z"), &[]).await.expect("answers").expect("due again");
+    let again = claim(&lease, until, at("2025-02-03T00:10:00Z")).await.expect("due again");
     assert_eq!(again.outbox_id, one.outbox_id);
+    // As soon as another holds the lease, nobody waits for the claim to run out.
+    assert_eq!(store.void_claims(&Lease { fencing: 0, ..lease.clone() }, until).await.expect("answers"), 0);
+    assert_eq!(
+        store.void_claims(&Lease { fencing: lease.fencing + 1, ..lease.clone() }, until).await.expect("answers"),
+        2
+    );
+    assert_eq!(claim(&lease, until, until).await.expect("due at once").outbox_id, one.outbox_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,7 +108,7 @@ pub(super) fn plan(plan: &Plan) -> String {
 /// Who is told of what, and when not.
 fn told(plan: &Plan, out: &mut String) {
     let emails = match &plan.notify.transport {
-        Transport::None => "nowhere but the log: set [notify.smtp] or notify.directory".to_owned(),
+        Transport::None => "no emails are sent".to_owned(),
         Transport::Directory(directory) => format!("as files in {}", directory.display()),
         Transport::Smtp(smtp) => format!("by {}:{}", smtp.host, smtp.port),
     };

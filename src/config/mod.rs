@@ -198,6 +198,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         root.sections("maintenance").into_iter().map(|section| alerting::maintenance(section, &models)).collect();
     unique(root, "maintenance", maintenance.iter().map(|window| window.name.as_str()));
     let notify = notify::notify(root.section("notify"), &models, around);
+    notify::check_escalation(root, &alerting, &notify);
     let heartbeat = health::heartbeat(root.section("heartbeat"), around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();

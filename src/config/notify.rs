@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::alerting::Alerting;
 use super::model::Model;
 use super::reader::Section;
 use super::rule::Severity;
@@ -178,6 +179,16 @@ pub enum Tls {
     None,
 }
 
+/// What is told of emails that would go nowhere.
+const NO_WAY: &str = "is missing, so emails would go nowhere; add [notify.smtp] with a host, or name a directory";
+
+/// Whoever a step of escalation names is told by email, which needs a way.
+pub(super) fn check_escalation(root: &Section<'_>, alerting: &Alerting, notify: &Notify) {
+    if !alerting.escalations.is_empty() && matches!(notify.transport, Transport::None) {
+        root.problem("notify.smtp", NO_WAY);
+    }
+}
+
 pub(super) fn notify(section: Section<'_>, models: &[Model], around: &Surroundings<'_>) -> Notify {
     let from = section.string("from").unwrap_or_else(|| "dosimeter@localhost".to_owned());
     check_addresses(&section, "from", std::slice::from_ref(&from));
@@ -205,6 +216,9 @@ pub(super) fn notify(section: Section<'_>, models: &[Model], around: &Surroundin
     if (smtp || directory.is_some()) && !has_email {
         section
             .problem("to", "is empty; list who is told, as in [\"on-call@hospital.example\"], or add an email route");
+    }
+    if has_email && !smtp && directory.is_none() {
+        section.problem("smtp", NO_WAY);
     }
     if smtp && directory.is_some() {
         section.problem("directory", "emails go to a directory or to SMTP; keep one");

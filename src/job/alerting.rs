@@ -63,6 +63,10 @@ impl Open {
     /// # Errors
     /// When the store fails.
     pub async fn load(context: &Context) -> std::result::Result<Self, Error> {
+        let now = context.clock.now();
+        if context.store.turn_alerts_back(now).await? > 0 {
+            tracing::warn!("the clock has been set back: waits of open alerts begin now");
+        }
         let alerts = context.store.list_open_alerts().await?;
         Ok(Self(alerts.into_iter().map(|alert| (alert.key.clone(), alert)).collect()))
     }

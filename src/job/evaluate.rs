@@ -84,7 +84,9 @@ impl Evaluation<'_> {
         if let Some((before, evaluated_at)) = store.find_evaluation(version_id, &name).await? {
             // A changed plan or reference is seen at once.
             let only_data = before.split(DATA).next() == found.split(DATA).next();
-            let is_soon = self.now < evaluated_at + self.context.plan.service.estimate_every;
+            // An instant to come is that of a clock which has been set back.
+            let is_soon =
+                evaluated_at <= self.now && self.now < evaluated_at + self.context.plan.service.estimate_every;
             if before == found || (is_soon && only_data && self.pace == Pace::Plan) {
                 return Ok(false);
             }

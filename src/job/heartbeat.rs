@@ -10,8 +10,9 @@ use crate::runtime::Outcome;
 pub async fn run(context: &Context) -> Outcome {
     let (Some(heartbeat), now) = (&context.plan.heartbeat, context.clock.now()) else { return Outcome::Idle };
     let beat = context.pulse.beat();
-    let is_new = beat.passed_at.is_some_and(|passed| beat.tried_at.is_none_or(|tried| passed > tried));
-    let is_due = beat.tried_at.is_none_or(|tried| (now - tried).to_std().unwrap_or_default() >= heartbeat.every);
+    let is_new = beat.passed_at.is_some_and(|passed| beat.tried_at.is_none_or(|tried| passed > tried || tried > now));
+    let is_due =
+        beat.tried_at.is_none_or(|tried| tried > now || (now - tried).to_std().unwrap_or_default() >= heartbeat.every);
     if !(is_new && is_due) {
         return Outcome::Idle;
     }

@@ -189,7 +189,7 @@ impl Job {
             Self::Watch => watch::run(context, lease).await,
             Self::Health => health::run(context, lease).await,
             Self::Detect => detect::run(context, lease).await,
-            Self::Notify => notify::run(context).await,
+            Self::Notify => notify::run(context, lease).await,
             Self::Retain => retain::run(context).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };

@@ -12,6 +12,7 @@ use crate::alert::notice::{Lost, addressees, dead_letter};
 use crate::config::Notify;
 use crate::notify::{Error, Letter};
 use crate::runtime::Outcome;
+use crate::store::lease::Lease;
 use crate::store::outbox::{NewNotice, Notice};
 
 /// The longest wait between two attempts, unless a server asks for more.
@@ -30,14 +31,21 @@ const LEAST_ATTEMPTS: i32 = 3;
 ///
 /// # Errors
 /// When the store fails. A server that does not take a notice is no failure of the job: the notice waits.
-pub async fn run(context: &Context) -> Result {
+pub async fn run(context: &Context, lease: &Lease) -> Result {
     let mut outcome = Outcome::Idle;
+    let voided = context.store.void_claims(lease, context.clock.now()).await?;
+    if voided > 0 {
+        tracing::warn!(
+            notices = voided,
+            "notices were being sent when whoever sent them broke off; they are sent again"
+        );
+    }
     // Routes that have failed in this run: what else goes by them waits for the next, and other routes need not.
     let mut closed: Vec<String> = Vec::new();
     // A run is bounded: what a server is slow to take waits for the next tick.
     for _ in 0..MOST {
         let now = context.clock.now();
-        let Some(notice) = context.store.claim_notice(now, now + CLAIM, &closed).await? else { break };
+        let Some(notice) = context.store.claim_notice(lease, now, now + CLAIM, &closed).await? else { break };
         outcome = Outcome::Done;
         let key = format!("outbox-{}", notice.outbox_id);
         match context.sender.send(&letter(context, &notice, &key), now).await {
@@ -75,13 +83,14 @@ fn letter<'a>(context: &'a Context, notice: &'a Notice, key: &'a str) -> Letter<
 /// Let a notice wait for its next attempt, or give it up.
 async fn note_failure(context: &Context, notice: &Notice, error: Error) -> std::result::Result<(), super::Error> {
     let now = context.clock.now();
-    let next = next_attempt(&context.plan.notify, notice, &error, now);
+    let queued_at = tried_since(notice, now);
+    let next = next_attempt(&context.plan.notify, notice, &error, (queued_at, now));
     let error = format!("{:#}", anyhow::Error::from(error));
     let route = &notice.addressee.route;
     if let Some(at) = next {
         let wait_seconds = (at - now).num_seconds();
         tracing::warn!(notice = notice.outbox_id, route, error, wait_seconds, "a notice was not taken");
-        context.store.notice_failed(notice, &error, at).await?;
+        context.store.notice_failed(notice, &error, (queued_at, at), now).await?;
     } else {
         let others = told_of_death(context, notice, &error, now);
         let told = others.len();
@@ -91,9 +100,21 @@ async fn note_failure(context: &Context, notice: &Notice, error: Error) -> std::
     Ok(())
 }
 
-/// When a notice is tried again; `None` when it is given up.
-fn next_attempt(notify: &Notify, notice: &Notice, error: &Error, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let age = (now - notice.queued_at).to_std().unwrap_or_default();
+/// Since when a notice has been tried. Time in which nobody tried does not count beyond the longest wait: the daemon was down,
+/// or the clock was set ahead. Nor does it begin in the future, when the clock was set back.
+fn tried_since(notice: &Notice, now: DateTime<Utc>) -> DateTime<Utc> {
+    let idle = (now - notice.due_at).to_std().unwrap_or_default();
+    (notice.queued_at + idle.saturating_sub(LONGEST_WAIT)).min(now)
+}
+
+/// When a notice that has been tried since an instant is tried again; `None` when it is given up.
+fn next_attempt(
+    notify: &Notify,
+    notice: &Notice,
+    error: &Error,
+    (queued_at, now): (DateTime<Utc>, DateTime<Utc>),
+) -> Option<DateTime<Utc>> {
+    let age = (now - queued_at).to_std().unwrap_or_default();
     let is_too_old = age >= notify.give_up_after && notice.attempts + 1 >= LEAST_ATTEMPTS;
     let wait = backoff(notify.retry_after, notice.attempts).max(error.retry_after().unwrap_or_default());
     // A route that the plan has no more: another replica may not have read the plan yet, but not for long.
@@ -151,20 +172,23 @@ mod tests {
             retry_after,
         };
         let written = at("2025-03-01T00:00:00Z");
+        let notice = |attempts| Notice {
+            outbox_id: 1,
+            alert_id: None,
+            event_id: None,
+            addressee: Addressee { route: "r".into(), channel: "webhook".into(), recipient: "x".into() },
+            opens_thread: true,
+            report: test("http://here", written),
+            chart: None,
+            created_at: written,
+            queued_at: written,
+            due_at: written,
+            attempts,
+        };
         let waits = |attempts, error: &Error, now: &str| {
-            let notice = Notice {
-                outbox_id: 1,
-                alert_id: None,
-                event_id: None,
-                addressee: Addressee { route: "r".into(), channel: "webhook".into(), recipient: "x".into() },
-                opens_thread: true,
-                report: test("http://here", written),
-                chart: None,
-                created_at: written,
-                queued_at: written,
-                attempts,
-            };
-            next_attempt(&notify, &notice, error, at(now)).map(|next| (next - at(now)).num_seconds())
+            let notice = Notice { due_at: at(now), ..notice(attempts) };
+            let now = (tried_since(&notice, at(now)), at(now));
+            next_attempt(&notify, &notice, error, now).map(|next| (next - now.1).num_seconds())
         };
         let soon = "2025-03-01T00:01:00Z";
         for status in [400, 401, 403, 404, 410, 301] {
@@ -179,6 +203,14 @@ mod tests {
             Some(3600),
             "but no sooner than we would"
         );
+        // Nobody tried for days: the daemon was down, or the clock jumped. That alone gives nothing up.
+        let after = |due: &str, now: &str| {
+            let notice = Notice { due_at: at(due), attempts: 5, ..notice(5) };
+            next_attempt(&notify, &notice, &answer(503, None), (tried_since(&notice, at(now)), at(now))).is_some()
+        };
+        assert!(after("2025-03-01T00:10:00Z", "2025-03-09T00:00:00Z"));
+        assert!(!after("2025-03-04T00:10:00Z", "2025-03-09T00:00:00Z"), "it had been tried for three days before");
+        assert_eq!(tried_since(&notice(0), at("2025-02-01T00:00:00Z")), at("2025-02-01T00:00:00Z"), "a clock set back");
         let late = "2025-03-04T00:00:00Z";
         assert_eq!(waits(1, &answer(503, None), late), Some(60), "two attempts are no proof");
         assert_eq!(waits(2, &answer(503, None), late), None);

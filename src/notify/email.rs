@@ -55,7 +55,7 @@ pub(super) struct Mail {
 
 #[derive(Clone, Debug)]
 enum Way {
-    Log,
+    Nowhere,
     Directory(std::path::PathBuf),
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
 }
@@ -63,7 +63,7 @@ enum Way {
 impl Mail {
     pub(super) fn new(notify: &Notify) -> Result<Self, Error> {
         let way = match &notify.transport {
-            Transport::None => Way::Log,
+            Transport::None => Way::Nowhere,
             Transport::Directory(directory) => Way::Directory(directory.clone()),
             Transport::Smtp(smtp) => Way::Smtp(transport(smtp)?),
         };
@@ -72,11 +72,8 @@ impl Mail {
 
     pub(super) async fn send(&self, letter: &Letter<'_>) -> Result<String, Error> {
         match &self.way {
-            Way::Log => {
-                let subject = &letter.report.subject;
-                tracing::warn!(subject, "an alert, and neither SMTP nor a directory is configured");
-                Ok("written to the log".to_owned())
-            }
+            // A plan is refused that names somebody and no way; what was written under another plan waits for one.
+            Way::Nowhere => Err(Error::NoWay),
             Way::Directory(directory) => {
                 let message = message(&self.from, letter)?;
                 let path = directory.join(format!("{}.eml", letter.key));

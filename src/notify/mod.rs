@@ -59,6 +59,9 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
+    /// The plan has no way for emails any more: the notice waits for one.
+    #[error("the plan in force has no way for emails; set [notify.smtp] or notify.directory")]
+    NoWay,
     /// The plan has no such route, or it has another channel by now.
     #[error("the plan in force has no {channel} route {route:?}; add it again, or see `dosimeter notify list`")]
     NoRoute {
@@ -83,7 +86,7 @@ impl Error {
                 error.is_permanent() && error.status().is_none_or(|code| !code.to_string().starts_with("53"))
             }
             Self::Answer { status, .. } => !matches!(status, 408 | 425 | 429 | 500..),
-            Self::File { .. } | Self::Http { .. } | Self::NoRoute { .. } | Self::Client(_) => false,
+            Self::File { .. } | Self::Http { .. } | Self::NoRoute { .. } | Self::NoWay | Self::Client(_) => false,
         }
     }
 

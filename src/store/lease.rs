@@ -1,4 +1,5 @@
-//! Leases: which process may run a job. Times are Postgres's own, the only clock that replicas share.
+//! Leases: which process may run a job. Times are Postgres's own, the only clock that replicas share. A lease that lasts
+//! longer than it was given for was given by a clock that has been set back since: it is over.
 
 use std::time::Duration;
 
@@ -21,19 +22,21 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn take_lease(&self, name: &str, holder: &str, length: Duration) -> Result<Option<Lease>> {
-        let fencing = sqlx::query_scalar!(
-            "insert into lease (name, holder, fencing, expires_at)
-            values ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
+        let fencing: Option<i64> = sqlx::query_scalar(
+            "insert into lease (name, holder, fencing, expires_at, seconds)
+            values ($1, $2, 1, clock_timestamp() + make_interval(secs => $3), $3)
             on conflict (name) do update set
                 holder = excluded.holder,
                 expires_at = excluded.expires_at,
+                seconds = excluded.seconds,
                 fencing = lease.fencing + case when lease.holder = excluded.holder then 0 else 1 end
             where lease.holder = excluded.holder or lease.expires_at < clock_timestamp()
+                or lease.expires_at > clock_timestamp() + make_interval(secs => lease.seconds + 1)
             returning fencing",
-            name,
-            holder,
-            length.as_secs_f64()
         )
+        .bind(name)
+        .bind(holder)
+        .bind(length.as_secs_f64())
         .fetch_optional(&self.pool)
         .await
         .named("take_lease")?;

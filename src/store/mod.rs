@@ -30,6 +30,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
+/// Clocks of replicas may differ by so much; an instant further ahead is that of a clock that has been set back since.
+const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// What goes wrong between us and Postgres, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

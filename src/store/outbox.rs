@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::alert::audit;
+use super::lease::Lease;
 use super::status::count;
 use super::{Error, Named, Result, Store, Transaction};
 use crate::alert::notice::{self, Addressee};
@@ -54,6 +55,8 @@ pub struct Notice {
     pub created_at: DateTime<Utc>,
     /// Since when it has been tried.
     pub queued_at: DateTime<Utc>,
+    /// When this attempt was due.
+    pub due_at: DateTime<Utc>,
     /// Attempts that failed.
     pub attempts: i32,
 }
@@ -99,9 +102,9 @@ pub(super) async fn enqueue(
     let report = serde_json::to_value(report).unwrap_or_default();
     let outbox_id = sqlx::query_scalar!(
         "insert into outbox (alert_id, event_id, route, channel, recipient, escalation, opens_thread, report, chart,
-            created_at, queued_at, next_attempt_at, attempts)
+            created_at, queued_at, next_attempt_at, set_at, attempts)
         select $1, $2, $3, $4, $5, $9, not exists (select from outbox where alert_id = $1 and recipient = $5), $6, $7,
-            $8, $8, $8, 0
+            $8, $8, $8, $8, 0
         returning outbox_id",
         about.thread.or(about.alerts.first().copied()),
         about.event_id,
@@ -168,32 +171,56 @@ fn read_report(outbox_id: i64, report: serde_json::Value) -> Result<Report> {
 }
 
 impl Store {
-    /// Claim the oldest notice that is due: until `claimed_until` nobody else tries it. A process that dies with it leaves
-    /// it to be tried again then. A later notice of an alert waits for the earlier ones to the same recipient, so that
-    /// nobody learns of the end first. Routes that are `closed` are passed over.
+    /// Take back the claims of whoever held the lease before, and of an earlier run of this holder: they are not at work any
+    /// more, and what they may have sent without noting it is sent again under the same name.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn void_claims(&self, lease: &Lease, now: DateTime<Utc>) -> Result<u64> {
+        let voided = sqlx::query(
+            "update outbox set claimed_by = null, next_attempt_at = $2, set_at = $2
+            where claimed_by <= $1 and sent_at is null and dead_at is null",
+        )
+        .bind(lease.fencing)
+        .bind(now)
+        .execute(&self.pool)
+        .await
+        .named("void_claims")?;
+        Ok(voided.rows_affected())
+    }
+
+    /// Claim the oldest notice that is due: until `claimed_until` nobody else tries it, unless the lease changes hands. A
+    /// later notice of an alert waits for the earlier ones to the same recipient, so that nobody learns of the end first.
+    /// Routes that are `closed` are passed over. A wait that was set at an instant to come was set by a clock that has been
+    /// set back since, and is over.
     ///
     /// # Errors
     /// When Postgres fails or the row cannot be read.
     pub async fn claim_notice(
         &self,
+        lease: &Lease,
         now: DateTime<Utc>,
         claimed_until: DateTime<Utc>,
         closed: &[String],
     ) -> Result<Option<Notice>> {
         loop {
             let row = sqlx::query!(
-                "update outbox set next_attempt_at = $2 where outbox_id = (
-                    select outbox_id from outbox o
-                    where sent_at is null and dead_at is null and next_attempt_at <= $1 and route <> all($3)
+                "update outbox set next_attempt_at = $2, set_at = $1, claimed_by = $5 from (
+                    select outbox_id, least(next_attempt_at, $1) as due_at from outbox o
+                    where sent_at is null and dead_at is null and route <> all($3)
+                        and (next_attempt_at <= $1 or set_at > $1 + make_interval(secs => $4))
                         and not exists (select from outbox earlier
                             where earlier.alert_id = o.alert_id and earlier.route = o.route and earlier.recipient = o.recipient
                                 and earlier.outbox_id < o.outbox_id and earlier.sent_at is null and earlier.dead_at is null)
-                    order by attempts > 0, outbox_id limit 1 for update skip locked)
-                returning outbox_id, alert_id, event_id, route, channel, recipient, opens_thread, report, chart, created_at,
-                    queued_at, attempts",
+                    order by attempts > 0, outbox_id limit 1 for update skip locked) due
+                where outbox.outbox_id = due.outbox_id
+                returning outbox.outbox_id, alert_id, event_id, route, channel, recipient, opens_thread, report, chart,
+                    created_at, queued_at, due.due_at as \"due_at!\", attempts",
                 now,
                 claimed_until,
-                closed
+                closed,
+                super::CLOCK_SKEW.as_secs_f64(),
+                lease.fencing
             )
             .fetch_optional(&self.pool)
             .await
@@ -211,6 +238,7 @@ impl Store {
                         chart: row.chart,
                         created_at: row.created_at,
                         queued_at: row.queued_at,
+                        due_at: row.due_at,
                         attempts: row.attempts,
                     }));
                 }
@@ -237,7 +265,9 @@ impl Store {
     /// When Postgres fails.
     pub async fn notice_sent(&self, notice: &Notice, answer: &str, now: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query!("update outbox set sent_at = $2 where outbox_id = $1", notice.outbox_id, now)
+        sqlx::query("update outbox set sent_at = $2, claimed_by = null where outbox_id = $1")
+            .bind(notice.outbox_id)
+            .bind(now)
             .execute(&mut *transaction)
             .await
             .named("notice_sent")?;
@@ -246,19 +276,28 @@ impl Store {
         transaction.commit().await.named("notice_sent")
     }
 
-    /// A notice could not be sent: try again later.
+    /// A notice could not be sent: try again later. `queued_at` is since when it has been tried, as it counts from now on.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn notice_failed(&self, notice: &Notice, error: &str, next_attempt_at: DateTime<Utc>) -> Result<()> {
+    pub async fn notice_failed(
+        &self,
+        notice: &Notice,
+        error: &str,
+        (queued_at, next_attempt_at): (DateTime<Utc>, DateTime<Utc>),
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query!(
-            "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3
+        sqlx::query(
+            "update outbox set attempts = attempts + 1, last_error = $2, next_attempt_at = $3, queued_at = $4, set_at = $5,
+                claimed_by = null
             where outbox_id = $1 and sent_at is null and dead_at is null",
-            notice.outbox_id,
-            error,
-            next_attempt_at
         )
+        .bind(notice.outbox_id)
+        .bind(error)
+        .bind(next_attempt_at)
+        .bind(queued_at)
+        .bind(now)
         .execute(&mut *transaction)
         .await
         .named("notice_failed")?;
@@ -309,7 +348,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         let error = sqlx::query_scalar!(
             "with dead as (select outbox_id, last_error from outbox where outbox_id = $1 and dead_at is not null for update)
-            update outbox set dead_at = null, attempts = 0, queued_at = $2, next_attempt_at = $2
+            update outbox set dead_at = null, attempts = 0, queued_at = $2, next_attempt_at = $2, set_at = $2
             from dead where outbox.outbox_id = dead.outbox_id returning dead.last_error",
             outbox_id,
             now

@@ -74,6 +74,35 @@ impl Store {
         .named("reserve_alert_ids")
     }
 
+    /// Let no open alert wait for an instant that only a wrong clock has seen: what began later than now begins now. Audited.
+    /// Returns how many alerts that concerned.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn turn_alerts_back(&self, now: DateTime<Utc>) -> Result<u64> {
+        let mut transaction = self.begin().await?;
+        let turned: Vec<i64> = sqlx::query_scalar(
+            "update alert set since = least(since, $1), acknowledged_at = least(acknowledged_at, $1),
+                missing_since = least(missing_since, $1), told_at = least(told_at, $1),
+                unanswered_since = least(unanswered_since, $1)
+            where (closed_at is null or (state = 'resolved' and breached))
+                and greatest(since, acknowledged_at, missing_since, told_at, unanswered_since) > $1 + make_interval(secs => $2)
+            returning alert_id",
+        )
+        .bind(now)
+        .bind(super::super::CLOCK_SKEW.as_secs_f64())
+        .fetch_all(&mut *transaction)
+        .await
+        .named("turn_alerts_back")?;
+        if !turned.is_empty() {
+            let (subject, reason) = ("the clock", "it has been set back: what waited for a later instant waits anew");
+            let detail = serde_json::json!({ "alerts": turned });
+            audit(&mut transaction, now, "dosimeter", "clock set back", subject, reason, detail).await?;
+        }
+        transaction.commit().await.named("turn_alerts_back")?;
+        Ok(turned.len() as u64)
+    }
+
     /// Store changes with their events, audit entries and notices, each with the alerts that it tells of: in one
     /// transaction, all or nothing. Says whether they were stored: they are not when an alert is no longer in the state that
     /// its change started from, for then a person took a step meanwhile, and the next pass judges what they left.
