@@ -344,7 +344,7 @@ async fn intake(cases: u32) {
             progress: Progress::Sent,
         };
         let began = Instant::now();
-        let committed = store.commit_batch(None, batch, start()).await.expect("a batch");
+        let committed = store.commit_batch(None, batch, start()).await.expect("a batch").committed;
         best[0] = best[0].min(began.elapsed());
         assert_eq!(committed.accepted, u64::from(cases));
         let began = Instant::now();

@@ -288,7 +288,7 @@ impl FileIntake<'_> {
         let is_done = cursor.state == "done";
         let (source, origin) = (self.source.name.clone(), cursor.path.clone());
         let batch = collector.into_batch(source, origin, Progress::File(cursor), &versions);
-        let committed = self.context.store.commit_batch(Some(self.lease), batch, now).await?;
+        let committed = self.context.store.commit_batch(Some(self.lease), batch, now).await?.committed;
         tally.files += u64::from(is_done);
         tally.accepted += committed.accepted;
         tally.duplicates += committed.duplicates;

@@ -121,7 +121,31 @@ impl Meeting {
     }
 }
 
-/// What became of a batch.
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was new.
+    New,
+    /// It says more than was known.
+    Extends,
+    /// It was known with the same content.
+    Known,
+    /// It contradicts what is known and was refused.
+    Conflict,
+}
+
+/// What became of a batch, and of each of its records.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The counts.
+    pub committed: Committed,
+    /// Of each prediction, in the batch's order.
+    pub predictions: Vec<Fate>,
+    /// Of each assertion, in the batch's order.
+    pub assertions: Vec<Fate>,
+}
+
+/// What became of a batch, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// Its number.

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod batch;
 pub mod catalog;
+mod copy;
 pub mod cursor;
 pub mod estimate;
 pub mod file;
@@ -13,6 +14,7 @@ pub mod health;
 pub mod intake;
 pub mod lease;
 pub mod ledger;
+mod meet;
 pub mod outbox;
 pub mod reference;
 pub mod rejection;
