@@ -176,9 +176,16 @@ create table rejection (
     batch_id bigint not null,
     rejected_at timestamptz not null,
     content_digest bytea not null,
+    key_id text,
+    record bytea,
+    replayed_at timestamptz,
+    resolved_at timestamptz,
+    resolved_by bigint,
+    check ((key_id is null) = (record is null) and (resolved_at is null) = (resolved_by is null)),
     unique (source, origin, line, item, content_digest)
 );
 create index rejection_reason on rejection (source, reason);
+create index rejection_key on rejection (key_id) where key_id is not null;
 create index rejection_age on rejection (rejected_at);
 comment on table rejection is 'Records that were refused, each with its reason. Reading the same content again adds nothing.';
 comment on column rejection.rejection_id is 'Number of the rejection.';
@@ -192,7 +199,46 @@ comment on column rejection.message is 'What is wrong and what to do about it.';
 comment on column rejection.payload is 'The mapped columns of the record without its identifiers.';
 comment on column rejection.batch_id is 'The batch that refused it.';
 comment on column rejection.rejected_at is 'When it was refused.';
+comment on column rejection.key_id is 'The key that the record is encrypted with; none where no record is kept.';
+comment on column rejection.record is 'The record as it stood, with its identifiers, encrypted: nonce, then ciphertext. It is about source, origin, line and item.';
+comment on column rejection.replayed_at is 'When it was last sent through the door again.';
+comment on column rejection.resolved_at is 'When it was taken in after all.';
+comment on column rejection.resolved_by is 'The batch that took it in.';
 comment on column rejection.content_digest is 'SHA-256 of field, reason, message and the record as it stood: a file that is read again, grown or under another mapping, does not repeat its rejections.';
+
+create table identifier (
+    pseudonym text not null,
+    kind smallint not null,
+    key_id text,
+    sealed bytea,
+    batch_id bigint not null,
+    erased_at timestamptz,
+    primary key (pseudonym, kind),
+    check ((sealed is null) = (erased_at is not null) and (sealed is null) = (key_id is null))
+);
+create index identifier_key on identifier (key_id) where key_id is not null;
+comment on table identifier is 'What pseudonyms stand for, encrypted. Erased ids leave a row without content, so that no record brings them back.';
+comment on column identifier.pseudonym is 'The pseudonym.';
+comment on column identifier.kind is '1 of a case, 2 of a subject.';
+comment on column identifier.key_id is 'The key that it is encrypted with.';
+comment on column identifier.sealed is 'The id, encrypted: nonce, then ciphertext. It is about kind and pseudonym.';
+comment on column identifier.batch_id is 'The batch that brought it first.';
+comment on column identifier.erased_at is 'When it was erased.';
+
+create table contract_breach (
+    model_id integer not null references model,
+    name text not null,
+    reason text not null,
+    hour timestamptz not null,
+    records bigint not null,
+    primary key (model_id, name, reason, hour)
+);
+comment on table contract_breach is 'Predictions that were taken in though they break the contract of the plan, by hour of arrival.';
+comment on column contract_breach.model_id is 'The model.';
+comment on column contract_breach.name is 'The attribute.';
+comment on column contract_breach.reason is 'What of it the contract does not allow, as one word.';
+comment on column contract_breach.hour is 'The hour in which they were taken in.';
+comment on column contract_breach.records is 'How many.';
 
 create table source_file (
     source text not null,

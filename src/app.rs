@@ -17,7 +17,9 @@ use crate::notify::Sender;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::{JobRecords, Outcome, Pulse};
 use crate::store::Store;
+use crate::store::key::KeyUse;
 use crate::store::server::{Server, random_text, write_private};
+use crate::vault::Ring;
 
 /// The jobs that run one after the other: what one leaves, the next finds.
 const PIPELINE: [Job; 9] =
@@ -92,6 +94,7 @@ impl App {
         }
         let bound = store.identity_fingerprint().await?;
         let pseudonyms = pseudonyms(&plan, adopts && bound.is_none())?;
+        let store = with_ring(store, &plan, adopts).await?;
         if adopts || bound.is_some() {
             store.bind_identity(&pseudonyms.fingerprint()).await?;
         }
@@ -241,11 +244,13 @@ pub async fn take_up(context: &watch::Sender<Context>, plan: Plan) -> anyhow::Re
     let sender = Sender::new(&plan.notify)?;
     let pseudonyms = pseudonyms(&plan, false)?;
     present.store.bind_identity(&pseudonyms.fingerprint()).await?;
+    let store = with_ring(present.store.clone(), &plan, true).await?;
     let catalog = present.store.adopt_plan(&plan, present.clock.now(), "dosimeter").await?;
     let (plan, catalog) = (Arc::new(plan), Arc::new(catalog));
     context.send_modify(|context| {
         context.plan = plan;
         context.catalog = catalog;
+        context.store = store;
         context.sender = sender;
         context.pseudonyms = pseudonyms;
     });
@@ -293,7 +298,54 @@ fn pseudonyms(plan: &Plan, may_make: bool) -> anyhow::Result<Pseudonyms> {
         (None, CaseIds::Pseudonym) => Secret::new(""),
         (None, CaseIds::Hash) => generated_key(&plan.service.data_dir, may_make)?,
     };
-    Ok(Pseudonyms::new(plan.identity.case_ids, key))
+    Ok(Pseudonyms::new(plan.identity.case_ids, key).resolvable(plan.identity.resolvable))
+}
+
+/// The file of the ring of keys in the data directory.
+pub const RING: &str = "encryption.keys";
+
+/// The store with the ring of keys that encrypts identifiers and refused records: the plan's, or that of the data directory. One
+/// may be made only for a database in which nothing is encrypted yet; who only looks makes none.
+async fn with_ring(store: Store, plan: &Plan, may_make: bool) -> anyhow::Result<Store> {
+    let path = plan.service.data_dir.join(RING);
+    let ring = match (&plan.identity.ring, std::fs::read_to_string(&path)) {
+        (Some(ring), _) => Some(ring.clone()),
+        (None, Ok(text)) => Some(
+            Ring::parse(&text)
+                .with_context(|| format!("{} is no key ring; restore it from a backup", path.display()))?,
+        ),
+        (None, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            anyhow::ensure!(
+                !may_make || !store.is_anything_sealed().await?,
+                "{} is missing, and identifiers or refused records of the database are encrypted: restore it from a backup, or \
+                 set DOSIMETER_ENCRYPTION_KEY or identity.encryption_key_file. If it is lost for good, so is what it encrypted; \
+                 write a new one with `openssl rand -hex 32`, and everything else goes on",
+                path.display()
+            );
+            if may_make { Some(made_ring(&path)?) } else { None }
+        }
+        (None, Err(error)) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    if let Some(ring) = &ring {
+        let lost = store.list_keys().await?.into_iter().filter(|key| ring.ids().all(|id| id != key.key_id));
+        for KeyUse { key_id, identifiers, rejections } in lost {
+            tracing::warn!(
+                key_id,
+                identifiers,
+                rejections,
+                "what this key encrypted cannot be read: it is not in the key ring; restore it from a backup"
+            );
+        }
+    }
+    Ok(store.with_ring(ring))
+}
+
+fn made_ring(path: &Path) -> anyhow::Result<Ring> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    write_private(path, &format!("{}\n", random_text()))?;
+    tracing::info!(file = %path.display(), "made the key ring of identifiers and refused records; back it up");
+    Ok(Ring::parse(&std::fs::read_to_string(path)?)?)
 }
 
 /// The key in the data directory, made once. Without it the same case has another pseudonym: back it up.

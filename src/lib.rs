@@ -16,6 +16,8 @@ pub mod domain;
 pub mod summary;
 /// Questions asked of summaries.
 pub mod metric;
+/// What only few may read, encrypted.
+pub mod vault;
 /// The plan: the validated configuration.
 pub mod config;
 /// When is a number bad enough to tell somebody?
@@ -45,6 +47,8 @@ pub mod intake;
 pub mod job;
 /// What people do about alerts.
 pub mod person;
+/// What people do about refused records.
+pub mod mending;
 /// Answers to any question.
 pub mod query;
 /// Making references.

@@ -41,6 +41,12 @@ impl Person {
         }
         Ok(Self { by: by.trim().to_owned(), reason: reason.trim().to_owned() })
     }
+
+    /// The name and the reason.
+    #[must_use]
+    pub fn words(&self) -> (&str, &str) {
+        (&self.by, &self.reason)
+    }
 }
 
 /// Acknowledge or resolve an alert.

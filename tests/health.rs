@@ -167,7 +167,7 @@ async fn what_is_judged_is_read_by_api_command_and_prometheus() {
     assert!(status == 400 && body.contains("known are chest-xray"), "{body}");
 
     installation.write("config.toml", config(&rules));
-    give_away(&[installation.folder.path(), &installation.path("config.toml")]);
+    give_away(&[installation.folder.path(), &installation.path("config.toml"), &installation.path("emails")]);
     let mut command = binary();
     command.env("DATABASE_URL", &installation.url).args(["health", "--model", "chest-xray", "--config"]);
     command.env("DOSIMETER_IDENTITY_KEY", "the identity key of the tests, long enough");

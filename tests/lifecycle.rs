@@ -450,7 +450,7 @@ async fn the_commands_silence_show_and_resolve() {
     installation.pass().await;
     let id = alerts(&installation).await[0].alert_id.to_string();
     installation.write("config.toml", format!("[service]\ndata_dir = \"data\"\n{config}"));
-    give_away(&[installation.folder.path()]);
+    give_away(&[installation.folder.path(), &installation.path("emails")]);
     let run = |arguments: &[&str]| {
         let mut command = binary();
         command

@@ -13,6 +13,7 @@ use dosimeter::query::{Answer, Question, Row, ask};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::fresh_database;
 use dosimeter::store::rows::Knowledge;
+use dosimeter::vault::Ring;
 
 /// A model with two outputs, predictions wide and truth long. Its data may be as it likes: tests jump through time.
 pub const SMALL: &str = r#"
@@ -169,6 +170,7 @@ pub fn plan(config: &str, folder: &Path, url: &str) -> dosimeter::config::Plan {
     plan.service.data_dir = folder.to_owned();
     // Several installations of a test share a database.
     plan.identity.key = Some(Secret::new("the identity key of the tests, long enough"));
+    plan.identity.ring = Some(Ring::parse(&"5e".repeat(32)).expect("a key"));
     // Tests pass twice at one instant and want to see the second.
     plan.service.estimate_every = std::time::Duration::ZERO;
     plan

@@ -94,6 +94,11 @@ fn advice(rule: HealthRule) -> (&'static str, &'static str) {
             "the header of the latest file, or what fills the attribute",
             "have the sender restore it, or write its new name into columns or attributes of the source",
         ),
+        HealthRule::Contract => (
+            "what the attribute holds now (`dosimeter query` by slice, `dosimeter drift`), and who writes it",
+            "have the sender restore it; or, if the world has changed, write the new values, range or kind into the \
+             model's dimensions and features",
+        ),
         HealthRule::UnknownVersion => (
             "whether a release was planned: the version speaks already, and is estimated by itself",
             "add it to versions of the model, and freeze and approve a reference for it; or stop the release",

@@ -7,7 +7,9 @@ mod curve;
 mod demo;
 mod drift;
 mod health;
+mod identity;
 mod import;
+mod key;
 mod notify;
 mod query;
 mod reference;
@@ -100,9 +102,16 @@ enum Command {
     Notify(notify::NotifyCommand),
     /// Whether the data of each model comes, and whole: every rule with its verdict and its reason.
     Health(health::HealthArgs),
-    /// List refused records with their reasons.
+    /// List, show and explain refused records; export them whole, and send them through the door again.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
+    /// Turn a pseudonym back into the id of the case or subject. Audited. Exits with 3 when no id is kept, 4 when it was erased.
+    Resolve(identity::PseudonymArgs),
+    /// Erase the id behind a pseudonym, for good. Audited. Exits with 3 when none is kept.
+    Forget(identity::PseudonymArgs),
+    /// The keys that encrypt identifiers and refused records: list and rotate them.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
     Demo(demo::DemoArgs),
     /// Write prediction and truth files of the demo's department.
@@ -169,9 +178,17 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dosimeter: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<Coded>().map_or(ExitCode::FAILURE, |coded| ExitCode::from(coded.code))
         }
     }
+}
+
+/// An end that programs can tell from others by its code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Coded {
+    code: u8,
+    message: String,
 }
 
 fn start_log(filter: &str, format: LogFormat) {
@@ -210,6 +227,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Notify(command) => notify::run(command),
         Command::Health(args) => health::run(args),
         Command::Rejections(command) => rejections::run(command),
+        Command::Resolve(args) => identity::resolve(args),
+        Command::Forget(args) => identity::forget(args),
+        Command::Key(command) => key::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),
     }

@@ -407,16 +407,20 @@ pub(super) fn rejections(rejections: &[Rejection]) -> String {
     if rejections.is_empty() {
         return "No such record has been refused.\n".to_owned();
     }
-    let header = ["refused", "source", "file", "line", "field", "reason", "what is wrong"].map(str::to_owned);
+    let header = ["number", "refused", "source", "file", "line", "field", "reason", "what is wrong"].map(str::to_owned);
     let cells = rejections.iter().map(|rejection| {
         [
+            rejection.rejection_id.to_string(),
             rejection.rejected_at.format("%Y-%m-%d %H:%M").to_string(),
             rejection.source.clone(),
             rejection.origin.clone(),
             rejection.line.to_string(),
             rejection.field.clone(),
             rejection.reason.clone(),
-            rejection.message.clone(),
+            match rejection.resolved_by {
+                Some(batch) => format!("taken in by batch {batch}"),
+                None => rejection.message.clone(),
+            },
         ]
     });
     columns(&std::iter::once(header).chain(cells).collect::<Vec<_>>())

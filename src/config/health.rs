@@ -30,11 +30,13 @@ pub enum HealthRule {
     Schema,
     /// A version speaks that the plan does not list.
     UnknownVersion,
+    /// Attributes hold what the contract of the plan does not allow.
+    Contract,
 }
 
 impl HealthRule {
     /// All rules.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoPredictions,
         Self::NoTruth,
         Self::Coverage,
@@ -43,6 +45,7 @@ impl HealthRule {
         Self::StaleSource,
         Self::Schema,
         Self::UnknownVersion,
+        Self::Contract,
     ];
     /// What the names of their alerts begin with; no other rule's name may.
     pub const PREFIX: &str = "health/";
@@ -59,6 +62,7 @@ impl HealthRule {
             Self::StaleSource => "stale_source",
             Self::Schema => "schema",
             Self::UnknownVersion => "unknown_version",
+            Self::Contract => "contract",
         }
     }
 
@@ -112,6 +116,22 @@ pub struct Health {
     pub schema: Option<f64>,
     /// Whether versions that the plan does not list are told of.
     pub unknown_version: bool,
+    /// What becomes of attributes that break the contract.
+    pub contract: Option<Response>,
+    /// The share of a day's predictions above which an attribute breaks it.
+    pub contract_share: f64,
+}
+
+/// What becomes of a rule that is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// It is counted and shown, and nobody is told.
+    Count,
+    /// It is a ticket.
+    Ticket,
+    /// It is a page.
+    Page,
 }
 
 impl Health {
@@ -127,6 +147,7 @@ impl Health {
             HealthRule::StaleSource => self.stale_source.is_some(),
             HealthRule::Schema => self.schema.is_some(),
             HealthRule::UnknownVersion => self.unknown_version,
+            HealthRule::Contract => self.contract.is_some(),
         }
     }
 }
@@ -141,7 +162,15 @@ pub(super) fn health(section: Section<'_>) -> Health {
         stale_source: patience(&section, "stale_source"),
         schema: share(&section, "schema", 0.5),
         unknown_version: section.boolean("unknown_version", true),
+        contract: on(&section, "contract").then(|| {
+            let words = [("count", Response::Count), ("ticket", Response::Ticket), ("page", Response::Page)];
+            section.choice("contract", Response::Count, &words)
+        }),
+        contract_share: section.number("contract_share").unwrap_or(0.01),
     };
+    if !(0.0..1.0).contains(&health.contract_share) {
+        section.problem("contract_share", "is no share; write a number from 0 up to 1");
+    }
     section.refuse_unknown();
     health
 }

@@ -25,7 +25,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
-pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience};
+pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience, Response};
 pub use model::{Feature, Model, Quantity, Shape};
 pub use notify::{Address, Channel, DEFAULT_ROUTE, ESCALATION_ROUTE, Notify, Route, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};

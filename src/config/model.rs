@@ -11,7 +11,7 @@ use super::reader::Section;
 use super::rule::{self, AlertRule};
 use super::watch::{self, Watch};
 use super::{hex, unique};
-use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain, Undefined, WindowSpec};
+use crate::domain::{Column, Dimension, Granularity, TruthPolicy, Uncertain, Undefined, WindowSpec};
 use crate::metric::catalogue::{self, Tier};
 use crate::summary::body::Kind;
 
@@ -53,6 +53,9 @@ pub struct Model {
     pub alerts: Vec<AlertRule>,
     /// What must be true of its data.
     pub health: Health,
+    /// What its attributes may hold; what breaks it is taken in and noticed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contract: Vec<Column>,
     /// The versions that are expected; any when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<String>,
@@ -289,9 +292,14 @@ pub(super) fn model(section: Section<'_>) -> Model {
     let name = section.required_string("name", "name the model as its records do");
     let thresholds = checked_thresholds(&section).unwrap_or_else(|| vec![0.5]);
     let Said { outputs, classes, values } = output::outputs(&section, &thresholds);
-    let features: Vec<Feature> = section.sections("feature").into_iter().map(feature).collect();
+    let (features, mut contract): (Vec<Feature>, Vec<Column>) =
+        section.sections("feature").into_iter().map(feature).unzip();
     unique(&section, "feature", features.iter().map(|feature| feature.name.as_str()));
-    let dimensions: Vec<Dimension> = section.sections("dimension").into_iter().map(dimension).collect();
+    let (dimensions, columns): (Vec<Dimension>, Vec<Column>) =
+        section.sections("dimension").into_iter().map(dimension).unzip();
+    // An attribute may be both: then each says what it may hold.
+    contract.extend(columns);
+    contract.retain(Column::asks_something);
     unique(&section, "dimension", dimensions.iter().map(|dimension| dimension.name.as_str()));
     let windows = windows(&section);
     let crossings = crossings(&section, &dimensions);
@@ -325,6 +333,7 @@ pub(super) fn model(section: Section<'_>) -> Model {
         expose: expose(&section),
         alerts: Vec::new(),
         health: health::health(section.section("health")),
+        contract,
         versions: section.strings("versions").unwrap_or_default(),
         watches: Vec::new(),
     };
@@ -366,16 +375,38 @@ fn embedding(section: &Section<'_>) -> Option<usize> {
     usize::try_from(dimensions).ok().filter(|_| is_present)
 }
 
-fn feature(section: Section<'_>) -> Feature {
+/// A feature, and what the contract says of it.
+fn feature(section: Section<'_>) -> (Feature, Column) {
     let feature = Feature {
         name: section.required_string("name", "name the attribute that the records carry"),
         numeric: section.choice("kind", true, &[("numeric", true), ("categorical", false)]),
     };
+    let column = Column {
+        name: feature.name.clone(),
+        required: section.boolean("required", false),
+        numeric: feature.numeric,
+        values: section.strings("values").unwrap_or_default(),
+        minimum: section.number("minimum"),
+        maximum: section.number("maximum"),
+    };
+    if feature.numeric && !column.values.is_empty() {
+        section.problem(
+            "values",
+            "a numeric feature has a minimum and a maximum; set kind = \"categorical\" to list values",
+        );
+    }
+    if !feature.numeric && (column.minimum.is_some() || column.maximum.is_some()) {
+        section.problem("minimum", "a categorical feature has values; set kind = \"numeric\" for a range");
+    }
+    if column.minimum.zip(column.maximum).is_some_and(|(minimum, maximum)| minimum >= maximum) {
+        section.problem("maximum", "must be above minimum");
+    }
     section.refuse_unknown();
-    feature
+    (feature, column)
 }
 
-fn dimension(section: Section<'_>) -> Dimension {
+/// A dimension, and what the contract says of it.
+fn dimension(section: Section<'_>) -> (Dimension, Column) {
     let dimension = Dimension {
         name: section.required_string("name", "name the attribute that the records carry"),
         cuts: section.numbers("cuts").unwrap_or_default(),
@@ -392,8 +423,15 @@ fn dimension(section: Section<'_>) -> Dimension {
     if dimension.name.contains(['=', '&', '*']) || dimension.name == "all" {
         section.problem("name", "may not contain = & * or be \"all\": slices are written view=AP & sex=F");
     }
+    let column = Column {
+        name: dimension.name.clone(),
+        required: section.boolean("required", false),
+        numeric: !dimension.cuts.is_empty(),
+        values: dimension.values.clone(),
+        ..Column::default()
+    };
     section.refuse_unknown();
-    dimension
+    (dimension, column)
 }
 
 fn windows(section: &Section<'_>) -> Vec<WindowSpec> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::reader::Section;
 use super::{Surroundings, seconds};
 use crate::domain::window::parse_instant;
+use crate::vault::Ring;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -57,6 +58,11 @@ pub struct Identity {
     /// The hash's key; generated in the data directory when absent.
     #[serde(skip)]
     pub key: Option<Secret>,
+    /// Whether the ids behind hashes are kept, encrypted, for whoever may turn a hash back.
+    pub resolvable: bool,
+    /// The ring of keys that encrypts ids and refused records; made in the data directory when absent.
+    #[serde(skip)]
+    pub ring: Option<Ring>,
 }
 
 /// What incoming case and subject ids are.
@@ -183,6 +189,11 @@ pub(super) fn identity(section: Section<'_>, around: &Surroundings<'_>) -> Ident
             &[("hash", CaseIds::Hash), ("pseudonym", CaseIds::Pseudonym)],
         ),
         key: secret(&section, "key", "DOSIMETER_IDENTITY_KEY", around),
+        resolvable: section.boolean("resolvable", true),
+        ring: secret(&section, "encryption_key", "DOSIMETER_ENCRYPTION_KEY", around).and_then(|text| {
+            let ring = Ring::parse(text.expose());
+            ring.map_err(|error| section.problem("encryption_key", error.to_string())).ok()
+        }),
     };
     if identity.key.as_ref().is_some_and(|key| key.expose().len() < 32) {
         section.problem("key", "is too short to protect anybody; use at least 32 random characters");

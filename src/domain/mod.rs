@@ -3,6 +3,7 @@
 //! Must never: do I/O or know where a record came from.
 //! Look next at `summary::fold`, which turns predictions and truth into summaries.
 
+pub mod contract;
 pub mod estimate;
 pub mod prediction;
 pub mod reason;
@@ -10,6 +11,7 @@ pub mod slice;
 pub mod truth;
 pub mod window;
 
+pub use contract::{Breach, BreachReason, Column};
 pub use estimate::{Estimate, Exactness, MetricKey, Outcome, Undefined};
 pub use prediction::{Assertion, Opinion, Prediction, Real, Status};
 pub use reason::Reason;

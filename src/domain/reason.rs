@@ -76,4 +76,39 @@ impl Reason {
             Self::UnreadableFile => "unreadable-file",
         }
     }
+
+    /// What it means and what to do about it, in general; the message of a rejection says what exactly is wrong.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::MalformedRow => {
+                "the row cannot be taken apart; have the sender write it as the format asks, and deliver it again"
+            }
+            Self::MissingField => {
+                "a field that every record has is empty; map it in the source's columns or constants, or mend the record"
+            }
+            Self::BadTime => "the time cannot be read; set time_format and time_zone of the source, or mend the record",
+            Self::TimeRange => {
+                "the time is outside what [intake] allows; set the sender's clock, or widen earliest or future_tolerance"
+            }
+            Self::BadScore => "the score is no number; set decimal of the source, or mend the record",
+            Self::ScoreRange => "the score is no probability; have the model write 0 to 1, or make the output a value",
+            Self::NoScores => "the prediction has no score; map the outputs' columns in the source's outputs",
+            Self::UnknownOutput => "the plan has no such output or finding; add it to the model, or list it in ignore",
+            Self::BadValue => "the statement of truth, the value or the embedding is none; mend the record",
+            Self::BadStatus => {
+                "the status is none of preliminary, final, amended, corrected, entered-in-error; mend the record"
+            }
+            Self::TooLong => "a text is longer than what is kept; does the column hold something else?",
+            Self::BadText => "a text has control characters, or an & in an attribute; mend the record",
+            Self::TooManyVersions => {
+                "the model would have more versions than intake.most_versions; does the column hold something else? Else raise it"
+            }
+            Self::Conflict => {
+                "a record of this identity is known with other content, and the first one stands; send the correction as a \
+                 record of its own, with its own id or another instant"
+            }
+            Self::UnreadableFile => "the whole file cannot be read; deliver it again, whole",
+        }
+    }
 }

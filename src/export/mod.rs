@@ -43,6 +43,8 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("job_last_success_timestamp_seconds", "When a job last ended without failure."),
     ("records_total", "Records by source, kind and what became of them."),
     ("rejections_total", "Kept rejections by source and reason."),
+    ("rejections_resolved_total", "Rejections that were taken in after all, by source and reason."),
+    ("contract_breaches_total", "New predictions in which an attribute breaks the contract of the plan, by reason."),
     ("source_last_progress_timestamp_seconds", "When a source last took records in."),
     ("source_files_pending", "Files that a source has found and not yet finished."),
     ("source_folders_closed", "Folders of a source that cannot be looked into."),

@@ -84,7 +84,7 @@ async fn index() -> &'static str {
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
-     /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
+     /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n"
 }
 
 /// Answer requests until asked to stop.

@@ -1,4 +1,4 @@
-//! `GET /api/v1/rejections`: refused records with their reasons, the latest first.
+//! `GET /api/v1/rejections`: refused records with their reasons and what became of them, the latest first.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -17,6 +17,10 @@ pub(super) struct Parameters {
     source: Option<String>,
     /// For one reason only.
     reason: Option<String>,
+    /// Refused at or after this instant only.
+    since: Option<chrono::DateTime<chrono::Utc>>,
+    /// Those that have been taken in after all, or those that have not.
+    resolved: Option<bool>,
     /// Those before this number only: the next page.
     before: Option<i64>,
 }
@@ -25,8 +29,8 @@ pub(super) async fn get(
     State(shared): State<Shared>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<Rejection>>, Problem> {
-    let Query(Parameters { source, reason, before }) =
+    let Query(Parameters { source, reason, since, resolved, before }) =
         parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let filter = RejectionFilter { source, reason, before, limit: MOST };
+    let filter = RejectionFilter { ids: None, source, reason, since, resolved, before, limit: MOST };
     Ok(Json(shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?))
 }

@@ -5,8 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use sha2::{Digest, Sha256};
 
 use super::Admitted;
+use crate::config::Secret;
 use crate::domain::Reason;
-use crate::source::Problem;
+use crate::source::mapping::Mapping;
+use crate::source::{Problem, Row};
 use crate::store::batch::{
     ASSERTION, Batch, Meeting, NewAssertion, NewPrediction, NewRejection, PREDICTION, Position, Progress,
 };
@@ -18,13 +20,21 @@ pub struct Kept {
     pub payload: serde_json::Value,
     /// SHA-256 of the record as it stood.
     pub fingerprint: [u8; 32],
+    /// The record as it stood, to be encrypted.
+    pub record: Option<Secret>,
 }
 
 impl Kept {
+    /// Of a row.
+    #[must_use]
+    pub fn of_row(mapping: &Mapping<'_>, row: &Row) -> Self {
+        Self { payload: mapping.payload(row), fingerprint: row.fingerprint(), record: Some(Secret::new(&row.record())) }
+    }
+
     /// Of something that is no record: its text.
     #[must_use]
     pub fn of_text(text: &str) -> Self {
-        Self { payload: serde_json::json!({}), fingerprint: Sha256::digest(text).into() }
+        Self { payload: serde_json::json!({}), fingerprint: Sha256::digest(text).into(), record: None }
     }
 }
 
@@ -82,7 +92,8 @@ impl Collector {
                 most + 1
             );
             let problem = Problem::new("version", Reason::TooManyVersions, message);
-            let kept = Kept { payload: serde_json::json!({ "version": record.version }), fingerprint: record.digest };
+            let payload = serde_json::json!({ "version": record.version });
+            let kept = Kept { payload, fingerprint: record.digest, record: None };
             self.reject(problem, record.position, kept);
         }
     }
@@ -99,6 +110,7 @@ impl Collector {
                 let meeting = Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction));
                 if let Meeting::Extends(both) = &meeting {
                     known.prediction = both.clone();
+                    known.subject = known.subject.take().or(new.subject);
                     known.digest = both.digest(&known.version);
                 }
                 (new.position, meeting)
@@ -126,9 +138,9 @@ impl Collector {
         let Problem { field, reason, message } = problem;
         // What goes into the database is text without NUL.
         let clean = |text: String| text.replace('\0', "\u{FFFD}");
-        let Kept { payload, fingerprint } = kept;
+        let Kept { payload, fingerprint, record } = kept;
         let (field, message) = (clean(field), clean(message));
-        self.rejections.push(NewRejection { position, field, reason, message, payload, fingerprint });
+        self.rejections.push(NewRejection { position, field, reason, message, payload, fingerprint, record });
     }
 
     /// The batch, with the numbers of the versions filled in.

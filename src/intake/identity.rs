@@ -10,13 +10,26 @@ use crate::config::{CaseIds, Secret, hex};
 pub struct Pseudonyms {
     how: CaseIds,
     key: Secret,
+    resolvable: bool,
 }
 
 impl Pseudonyms {
     /// Pseudonyms of one installation.
     #[must_use]
     pub fn new(how: CaseIds, key: Secret) -> Self {
-        Self { how, key }
+        Self { how, key, resolvable: false }
+    }
+
+    /// The same, and ids are kept, encrypted, for whoever may turn a pseudonym back.
+    #[must_use]
+    pub fn resolvable(self, resolvable: bool) -> Self {
+        Self { resolvable, ..self }
+    }
+
+    /// The id of a case or a subject, if it is to be kept beside its pseudonym.
+    #[must_use]
+    pub fn keeps(&self, id: &str) -> Option<Secret> {
+        (self.resolvable && self.how == CaseIds::Hash).then(|| Secret::new(id))
     }
 
     /// What the key makes of a fixed text: it tells keys apart and nothing about them.

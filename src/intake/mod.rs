@@ -14,6 +14,7 @@ pub use collector::{Collector, Kept};
 pub use identity::Pseudonyms;
 
 use crate::config::{Finding, Intake, Model};
+use crate::domain::contract::breaches;
 use crate::domain::window::show_instant;
 use crate::domain::{Assertion, Opinion, Prediction, Real, Reason, Status};
 use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
@@ -116,6 +117,9 @@ impl Door {
             digest: prediction.digest(version),
             version: version.to_owned(),
             version_id: 0,
+            breaches: breaches(&self.model.contract, &prediction.attributes),
+            case: self.pseudonyms.keeps(case),
+            subject: subject_id.and_then(|subject| self.pseudonyms.keeps(subject)),
             prediction,
             position,
         })
@@ -166,7 +170,8 @@ impl Door {
             // A report and its correction may bear the same date: the policy breaks the tie, not the order of arrival.
             None => derived(&[&finding, source, &assertion.reader, &micros, status]),
         };
-        Ok(NewAssertion { record_id, digest: assertion.digest(), assertion, position })
+        let case = self.pseudonyms.keeps(case);
+        Ok(NewAssertion { record_id, digest: assertion.digest(), assertion, position, case })
     }
 
     /// The numbers of an embedding, of which there are as many as the plan says: `[0.1, 0.2]`, or with blanks or semicolons

@@ -12,7 +12,7 @@ use super::alerting::{Finding, Open};
 use super::{Context, Error, Result};
 use crate::alert::health::{Facts, write};
 use crate::alert::silence::Subject;
-use crate::config::{HealthRule, Model, Patience, Quantity, RecordKind, Severity, Source};
+use crate::config::{HealthRule, Model, Patience, Quantity, RecordKind, Response, Severity, Source};
 use crate::detect::health::silence::{self, Arrivals};
 use crate::detect::health::{self, Judgement, schema, truth};
 use crate::detect::limit::Verdict;
@@ -98,7 +98,8 @@ fn finding<'a>(
     open: &'a Open,
 ) -> Option<Finding<'a>> {
     let model = context.plan.model(&row.model)?;
-    let rule = HealthRule::parse(&row.rule).filter(|rule| model.health.has(*rule))?;
+    let is_told = |rule: &HealthRule| *rule != HealthRule::Contract || model.health.contract != Some(Response::Count);
+    let rule = HealthRule::parse(&row.rule).filter(|rule| model.health.has(*rule) && is_told(rule))?;
     let severity = Severity::parse(&row.severity)?;
     let (output, output_id) =
         context.catalog.models.get(&row.model)?.quantities.get_key_value(&Quantity::Whole.name())?;
@@ -190,6 +191,9 @@ impl Data<'_> {
         if let Some(limit) = health.schema {
             rows.extend(self.columns().await?);
             rows.extend(self.attributes(limit).await?);
+        }
+        if let Some(response) = health.contract.filter(|_| !self.model.contract.is_empty()) {
+            rows.extend(self.contract(response).await?);
         }
         if health.unknown_version && !self.model.versions.is_empty() {
             let recent = self.context.store.recent_versions(&self.model.name, self.now - VERSION_HORIZON).await?;
@@ -356,6 +360,21 @@ impl Data<'_> {
             rows.push(self.row(HealthRule::StaleSource, &source.name, Severity::Ticket, judgement));
         }
         Ok(rows)
+    }
+
+    /// Of each attribute that the contract names, what the new predictions of a day did against it.
+    async fn contract(&self, response: Response) -> std::result::Result<Vec<HealthRow>, Error> {
+        let sources = self.sources_of(RecordKind::Predictions);
+        let store = &self.context.store;
+        let (breaches, records) = store.breaches_since(self.numbers.model_id, &sources, self.now - DAY).await?;
+        let severity = if response == Response::Page { Severity::Page } else { Severity::Ticket };
+        let names: BTreeSet<&String> = self.model.contract.iter().map(|column| &column.name).collect();
+        let rows = names.into_iter().map(|name| {
+            let own = breaches.get(name).cloned().unwrap_or_default();
+            let judgement = schema::contract(name, &own, records, self.model.health.contract_share);
+            self.row(HealthRule::Contract, name, severity, judgement)
+        });
+        Ok(rows.collect())
     }
 
     async fn columns(&self) -> std::result::Result<Vec<HealthRow>, Error> {

@@ -338,7 +338,7 @@ fn admit_row(door: &Door, mapping: &Mapping<'_>, row: RowResult, now: DateTime<U
     if mapping.ignores(&row) {
         return collector.ignore();
     }
-    let kept = || Kept { payload: mapping.payload(&row), fingerprint: row.fingerprint() };
+    let kept = || Kept::of_row(mapping, &row);
     for (item, draft) in (0_i32..).zip(mapping.drafts(&row)) {
         let position = Position { line: row.line, item };
         match draft.and_then(|draft| door.admit(draft, position.clone(), now)) {

@@ -1,6 +1,6 @@
 //! Publish: the latest estimates, open alerts and the daemon's own numbers become one snapshot for Prometheus.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -8,7 +8,7 @@ use super::{Context, Job, Named, Result};
 use crate::alert::State;
 use crate::alert::silence::Mute;
 use crate::config::{HealthRule, Severity};
-use crate::domain::{MetricKey, Reason};
+use crate::domain::{BreachReason, MetricKey, Reason};
 use crate::export::Snapshot;
 use crate::metric::catalogue::{self, Tier};
 use crate::runtime::Outcome;
@@ -210,7 +210,7 @@ async fn add_alerts(
 fn severities(rule: HealthRule) -> &'static [Severity] {
     match rule {
         HealthRule::NoPredictions => &[Severity::Page],
-        HealthRule::Rejections => &[Severity::Page, Severity::Ticket],
+        HealthRule::Rejections | HealthRule::Contract => &[Severity::Page, Severity::Ticket],
         _ => &[Severity::Ticket],
     }
 }
@@ -295,6 +295,8 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         for reason in Reason::ALL.map(Reason::as_str) {
             let total = status.total("rejection", &source.name, reason) as f64;
             snapshot.add("rejections_total", &[name, ("reason", reason)], total);
+            let resolved = status.total("resolved", &source.name, reason) as f64;
+            snapshot.add("rejections_resolved_total", &[name, ("reason", reason)], resolved);
         }
         if let Some(at) = progress.get(&source.name) {
             snapshot.add("source_last_progress_timestamp_seconds", &[name], timestamp(*at));
@@ -307,6 +309,16 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         let pending = found.files.iter().filter(|file| !super::ingest::is_unchanged(file, &finished));
         snapshot.add("source_files_pending", &[name], pending.count() as f64);
         snapshot.add("source_folders_closed", &[name], found.closed.len() as f64);
+    }
+    for model in &context.plan.models {
+        let columns: BTreeSet<&str> = model.contract.iter().map(|column| column.name.as_str()).collect();
+        for (column, reason) in
+            columns.iter().flat_map(|column| BreachReason::ALL.map(|reason| (*column, reason.as_str())))
+        {
+            let total = status.total("contract", &model.name, &format!("{column}/{reason}")) as f64;
+            let labels = [("model", model.name.as_str()), ("column", column), ("reason", reason)];
+            snapshot.add("contract_breaches_total", &labels, total);
+        }
     }
     for (model, dirty) in status.dirty.iter().filter(|(model, _)| context.plan.model(model).is_some()) {
         snapshot.add("dirty_buckets", &[("model", model)], *dirty as f64);

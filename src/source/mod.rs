@@ -11,7 +11,7 @@ pub mod ndjson;
 pub mod parquet;
 pub mod time;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -65,6 +65,40 @@ impl Row {
             hasher.update(text);
         }
         hasher.finalize().into()
+    }
+
+    /// The whole row as JSON, with everything that identifies somebody: to be encrypted and nothing else.
+    #[must_use]
+    pub fn record(&self) -> String {
+        let value = |index: &usize| self.values.get(*index).cloned().flatten();
+        let columns: BTreeMap<&String, Option<String>> =
+            self.columns.iter().map(|(name, index)| (name, value(index))).collect();
+        serde_json::json!({ "columns": columns, "typed": self.is_typed }).to_string()
+    }
+
+    /// A row from what [`Row::record`] made of it, or a person of that.
+    ///
+    /// # Errors
+    /// When it is no such record.
+    pub fn of_record(line: i64, record: &serde_json::Value) -> Result<Self, String> {
+        let wrong = || {
+            "the record has no object \"columns\" of texts; keep the shape that `dosimeter rejections export` writes"
+                .to_owned()
+        };
+        let given = record.get("columns").and_then(serde_json::Value::as_object).ok_or_else(wrong)?;
+        let (mut columns, mut values) = (HashMap::new(), Vec::new());
+        for (name, value) in given {
+            columns.insert(name.clone(), values.len());
+            values.push(match value {
+                serde_json::Value::Null => None,
+                serde_json::Value::String(text) => Some(text.clone()),
+                serde_json::Value::Number(number) => Some(number.to_string()),
+                serde_json::Value::Bool(truth) => Some(u8::from(*truth).to_string()),
+                _ => return Err(wrong()),
+            });
+        }
+        let is_typed = record.get("typed").and_then(serde_json::Value::as_bool).unwrap_or_default();
+        Ok(Self { line, columns: Arc::new(columns), values, is_typed })
     }
 
     /// Some columns of the row as an object.

@@ -2,7 +2,8 @@
 
 use super::cursor::CursorProgress;
 use super::file::FileProgress;
-use crate::domain::{Assertion, Prediction, Reason};
+use crate::config::Secret;
+use crate::domain::{Assertion, Breach, Prediction, Reason};
 
 /// `record_key.kind` of a prediction.
 pub const PREDICTION: i16 = 1;
@@ -33,6 +34,12 @@ pub struct NewPrediction {
     pub prediction: Prediction,
     /// Where it stood.
     pub position: Position,
+    /// The id that the case's pseudonym stands for, where it may be kept.
+    pub case: Option<Secret>,
+    /// The same of the subject.
+    pub subject: Option<Secret>,
+    /// What of it the plan's contract does not allow.
+    pub breaches: Vec<Breach>,
 }
 
 /// A validated assertion.
@@ -46,6 +53,8 @@ pub struct NewAssertion {
     pub assertion: Assertion,
     /// Where it stood.
     pub position: Position,
+    /// The id that the case's pseudonym stands for, where it may be kept.
+    pub case: Option<Secret>,
 }
 
 /// A refused record.
@@ -63,6 +72,8 @@ pub struct NewRejection {
     pub payload: serde_json::Value,
     /// SHA-256 of the record as it stood, whatever the plan makes of it: the same one is not kept twice.
     pub fingerprint: [u8; 32],
+    /// The record as it stood, with its identifiers: kept encrypted, so that it can be mended and sent again.
+    pub record: Option<Secret>,
 }
 
 /// What one transaction takes in.
@@ -95,6 +106,9 @@ pub enum Progress {
     File(FileProgress),
     /// A stream or a query, up to a position.
     Cursor(CursorProgress),
+    /// Nothing: these are rejections, by number, that have been sent through the door again. In the batch each stands at the
+    /// line of its number.
+    Replayed(Vec<i64>),
 }
 
 /// What a prediction is to a known one of the same identity.

@@ -14,6 +14,7 @@ use super::lease::Lease;
 use super::meet::{Met, fresh, meet};
 use super::{Named, Result, Store, Transaction};
 use crate::domain::window::month_of;
+use crate::vault::Ring;
 
 impl Store {
     /// Commit a batch. Records that contradict what is known become rejections. Who reads for a job holds its lease; what is
@@ -27,6 +28,7 @@ impl Store {
         if let Some(lease) = lease {
             super::lease::check(&mut transaction, lease).await?;
         }
+        let sealed = super::identifier::seal(&mut transaction, self.ring.as_ref(), &batch).await?;
         let batch_id = sqlx::query_scalar!("update batch_counter set last_batch = last_batch + 1 returning last_batch")
             .fetch_one(&mut *transaction)
             .await
@@ -38,14 +40,23 @@ impl Store {
         insert_assertions(&mut transaction, &batch, &met, batch_id).await?;
         extend(&mut transaction, &met.extensions, batch_id).await?;
         mark_dirty(&mut transaction, &batch, &met, batch_id).await?;
+        super::identifier::insert(&mut transaction, &sealed, batch_id).await?;
+        super::contract::count(&mut transaction, &batch, &met.predictions, now).await?;
         let fates = || met.predictions.iter().chain(&met.assertions);
         let count = |wanted: Fate| fates().filter(|fate| **fate == wanted).count() as u64;
         let accepted = count(Fate::New) + count(Fate::Extends);
         let duplicates = count(Fate::Known) + batch.duplicates;
         batch.rejections.extend(std::mem::take(&mut met.conflicts));
-        let refused = insert_rejections(&mut transaction, &batch, batch_id, now).await?;
+        let refused = match &batch.progress {
+            // They have their places already, and what still speaks against them stands there.
+            Progress::Replayed(replayed) => {
+                super::rejection::settle(&mut transaction, &batch, replayed, batch_id, now).await?;
+                Vec::new()
+            }
+            _ => insert_rejections(&mut transaction, self.ring.as_ref(), &batch, batch_id, now).await?,
+        };
         match &batch.progress {
-            Progress::Sent => {}
+            Progress::Sent | Progress::Replayed(_) => {}
             Progress::File(file) => super::file::store_progress(&mut transaction, &batch.source, file, now).await?,
             Progress::Cursor(cursor) => super::cursor::store(&mut transaction, &batch.source, cursor, now).await?,
         }
@@ -253,31 +264,35 @@ async fn mark_dirty(transaction: &mut Transaction, batch: &Batch, met: &Met, bat
 
 async fn insert_rejections(
     transaction: &mut Transaction,
+    ring: Option<&Ring>,
     batch: &Batch,
     batch_id: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<String>> {
     let column = |read: &dyn Fn(&NewRejection) -> String| batch.rejections.iter().map(read).collect::<Vec<_>>();
-    sqlx::query_scalar!(
-        "insert into rejection
-            (source, origin, line, item, field, reason, message, payload, batch_id, rejected_at, content_digest)
+    sqlx::query_scalar(
+        "insert into rejection (source, origin, line, item, field, reason, message, payload, batch_id, rejected_at,
+            content_digest, key_id, record)
         select $1, $2, line, item, field, reason, message, payload::jsonb, $3, $4,
-            sha256(convert_to(concat_ws(chr(31), field, reason, message), 'UTF8') || fingerprint)
-        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[])
-            as t (line, item, field, reason, message, payload, fingerprint)
+            sha256(convert_to(concat_ws(chr(31), field, reason, message), 'UTF8') || fingerprint),
+            case when record is not null then $12 end, record
+        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $13::bytea[])
+            as t (line, item, field, reason, message, payload, fingerprint, record)
         on conflict (source, origin, line, item, content_digest) do nothing returning reason",
-        batch.source,
-        batch.origin,
-        batch_id,
-        now,
-        &batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>(),
-        &batch.rejections.iter().map(|r| r.position.item).collect::<Vec<_>>(),
-        &column(&|r| r.field.clone()),
-        &column(&|r| r.reason.as_str().to_owned()),
-        &column(&|r| r.message.clone()),
-        &column(&|r| r.payload.to_string()),
-        &batch.rejections.iter().map(|r| r.fingerprint.to_vec()).collect::<Vec<_>>()
     )
+    .bind(&batch.source)
+    .bind(&batch.origin)
+    .bind(batch_id)
+    .bind(now)
+    .bind(batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>())
+    .bind(batch.rejections.iter().map(|r| r.position.item).collect::<Vec<_>>())
+    .bind(column(&|r| r.field.clone()))
+    .bind(column(&|r| r.reason.as_str().to_owned()))
+    .bind(column(&|r| r.message.clone()))
+    .bind(column(&|r| r.payload.to_string()))
+    .bind(batch.rejections.iter().map(|r| r.fingerprint.to_vec()).collect::<Vec<_>>())
+    .bind(ring.map(Ring::newest))
+    .bind(super::rejection::seal(ring, batch))
     .fetch_all(&mut **transaction)
     .await
     .named("insert_rejections")

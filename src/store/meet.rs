@@ -159,5 +159,6 @@ fn conflict(position: &Position, said: serde_json::Value, fingerprint: [u8; 32])
             .to_owned(),
         payload: said,
         fingerprint,
+        record: None,
     }
 }

@@ -6,12 +6,15 @@
 pub mod alert;
 pub mod batch;
 pub mod catalog;
+pub mod contract;
 mod copy;
 pub mod cursor;
 pub mod estimate;
 pub mod file;
 pub mod health;
+pub mod identifier;
 pub mod intake;
+pub mod key;
 pub mod lease;
 pub mod ledger;
 mod meet;
@@ -31,6 +34,8 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
+
+use crate::vault::Ring;
 
 /// Clocks of replicas may differ by so much; an instant further ahead is that of a clock that has been set back since.
 const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(60);
@@ -112,6 +117,8 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 pub struct Store {
     pool: PgPool,
     references: Arc<Mutex<HashMap<i32, Arc<reference::Baseline>>>>,
+    /// What encrypts identifiers and refused records; none before anything has been taken in.
+    ring: Option<Ring>,
 }
 
 impl Store {
@@ -140,7 +147,19 @@ impl Store {
     /// A store over an existing pool.
     #[must_use]
     pub fn over(pool: PgPool) -> Self {
-        Self { pool, references: Arc::default() }
+        Self { pool, references: Arc::default(), ring: None }
+    }
+
+    /// The same store with a ring of keys.
+    #[must_use]
+    pub fn with_ring(self, ring: Option<Ring>) -> Self {
+        Self { ring, ..self }
+    }
+
+    /// The ring of keys.
+    #[must_use]
+    pub fn ring(&self) -> Option<&Ring> {
+        self.ring.as_ref()
     }
 
     /// Bring the schema up to date, under a lock that lets one process do it.

@@ -7,7 +7,7 @@ use super::{Named, Result, Store, Transaction};
 /// A count that only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// What is counted: record, rejection or notice.
+    /// What is counted: record, rejection, resolved (rejections that were taken in after all), contract or notice.
     pub family: String,
     /// The source of records and rejections; the route of notices.
     pub place: String,
@@ -137,6 +137,11 @@ impl Store {
         .execute(&self.pool)
         .await
         .named("retain_notices")?;
+        sqlx::query("delete from contract_breach where hour < $1")
+            .bind(rejections_before)
+            .execute(&self.pool)
+            .await
+            .named("retain_breaches")?;
         Ok((rejections.rows_affected(), notices.rows_affected()))
     }
 }

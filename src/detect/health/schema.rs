@@ -3,7 +3,7 @@
 //! A lack is a run: the latest files, or hours, that have it. What stood before the run says whether it was otherwise. So the
 //! lack does not mend itself by lasting.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -92,6 +92,22 @@ pub fn attribute(name: &str, hours: &[Filled], limit: f64) -> Judgement {
     if is_empty { judgement.usual(format!("filled in {} % before", percent(share(before)))) } else { judgement }
 }
 
+/// Whether more than `limit` of a day's new predictions break the contract of an attribute, by reason.
+#[must_use]
+pub fn contract(name: &str, breaches: &BTreeMap<String, u64>, records: u64, limit: f64) -> Judgement {
+    let broken: u64 = breaches.values().sum();
+    let share = broken as f64 / records.max(1) as f64;
+    let reasons: Vec<String> = breaches.iter().map(|(reason, count)| format!("{reason} in {count}")).collect();
+    let words = match broken {
+        0 => format!("every prediction of the last 24 hours keeps the contract of {name}"),
+        _ => {
+            format!("{name} breaks the contract: {} of {records} predictions of the last 24 hours", reasons.join(", "))
+        }
+    };
+    let allowed = format!("at most {} % of a day's predictions", percent(limit));
+    Judgement::new(broken > 0 && share > limit, words).usual(allowed)
+}
+
 /// How far back hours are looked at.
 #[must_use]
 pub fn horizon() -> TimeDelta {
@@ -133,6 +149,21 @@ mod tests {
         let mixed = columns(&files(&[one, both, one, both, one, both]), &plan);
         assert_eq!(mixed.verdict, Verdict::Kept, "files of two kinds");
         assert!(matches!(columns(&files(&[one, both, both]), &plan).verdict, Verdict::Undecided(_)));
+    }
+
+    #[test]
+    fn a_contract_is_broken_above_its_share() {
+        let breaches = |unknown: u64, missing: u64| {
+            let counts = [("unknown-value".to_owned(), unknown), ("missing".to_owned(), missing)];
+            counts.into_iter().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(contract("view", &breaches(0, 0), 0, 0.0).verdict, Verdict::Kept, "nothing came");
+        assert_eq!(contract("view", &breaches(1, 1), 200, 0.01).verdict, Verdict::Kept, "exactly the share");
+        let broken = contract("view", &breaches(2, 1), 200, 0.01);
+        assert_eq!(broken.verdict, Verdict::Breached);
+        assert!(broken.reason.contains("missing in 1, unknown-value in 2 of 200"), "{}", broken.reason);
+        assert_eq!(broken.usual.as_deref(), Some("at most 1 % of a day's predictions"));
+        assert_eq!(contract("view", &breaches(1, 0), 200, 0.0).verdict, Verdict::Breached, "zero allows nothing");
     }
 
     fn hours(counts: &[(u64, u64)]) -> Vec<Filled> {
