@@ -331,6 +331,9 @@ async fn intake(cases: u32) {
                 version_id,
                 prediction,
                 position: Position { line: 0, item: 0 },
+                case: None,
+                subject: None,
+                breaches: vec![],
             }
         });
         let batch = Batch {

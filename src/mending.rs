@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::config::{Model, Source};
 use crate::intake::{Collector, Door, Kept};
-use crate::job::Context;
+use crate::job::commit::known_versions;
+use crate::job::{self, Context};
 use crate::person::Person;
 use crate::source::mapping::Mapping;
 use crate::source::{Problem, Row};
@@ -109,9 +110,9 @@ pub async fn replay(context: &Context, mended: Vec<Mended>, person: &Person) -> 
         }
     }
     let most = context.plan.intake.batch_rows;
-    for ((source, origin), sent) in &groups {
+    for ((_, origin), sent) in &groups {
         for part in sent.chunks(most) {
-            let batch_id = commit(context, source, origin, part).await?;
+            let batch_id = commit(context, origin, part).await?;
             for rejection in tried(context, part).await? {
                 let fate = match rejection.resolved_at {
                     Some(_) => Fate::TakenIn(rejection.resolved_by.unwrap_or(batch_id)),
@@ -177,6 +178,11 @@ fn prepare<'a>(
             serde_json::from_str(record.expose()).map_err(|error| format!("the stored record is no JSON: {error}"))?
         }
     };
+    if record.get("columns").is_none() && record.get("said").is_some() {
+        return Err(
+            "it is kept as it was understood, without its columns: write them into a file for replay --file".to_owned()
+        );
+    }
     let row = Row::of_record(rejection.line, &record)?;
     if Mapping::new(source, model).ignores(&row) {
         return Err("the plan has no interest in it any more (ignore)".to_owned());
@@ -190,25 +196,18 @@ fn door(context: &Context, model: &Model) -> Door {
 }
 
 /// Take in what passes. All are of one source and origin. Returns the batch's number.
-async fn commit(context: &Context, source: &str, origin: &str, sent: &[Sent<'_>]) -> Result<i64> {
-    let now = context.clock.now();
+async fn commit(context: &Context, origin: &str, sent: &[Sent<'_>]) -> Result<i64> {
     let mut collector = Collector::default();
     for one in sent {
         admit(context, one, &mut collector).await?;
     }
     let model = sent.first().map(|one| one.model.name.as_str()).unwrap_or_default();
-    let known = context.store.list_versions().await?;
-    let known = known.into_iter().filter(|version| version.model == model).map(|version| version.name);
-    collector.limit_versions(known, context.plan.intake.most_versions);
-    let model_id = context.catalog.models.get(model).map(|model| model.model_id).unwrap_or_default();
-    let mut versions = HashMap::new();
-    for version in collector.versions() {
-        let number = context.store.version_number(model_id, &version, now).await?;
-        versions.insert(version, number);
-    }
-    let replayed = sent.iter().map(|one| one.rejection.rejection_id).collect();
-    let batch = collector.into_batch(source.to_owned(), origin.to_owned(), Progress::Replayed(replayed), &versions);
-    Ok(context.store.commit_batch(None, batch, now).await?.committed.batch_id)
+    let Some(source) = sent.first().map(|one| one.source) else { return Ok(0) };
+    let known = known_versions(context, &source.model).await?;
+    collector.limit_versions(known.keys().cloned(), context.plan.intake.most_versions);
+    let progress = Progress::Replayed(sent.iter().map(|one| one.rejection.rejection_id).collect());
+    let taken = job::commit::commit(context, None, source, origin, progress, collector, known).await?;
+    Ok(taken.committed.batch_id)
 }
 
 /// Let a row's records pass or be refused. A record that is refused on its own is left to its own rejection, unless somebody

@@ -57,6 +57,47 @@ pub struct NewAssertion {
     pub case: Option<Secret>,
 }
 
+/// What is told of a record that contradicts a known one.
+pub const CONFLICT: &str = "a record with this identity is known with other content; the first one stands. Send a correction \
+    as a record of its own: with its own id, or, where ids are not sent, with another instant";
+
+impl NewPrediction {
+    /// What it says, without whom it is about.
+    #[must_use]
+    pub fn said(&self) -> serde_json::Value {
+        let p = &self.prediction;
+        let scores: Vec<f64> = p.scores.iter().map(|(_, score)| *score).collect();
+        serde_json::json!({ "occurred_at": p.occurred_at, "version": self.version, "scores": scores,
+            "attributes": p.attributes })
+    }
+
+    /// What it says, and whom it is about, to be encrypted: the row that it came in is gone.
+    #[must_use]
+    pub fn record(&self) -> Secret {
+        let p = &self.prediction;
+        let case = self.case.as_ref().map_or(p.case_id.as_str(), Secret::expose);
+        let subject = self.subject.as_ref().map(Secret::expose).or(p.subject_id.as_deref());
+        Secret::new(&serde_json::json!({ "said": self.said(), "case": case, "subject": subject }).to_string())
+    }
+}
+
+impl NewAssertion {
+    /// What it says, without whom it is about.
+    #[must_use]
+    pub fn said(&self) -> serde_json::Value {
+        let a = &self.assertion;
+        serde_json::json!({ "value": a.opinion.to_word(), "status": a.status.as_str(), "source": a.source,
+            "reader": a.reader, "observed_at": a.observed_at })
+    }
+
+    /// What it says, and whom it is about, to be encrypted: the row that it came in is gone.
+    #[must_use]
+    pub fn record(&self) -> Secret {
+        let case = self.case.as_ref().map_or(self.assertion.case_id.as_str(), Secret::expose);
+        Secret::new(&serde_json::json!({ "said": self.said(), "case": case }).to_string())
+    }
+}
+
 /// A refused record.
 #[derive(Clone, Debug)]
 pub struct NewRejection {
