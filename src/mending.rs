@@ -201,7 +201,6 @@ async fn commit(context: &Context, origin: &str, sent: &[Sent<'_>]) -> Result<i6
     for one in sent {
         admit(context, one, &mut collector).await?;
     }
-    let model = sent.first().map(|one| one.model.name.as_str()).unwrap_or_default();
     let Some(source) = sent.first().map(|one| one.source) else { return Ok(0) };
     let known = known_versions(context, &source.model).await?;
     collector.limit_versions(known.keys().cloned(), context.plan.intake.most_versions);
