@@ -53,7 +53,7 @@ crash-storm: ## kill an import at random moments, a hundred times; some minutes
 
 delivery-storm: ## kill the daemon and restart Postgres amid sending, a hundred times; DOSIMETER_DELIVERY_SEED for another seed
 	@scripts/install.sh cc rust postgres aiosmtpd
-	DOSIMETER_DELIVERY_STORM=100 scripts/with-postgres.sh $(CARGO) test --locked --test it storm:: -- --nocapture
+	DOSIMETER_DELIVERY_STORM=100 scripts/with-postgres.sh $(CARGO) test --locked --test it mailroom:: -- --nocapture
 
 dashboards-schema: ## type-check the dashboards against Grafana's own types; needs Node and npm
 	scripts/check-dashboards-schema.sh

@@ -1,4 +1,4 @@
-"""An SMTP server that hesitates as the file FOLDER/mode says: usage storm_smtp.py PORT FOLDER SEED
+"""An SMTP server that hesitates as the file FOLDER/mode says: usage mailroom_smtp.py PORT FOLDER SEED
 
 take    take every mail at once
 data    do not let a mail begin

@@ -33,7 +33,7 @@ impl Mail {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let child = Command::new("python3")
             .env("PYTHONPATH", root.join("target/tools/usr/lib/python3/dist-packages"))
-            .arg(root.join("tests/storm_smtp.py"))
+            .arg(root.join("tests/mailroom_smtp.py"))
             .args([port.to_string(), folder.path().display().to_string(), seed.to_string()])
             .spawn()
             .expect("python3 with aiosmtpd; `make test` installs it");
