@@ -33,4 +33,5 @@ mod replicas;
 mod schema;
 mod sealing;
 mod server;
+mod storm;
 mod support;
