@@ -41,7 +41,7 @@ parity: ## the golden numbers anew, by the field's own programs; needs Python wi
 
 bench: ## the benchmarks, fully optimised; takes a long build first
 	@scripts/install.sh cc rust postgres
-	scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
+	POSTGRES_FSYNC=on scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
 
 alarms: ## the promises of the alarm engine by simulation, at full size, with the figures of docs/alarms.md; two minutes
 	@scripts/install.sh cc rust postgres
