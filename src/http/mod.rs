@@ -5,10 +5,12 @@
 mod act;
 mod alert;
 mod alerts;
-mod auth;
+mod audit;
+pub mod auth;
 mod compare;
 mod curve;
 mod drift;
+pub mod guard;
 mod health;
 mod id;
 mod metrics;
@@ -16,11 +18,15 @@ mod model_health;
 mod problem;
 mod query;
 mod rejections;
+pub mod routes;
 mod silences;
 mod step;
 mod streams;
 
+use std::sync::Arc;
+
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,10 +36,11 @@ pub use problem::Problem;
 
 use crate::job::Context;
 
-/// What the operations share: the present context.
+/// What the operations share: the present context, and who may do what.
 #[derive(Clone)]
 pub struct Shared {
     context: watch::Receiver<Context>,
+    gate: Arc<auth::Gate>,
 }
 
 impl Shared {
@@ -45,6 +52,7 @@ impl Shared {
 /// All operations.
 #[must_use]
 pub fn router(context: watch::Receiver<Context>) -> Router {
+    let shared = Shared { context, gate: Arc::default() };
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics::get))
@@ -66,8 +74,11 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/api/v1/compare", get(compare::get))
         .route("/api/v1/drift", get(drift::get))
         .route("/api/v1/rejections", get(rejections::get))
+        .route("/api/v1/audit", get(audit::get))
+        .route("/api/v1/tokens", get(audit::tokens))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
-        .with_state(Shared { context })
+        .layer(from_fn_with_state(shared.clone(), guard::guard))
+        .with_state(shared)
 }
 
 async fn index() -> &'static str {
