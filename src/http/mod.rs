@@ -15,24 +15,26 @@ mod health;
 mod id;
 mod metrics;
 mod model_health;
+mod observe;
 mod problem;
 mod query;
 mod rejections;
 pub mod routes;
+pub mod server;
 mod silences;
 mod step;
 mod streams;
+mod tls;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
+pub use server::serve;
 
 use crate::job::Context;
 
@@ -78,6 +80,7 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/api/v1/tokens", get(audit::tokens))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
         .layer(from_fn_with_state(shared.clone(), guard::guard))
+        .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
 }
 
@@ -96,17 +99,4 @@ async fn index() -> &'static str {
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
-}
-
-/// Answer requests until asked to stop.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    context: watch::Receiver<Context>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    axum::serve(listener, router(context)).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
 }
