@@ -91,11 +91,15 @@ fn patient(body: Body, timeout: Duration) -> impl futures_util::Stream<Item = st
 pub fn idle(error: &(dyn std::error::Error + 'static)) -> Option<Problem> {
     let mut cause = Some(error);
     while let Some(present) = cause {
-        let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
-        if present.downcast_ref::<std::io::Error>().is_some_and(timed_out) {
+        let io = present.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
             return Some(Problem::idle());
         }
-        cause = present.source();
+        // What an I/O error wraps is not its source; that one's source would be next.
+        cause = match io.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+            None => present.source(),
+        };
     }
     None
 }

@@ -17,6 +17,7 @@ mod metrics;
 mod model_health;
 mod observe;
 mod problem;
+mod push;
 mod query;
 mod rejections;
 pub mod routes;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 pub use problem::Problem;
 pub use server::serve;
 
+use crate::desk::Desk;
 use crate::job::Context;
 
 /// What the operations share: the present context, and who may do what.
@@ -43,6 +45,8 @@ use crate::job::Context;
 pub struct Shared {
     context: watch::Receiver<Context>,
     gate: Arc<auth::Gate>,
+    desk: Desk,
+    turns: push::Turns,
 }
 
 impl Shared {
@@ -53,13 +57,15 @@ impl Shared {
 
 /// All operations.
 #[must_use]
-pub fn router(context: watch::Receiver<Context>) -> Router {
-    let shared = Shared { context, gate: Arc::default() };
+pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
+    let shared = Shared { context, gate: Arc::default(), desk, turns: push::Turns::default() };
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics::get))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/api/v1/models/{model}/predictions", post(push::predictions))
+        .route("/api/v1/models/{model}/assertions", post(push::assertions))
         .route("/api/v1/health", get(model_health::get))
         .route("/api/v1/alerts", get(alerts::get))
         .route("/api/v1/alerts/{id}", get(alert::get))
@@ -89,6 +95,7 @@ async fn index() -> &'static str {
      /metrics         what Prometheus scrapes\n\
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
+     /api/v1/models/MODEL/predictions and assertions   POST records: JSON, NDJSON, CSV, Parquet or Arrow\n\
      /api/v1/health   whether the data of each model comes, and whole: every rule, its verdict and its reason, ?model=\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\

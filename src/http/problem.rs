@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::store::Error;
 
-/// Whoever finds the database away asks again after this.
-const DATABASE_BACK: Duration = Duration::from_secs(5);
+/// Whoever finds the database away asks again after so many seconds.
+const DATABASE_BACK_AFTER: u64 = 5;
 
 /// A problem that a caller can read.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Problem {
     pub(super) retry_after: Option<u64>,
     /// The methods that there are.
     pub(super) allow: Option<HeaderValue>,
+    /// What else the problem says.
+    members: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a problem says.
@@ -34,12 +36,16 @@ pub(super) struct Document {
     status: u16,
     /// What is wrong and what to do about it.
     detail: String,
+    /// What else there is to say, as of the records that were taken in before the problem.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Problem {
     /// A problem of a status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, allow: None }
+        Self { status, detail: detail.into(), retry_after: None, allow: None, members: serde_json::Map::new() }
     }
 
     /// What was asked for does not exist.
@@ -67,9 +73,19 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
     }
 
-    /// The daemon cannot do it now.
-    pub fn unavailable(detail: impl Into<String>, wait: Duration) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(wait)
+    /// The daemon cannot do it now; the same may be tried again after so many seconds.
+    pub fn busy(detail: impl Into<String>, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
+    /// With what became of the records of a request.
+    #[must_use]
+    pub fn with_receipt(mut self, receipt: &crate::desk::Receipt) -> Self {
+        // unwrap safety: numbers and texts always serialise, to an object.
+        if let Ok(serde_json::Value::Object(members)) = serde_json::to_value(receipt) {
+            self.members.extend(members);
+        }
+        self
     }
 
     /// A body has brought nothing for too long.
@@ -101,7 +117,7 @@ impl Problem {
         let error = error.into();
         tracing::error!(error = format!("{error:#}"), "a request failed");
         if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Unreachable(_)))) {
-            return Self::unavailable("the database does not answer; ask again later", DATABASE_BACK);
+            return Self::busy("the database does not answer; ask again later", DATABASE_BACK_AFTER);
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not answer; its log says why")
     }
@@ -114,6 +130,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Problem"),
             status: self.status.as_u16(),
             detail: self.detail,
+            members: self.members,
         };
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, Json(document)).into_response();

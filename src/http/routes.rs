@@ -39,6 +39,7 @@ const fn post(path: &'static str, need: Need) -> Route {
     Route { method: Method::POST, path, need }
 }
 
+const INGEST: Need = Need::Role(Role::Ingest);
 const READ: Need = Need::Role(Role::Read);
 const OPERATE: Need = Need::Role(Role::Operate);
 const AUDIT: Need = Need::Role(Role::Audit);
@@ -52,6 +53,8 @@ pub const ROUTES: &[Route] = &[
     get("/metrics", Need::Metrics),
     get("/alerts/{id}/act", Need::Link),
     post("/alerts/{id}/act", Need::Link),
+    post("/api/v1/models/{model}/predictions", INGEST),
+    post("/api/v1/models/{model}/assertions", INGEST),
     get("/api/v1/health", READ),
     get("/api/v1/alerts", READ),
     get("/api/v1/alerts/{id}", READ),

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::tls::{self, Tls};
 use crate::config::Http;
+use crate::desk::Desk;
 use crate::export::traffic::Traffic;
 use crate::job::Context;
 
@@ -33,13 +34,14 @@ const REFUSED: Duration = Duration::from_millis(200);
 pub async fn serve(
     listener: TcpListener,
     context: watch::Receiver<Context>,
+    desk: Desk,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (http, traffic) = {
         let present = context.borrow();
         (present.plan.http.clone(), present.exporter.traffic().clone())
     };
-    let app = super::router(context.clone());
+    let app = super::router(context.clone(), desk);
     let tasks = TaskTracker::new();
     let tls = http.tls.as_ref().map(Tls::load).transpose()?;
     if let Some(tls) = &tls {

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::commit::{commit, known_versions};
 use super::{Context, Error, Result};
 use crate::config::{Files, Model, Source};
 use crate::domain::Reason;
-use crate::intake::{Collector, Door, Kept};
+use crate::intake::{Collector, Door, Kept, admit_row};
 use crate::runtime::Outcome;
 use crate::source::file::{Candidate, Inspection, Reading, Rows};
 use crate::source::mapping::Mapping;
-use crate::source::{BrokenRow, Problem, Row, RowResult, file};
+use crate::source::{Problem, file};
 use crate::store::batch::{Committed, Position, Progress};
 use crate::store::file::FileProgress;
 use crate::store::lease::Lease;
@@ -274,21 +275,12 @@ impl FileIntake<'_> {
         cursor: FileProgress,
         tally: &mut Tally,
     ) -> std::result::Result<(), Error> {
-        let known = self.context.store.list_versions().await?;
-        let known = known.into_iter().filter(|version| version.model == self.model.name).map(|version| version.name);
-        collector.limit_versions(known, self.context.plan.intake.most_versions);
-        let now = self.context.clock.now();
-        let model = self.context.catalog.models.get(&self.source.model);
-        let model_id = model.map(|model| model.model_id).unwrap_or_default();
-        let mut versions = HashMap::new();
-        for version in collector.versions() {
-            let number = self.context.store.version_number(model_id, &version, now).await?;
-            versions.insert(version, number);
-        }
         let is_done = cursor.state == "done";
-        let (source, origin) = (self.source.name.clone(), cursor.path.clone());
-        let batch = collector.into_batch(source, origin, Progress::File(cursor), &versions);
-        let committed = self.context.store.commit_batch(Some(self.lease), batch, now).await?.committed;
+        let known = known_versions(self.context, &self.source.model).await?;
+        collector.limit_versions(known.keys().cloned(), self.context.plan.intake.most_versions);
+        let (origin, lease) = (cursor.path.clone(), Some(self.lease));
+        let taken = commit(self.context, lease, self.source, &origin, Progress::File(cursor), collector, known).await?;
+        let committed = taken.committed;
         tally.files += u64::from(is_done);
         tally.accepted += committed.accepted;
         tally.duplicates += committed.duplicates;
@@ -323,27 +315,4 @@ fn read_part(
         admit_row(door, mapping, row?, now, &mut part.collector);
     }
     Ok(part)
-}
-
-/// Take one row's records in, or refuse them with their reasons.
-fn admit_row(door: &Door, mapping: &Mapping<'_>, row: RowResult, now: DateTime<Utc>, collector: &mut Collector) {
-    let row: Row = match row {
-        Ok(row) => row,
-        Err(BrokenRow { line, message }) => {
-            let kept = Kept::of_text(&message);
-            let problem = Problem::new("", Reason::MalformedRow, message);
-            return collector.reject(problem, Position { line, item: 0 }, kept);
-        }
-    };
-    if mapping.ignores(&row) {
-        return collector.ignore();
-    }
-    let kept = || Kept { payload: mapping.payload(&row), fingerprint: row.fingerprint() };
-    for (item, draft) in (0_i32..).zip(mapping.drafts(&row)) {
-        let position = Position { line: row.line, item };
-        match draft.and_then(|draft| door.admit(draft, position.clone(), now)) {
-            Ok(admitted) => collector.admit(admitted, kept),
-            Err(problem) => collector.reject(problem, position, kept()),
-        }
-    }
 }

@@ -3,11 +3,15 @@
 //! Must never: decide whether a record is valid; that is the door's task (`intake`).
 //! Look next at `file::discover` and `mapping::Mapping`.
 
+pub mod arrow;
+pub mod body;
 pub mod csv;
 pub mod file;
+pub mod json;
 pub mod lines;
 pub mod mapping;
 pub mod ndjson;
+pub mod object;
 pub mod parquet;
 pub mod time;
 
