@@ -21,6 +21,7 @@ mod docs;
 mod embeddings;
 mod health;
 mod history;
+mod http;
 mod intake;
 mod kinds;
 mod lifecycle;

@@ -15,6 +15,7 @@ mod rejections;
 mod show;
 mod silence;
 mod streams;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,6 +104,9 @@ enum Command {
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
+    /// Make, list, rotate and revoke tokens: what the HTTP interface is shown.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
     Demo(demo::DemoArgs),
     /// Write prediction and truth files of the demo's department.
@@ -193,6 +197,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(ConfigArg { config }) => {
             let plan = crate::config::load(&config, &environment)?;
+            crate::http::server::check(&plan.http)?;
             print!("{}", show::plan(&plan));
             Ok(())
         }
@@ -210,6 +215,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Notify(command) => notify::run(command),
         Command::Health(args) => health::run(args),
         Command::Rejections(command) => rejections::run(command),
+        Command::Token(command) => token::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),
     }
