@@ -32,4 +32,5 @@ mod replicas;
 mod schema;
 mod sealing;
 mod server;
+mod sources;
 mod support;

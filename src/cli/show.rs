@@ -95,6 +95,9 @@ pub(super) fn plan(plan: &Plan) -> String {
             Kind::File(files) => {
                 format!("{} file(s) at {}", crate::source::file::discover(files).files.len(), files.paths.join(", "))
             }
+            Kind::Pull(pull) => {
+                format!("from {}, every {}", pull.upstream.place(), humantime::format_duration(pull.pace.every))
+            }
             Kind::Push => format!("by POST to /api/v1/models/{}/{}", source.model, source.record.as_str()),
         };
         let _ = writeln!(out, "\nsource {}: {} for {}, {way}", source.name, source.record.as_str(), source.model);

@@ -1,13 +1,11 @@
 //! Newline-delimited JSON: one object per line. A bad line costs one row.
 
-use std::collections::HashMap;
 use std::io::BufRead;
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::lines::{Line, next_line};
-use super::{BrokenRow, Row, RowResult};
+use super::{BrokenRow, RowResult, json};
 
 /// Rows of an NDJSON text. Nested objects are flattened with dots: `{"study": {"uid": 1}}` has the column `study.uid`.
 pub struct NdjsonRows<R> {
@@ -38,34 +36,11 @@ impl<R: BufRead> Iterator for NdjsonRows<R> {
         let broken = |message: String| Ok(Err(BrokenRow { line: self.line, message }));
         let Line::Whole(text) = line else { return Some(broken(format!("the line {}", Line::TOO_LONG))) };
         Some(match serde_json::from_slice::<Value>(&text) {
-            Ok(Value::Object(object)) => {
-                let mut flat = Vec::new();
-                for (name, value) in &object {
-                    flatten(name, value, &mut flat);
-                }
-                let columns = flat.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
-                let columns: Arc<HashMap<String, usize>> = Arc::new(columns);
-                Ok(Ok(Row::new(self.line, columns, flat.into_iter().map(|(_, value)| value).collect())))
-            }
+            Ok(Value::Object(object)) => Ok(Ok(json::row(self.line, &object))),
             Ok(_) => broken("the line is not a JSON object; write {\"column\": value, ...}".into()),
             Err(error) => broken(format!("the line is not JSON: {error}")),
         })
     }
-}
-
-fn flatten(name: &str, value: &Value, into: &mut Vec<(String, Option<String>)>) {
-    let text = match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Object(object) => {
-            for (key, value) in object {
-                flatten(&format!("{name}.{key}"), value, into);
-            }
-            return;
-        }
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) => Some(value.to_string()),
-    };
-    into.push((name.to_owned(), text));
 }
 
 #[cfg(test)]
