@@ -15,8 +15,8 @@ demo: ## watch a simulated department's model decay and be caught; ARGS='--once'
 	$(CARGO) build --locked
 	target/debug/dosimeter demo $(ARGS)
 
-test: ## all tests, against a real Postgres, Prometheus, Alertmanager and SMTP server
-	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd
+test: ## all tests, against a real Postgres, Prometheus, Alertmanager, SMTP, NATS and S3 server
+	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd nats moto
 	scripts/with-postgres.sh $(CARGO) test --locked $(ARGS)
 
 lint: ## formatting, clippy, and the committed descriptions of the SQL statements

@@ -1,6 +1,8 @@
 //! Sources that are asked again and again, against the real thing: Postgres, HTTP, S3, NATS, each interrupted in the middle.
 
 mod http;
+mod nats;
+mod objects;
 mod sql;
 
 use std::collections::BTreeMap;
