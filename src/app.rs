@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::alert::link::Signer;
 use crate::clock::Clock;
 use crate::config::{CaseIds, Plan, Secret};
+use crate::desk::{self, Desk};
 use crate::export::Exporter;
 use crate::intake::Pseudonyms;
 use crate::job::{Context, Job};
@@ -141,7 +142,9 @@ impl App {
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
         }
-        supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), stop));
+        let (desk, queue) = Desk::new();
+        supervisor.spawn("desk", queue.serve(self.context.subscribe(), desk::MOST_TOGETHER, stop.clone()));
+        supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), desk, stop));
         Ok(passes)
     }
 

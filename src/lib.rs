@@ -43,6 +43,8 @@ pub mod runtime;
 pub mod intake;
 /// What the daemon does, step by step.
 pub mod job;
+/// Where what is sent is taken in.
+pub mod desk;
 /// What people do about alerts.
 pub mod person;
 /// Answers to any question.

@@ -282,7 +282,8 @@ pub async fn serve(installation: &Installation) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(dosimeter::http::serve(listener, installation.app.context.subscribe(), stop));
+    let (desk, _queue) = dosimeter::desk::Desk::new();
+    tokio::spawn(dosimeter::http::serve(listener, installation.app.context.subscribe(), desk, stop));
     port
 }
 

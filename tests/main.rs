@@ -26,6 +26,7 @@ mod kinds;
 mod lifecycle;
 mod nannyml;
 mod nih;
+mod push;
 mod questions;
 mod reference;
 mod replicas;

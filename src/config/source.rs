@@ -13,7 +13,7 @@ use super::service::Intake;
 use super::{Surroundings, display, hex, seconds};
 
 /// Where records come from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Source {
     /// Its name.
     pub name: String,
@@ -91,6 +91,14 @@ impl Source {
             time_format: TimeFormat::Auto,
             time_zone: chrono_tz::UTC,
         }
+    }
+
+    /// The same with a row per output, its columns called as the fields are.
+    #[must_use]
+    pub fn long(&self) -> Self {
+        let columns =
+            fields(self.record, Layout::Long).into_iter().map(|(field, _)| (field.to_owned(), field.to_owned()));
+        Self { layout: Layout::Long, columns: columns.collect(), ..self.clone() }
     }
 
     /// Where its files are, if it is a source of files.

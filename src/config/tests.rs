@@ -314,8 +314,7 @@ fn a_clear_limit_stands_on_the_right_side() {
 #[test]
 fn the_examples_of_the_documentation_are_sources() {
     let document = include_str!("../../docs/sources.md");
-    let examples: Vec<&str> =
-        document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let examples: Vec<&str> = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let model = MINIMAL.split("[[source]]").next().expect("the model");
     let mut words = Vec::new();
     for example in &examples {
@@ -342,7 +341,10 @@ fn sources_that_are_asked_name_their_mistakes() {
     };
     for (source, wanted) in [
         ("kind = \"sql\"\nurl = \"mysql://x\"", "DOSIMETER_SOURCE_MY_SOURCE_URL"),
-        ("kind = \"sql\"\nurl = \"postgres://h/d\"\nquery = \"select $1\"\ncursor = \"c\"", "write what $1 is at first"),
+        (
+            "kind = \"sql\"\nurl = \"postgres://h/d\"\nquery = \"select $1\"\ncursor = \"c\"",
+            "write what $1 is at first",
+        ),
         ("kind = \"sql\"\noverlap = \"long\"", "\"1000\" when it is a number"),
         ("kind = \"sql\"\npaths = [\"x\"]", "paths: is not a key here"),
         ("kind = \"http\"\nurl = \"https://me:secret@host/a\"", "has a password in it"),

@@ -14,6 +14,7 @@ mod id;
 mod metrics;
 mod model_health;
 mod problem;
+mod push;
 mod query;
 mod rejections;
 mod silences;
@@ -28,12 +29,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
 
+use crate::desk::Desk;
 use crate::job::Context;
 
 /// What the operations share: the present context.
 #[derive(Clone)]
 pub struct Shared {
     context: watch::Receiver<Context>,
+    desk: Desk,
+    turns: push::Turns,
 }
 
 impl Shared {
@@ -44,12 +48,14 @@ impl Shared {
 
 /// All operations.
 #[must_use]
-pub fn router(context: watch::Receiver<Context>) -> Router {
+pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics::get))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/api/v1/models/{model}/predictions", post(push::predictions))
+        .route("/api/v1/models/{model}/assertions", post(push::assertions))
         .route("/api/v1/health", get(model_health::get))
         .route("/api/v1/alerts", get(alerts::get))
         .route("/api/v1/alerts/{id}", get(alert::get))
@@ -67,7 +73,7 @@ pub fn router(context: watch::Receiver<Context>) -> Router {
         .route("/api/v1/drift", get(drift::get))
         .route("/api/v1/rejections", get(rejections::get))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
-        .with_state(Shared { context })
+        .with_state(Shared { context, desk, turns: push::Turns::default() })
 }
 
 async fn index() -> &'static str {
@@ -75,6 +81,7 @@ async fn index() -> &'static str {
      /metrics         what Prometheus scrapes\n\
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
+     /api/v1/models/MODEL/predictions and assertions   POST records: JSON, NDJSON, CSV, Parquet or Arrow\n\
      /api/v1/health   whether the data of each model comes, and whole: every rule, its verdict and its reason, ?model=\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\
@@ -94,8 +101,9 @@ async fn index() -> &'static str {
 pub async fn serve(
     listener: TcpListener,
     context: watch::Receiver<Context>,
+    desk: Desk,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    axum::serve(listener, router(context)).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    axum::serve(listener, router(context, desk)).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::feed::{Failure, Feed, Page, Positions, causes, within};
-use super::{RowResult, json, time};
+use super::{RowResult, message, time};
 use crate::config::{HttpFeed as Plan, Overlap, Paging, Since, TimeFormat};
 
 /// How far a resource has been read.
@@ -248,7 +248,7 @@ impl Feed for HttpFeed {
             let place = if self.plan.records.is_empty() { "as a whole" } else { &self.plan.records };
             Failure::Malformed(format!("the answer has no list {place}; correct the source's records"))
         })?;
-        let rows: Vec<RowResult> = records.iter().map(|record| json::row_of(0, record)).collect();
+        let rows: Vec<RowResult> = message::of_list(records);
         let mut seen = position.seen.clone();
         if let Some(since) = &self.plan.since {
             for value in rows.iter().filter_map(|row| row.as_ref().ok()?.get(&since.cursor)) {

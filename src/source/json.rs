@@ -1,90 +1,194 @@
-//! Rows from JSON documents: one object, a list of objects, or an object per line.
+//! JSON: one record or an array of records, taken apart without reading it whole.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::io::BufRead;
 
-use serde_json::{Map, Value};
+use super::lines::LONGEST_LINE;
+use super::object::Objects;
+use super::{BrokenRow, RowResult};
 
-use super::ndjson::NdjsonRows;
-use super::{BrokenRow, Row, RowResult};
-
-/// A row from an object. Nested objects are flattened with dots: `{"study": {"uid": 1}}` has the column `study.uid`.
-#[must_use]
-pub fn row(line: i64, object: &Map<String, Value>) -> Row {
-    let mut flat = Vec::new();
-    for (name, value) in object {
-        flatten(name, value, &mut flat);
-    }
-    let columns = flat.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
-    let columns: Arc<HashMap<String, usize>> = Arc::new(columns);
-    Row::new(line, columns, flat.into_iter().map(|(_, value)| value).collect())
+/// Records of a JSON text: an object, or an array of objects. A record may have a mebibyte, the text any length.
+pub struct JsonRows<R> {
+    input: R,
+    objects: Objects,
+    row: i64,
+    state: State,
 }
 
-/// A row from what should be an object.
-#[must_use]
-pub fn row_of(line: i64, value: &Value) -> RowResult {
-    match value {
-        Value::Object(object) => Ok(row(line, object)),
-        _ => Err(BrokenRow { line, message: "the record is not a JSON object; write {\"column\": value, ...}".into() }),
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    /// In an array, before an element.
+    Array,
+    End,
 }
 
-/// The rows of a message: one object, a list of objects, or an object per line. All have the line of the message.
-#[must_use]
-pub fn message(line: i64, payload: &[u8]) -> Vec<RowResult> {
-    match serde_json::from_slice::<Value>(payload) {
-        Ok(Value::Array(values)) => values.iter().map(|value| row_of(line, value)).collect(),
-        Ok(value) => vec![row_of(line, &value)],
-        Err(_) if payload.iter().all(u8::is_ascii_whitespace) => {
-            vec![Err(BrokenRow { line, message: "the message is empty; write a JSON object".into() })]
-        }
-        Err(_) => {
-            let rows = NdjsonRows::new(payload).map(|row| {
-                // unwrap safety: bytes in memory are read without failure.
-                row.unwrap_or_else(|error| Err(BrokenRow { line, message: error.to_string() }))
-            });
-            let with_line = |row: RowResult| match row {
-                Ok(row) => Ok(Row { line, ..row }),
-                Err(broken) => Err(BrokenRow { line, message: broken.message }),
-            };
-            rows.map(with_line).collect()
-        }
+impl<R: BufRead> JsonRows<R> {
+    /// Records of a text.
+    pub fn new(input: R, objects: Objects) -> Self {
+        Self { input, objects, row: 0, state: State::Start }
     }
-}
 
-fn flatten(name: &str, value: &Value, into: &mut Vec<(String, Option<String>)>) {
-    let text = match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Object(object) => {
-            for (key, value) in object {
-                flatten(&format!("{name}.{key}"), value, into);
+    /// The next byte that is no white space, left where it is; `None` at the end.
+    fn peek(&mut self) -> std::io::Result<Option<u8>> {
+        loop {
+            let buffer = self.input.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(None);
             }
-            return;
+            let blanks = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let found = buffer.get(blanks).copied();
+            self.input.consume(blanks);
+            if found.is_some() {
+                return Ok(found);
+            }
         }
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) => Some(value.to_string()),
-    };
-    into.push((name.to_owned(), text));
+    }
+
+    /// The text of one value, up to the `,` or `]` after it or the end. `None` when it is longer than a record may be; the rest
+    /// of it is skipped.
+    fn value(&mut self, in_array: bool) -> std::io::Result<Option<Vec<u8>>> {
+        let (mut text, mut depth, mut in_string, mut escaped, mut too_long) = (Vec::new(), 0_u64, false, false, false);
+        loop {
+            let buffer = self.input.fill_buf()?;
+            let mut taken = 0;
+            let mut ended = buffer.is_empty();
+            for byte in buffer {
+                if in_string {
+                    (in_string, escaped) = (escaped || *byte != b'"', !escaped && *byte == b'\\');
+                } else {
+                    match byte {
+                        b'"' => in_string = true,
+                        b'{' | b'[' => depth += 1,
+                        b'}' | b']' if depth > 0 => depth -= 1,
+                        b',' | b']' if depth == 0 && in_array => {
+                            ended = true;
+                            break;
+                        }
+                        _ => {}
+                    }
+                }
+                taken += 1;
+            }
+            if text.len() + taken > LONGEST_LINE {
+                (too_long, text) = (true, Vec::new());
+            } else if !too_long {
+                text.extend_from_slice(&buffer[..taken]);
+            }
+            self.input.consume(taken);
+            if ended {
+                return Ok((!too_long).then_some(text));
+            }
+        }
+    }
+
+    fn record(&mut self, in_array: bool) -> std::io::Result<RowResult> {
+        self.row += 1;
+        Ok(match self.value(in_array)? {
+            Some(text) => self.objects.row(self.row, &text),
+            None => Err(BrokenRow { line: self.row, message: "the record is longer than a mebibyte".into() }),
+        })
+    }
+
+    fn broken_off(message: &str) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+    }
+}
+
+impl<R: BufRead> Iterator for JsonRows<R> {
+    type Item = std::io::Result<RowResult>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match self.peek() {
+            Ok(next) => next,
+            Err(error) => return Some(Err(error)),
+        };
+        match (self.state, next) {
+            (State::End, None) => None,
+            (State::End, Some(_)) => Some(Err(Self::broken_off("the body goes on after its end: it is not JSON"))),
+            (State::Start, None) => {
+                self.state = State::End;
+                None
+            }
+            (State::Start, Some(b'[')) => {
+                self.input.consume(1);
+                self.state = State::Array;
+                match self.peek() {
+                    Err(error) => Some(Err(error)),
+                    Ok(Some(b']')) => {
+                        self.input.consume(1);
+                        self.state = State::End;
+                        self.next()
+                    }
+                    Ok(_) => self.next(),
+                }
+            }
+            (State::Start, Some(_)) => {
+                self.state = State::End;
+                Some(self.record(false))
+            }
+            (State::Array, _) => {
+                let record = self.record(true);
+                if record.is_err() {
+                    return Some(record);
+                }
+                match self.peek() {
+                    Err(error) => Some(Err(error)),
+                    Ok(Some(b',')) => {
+                        self.input.consume(1);
+                        Some(record)
+                    }
+                    Ok(Some(b']')) => {
+                        self.input.consume(1);
+                        self.state = State::End;
+                        Some(record)
+                    }
+                    Ok(_) => {
+                        self.state = State::End;
+                        Some(Err(Self::broken_off("the array of records breaks off before its end")))
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(payload: &str) -> Vec<String> {
-        let rows = message(7, payload.as_bytes()).into_iter();
-        rows.map(|row| match row {
-            Ok(row) => format!("{}: {}", row.line, row.get("a.b").unwrap_or("-")),
-            Err(broken) => format!("{}: broken", broken.line),
-        })
-        .collect()
+    fn read(text: &str) -> Vec<Result<Option<String>, ()>> {
+        // A small buffer, so that values span pieces.
+        let input = std::io::BufReader::with_capacity(3, text.as_bytes());
+        let mut read = Vec::new();
+        for row in JsonRows::new(input, Objects::new(&[])) {
+            let Ok(row) = row else {
+                read.push(Err(()));
+                break;
+            };
+            read.push(Ok(row.ok().and_then(|row| row.get("a").map(str::to_owned))));
+        }
+        read
     }
 
     #[test]
-    fn a_message_is_an_object_a_list_or_lines() {
-        assert_eq!(shown(r#"{"a": {"b": 1}}"#), ["7: 1"]);
-        assert_eq!(shown(r#"[{"a": {"b": 1}}, 3, {"a": {"b": "x"}}]"#), ["7: 1", "7: broken", "7: x"]);
-        assert_eq!(shown("{\"a\": {\"b\": 1}}\n{\"a\": {\"b\": 2}}\n{\"a\""), ["7: 1", "7: 2", "7: broken"]);
-        assert_eq!(shown(" "), ["7: broken"]);
+    fn one_record_or_many_and_a_bad_one_costs_itself() {
+        let a = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(read(r#" {"a": 1} "#), [a("1")]);
+        assert_eq!(
+            read(r#"[{"a": "x,]\"}"}, {"a": [1, {"b": 2}]} , 7, {"a": 3}]"#),
+            [a("x,]\"}"), a(r#"[1,{"b":2}]"#), Ok(None), a("3")]
+        );
+        assert_eq!(read(" [ ] "), []);
+        assert_eq!(read(""), []);
+        let long = format!(r#"[{{"a": "{}"}}, {{"a": 2}}]"#, "x".repeat(2 << 20));
+        assert_eq!(read(&long), [Ok(None), a("2")]);
+    }
+
+    #[test]
+    fn what_breaks_off_or_goes_on_is_told() {
+        assert_eq!(read(r#"[{"a": 1}, {"a": 2}"#), [Ok(Some("1".to_owned())), Err(())]);
+        assert_eq!(read(r#"[{"a": 1}"#), [Err(())]);
+        assert_eq!(read(r#"[{"a": 1}] x"#), [Ok(Some("1".to_owned())), Err(())]);
+        assert_eq!(read(r#"{"a": 1"#), [Ok(None)], "a record that breaks off is a bad record");
     }
 }

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 
 use super::feed::{Failure, Feed, Page, Positions, causes};
-use super::{RowResult, json as rows};
+use super::{RowResult, message};
 use crate::config::Kafka as Plan;
 
 /// What has been polled of one partition.
@@ -154,7 +154,7 @@ fn poll(
                 count += 1;
                 ended.remove(&message.partition());
                 let of_partition = polled.entry(message.partition()).or_default();
-                of_partition.rows.extend(rows::message(message.offset(), message.payload().unwrap_or_default()));
+                of_partition.rows.extend(message::rows(message.offset(), message.payload().unwrap_or_default()));
                 of_partition.next = message.offset() + 1;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {

@@ -3,6 +3,9 @@
 //! Must never: decide whether a record is valid; that is the door's task (`intake`). Must never: know what is stored.
 //! Look next at `file::discover`, `feed::Feed` and `mapping::Mapping`.
 
+pub mod arrow;
+pub mod body;
+pub mod bucket;
 pub mod csv;
 pub mod feed;
 pub mod file;
@@ -12,9 +15,10 @@ pub mod json;
 pub mod kafka;
 pub mod lines;
 pub mod mapping;
+pub mod message;
 pub mod nats;
 pub mod ndjson;
-pub mod objects;
+pub mod object;
 pub mod parquet;
 pub mod sql;
 pub mod time;

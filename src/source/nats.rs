@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use futures_util::StreamExt;
 
 use super::feed::{Failure, Feed, Page, Positions, causes, within};
-use super::json;
+use super::message;
 use crate::config::Nats as Plan;
 
 /// Messages of so many bytes are asked for at once.
@@ -93,7 +93,7 @@ impl Feed for NatsFeed {
                 };
                 let sequence =
                     message.info().map_err(|error| Failure::Malformed(causes(error.as_ref())))?.stream_sequence;
-                rows.extend(json::message(i64::try_from(sequence).unwrap_or(i64::MAX), &message.payload));
+                rows.extend(message::rows(i64::try_from(sequence).unwrap_or(i64::MAX), &message.payload));
                 position = serde_json::json!({ "sequence": sequence });
                 self.unacknowledged.push(message);
             }

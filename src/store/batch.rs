@@ -48,6 +48,31 @@ pub struct NewAssertion {
     pub position: Position,
 }
 
+/// What is told of a record that contradicts a known one.
+pub const CONFLICT: &str = "a record with this identity is known with other content; the first one stands. Send a correction \
+    as a record of its own: with its own id, or, where ids are not sent, with another instant";
+
+impl NewPrediction {
+    /// What it says, without whom it is about.
+    #[must_use]
+    pub fn said(&self) -> serde_json::Value {
+        let p = &self.prediction;
+        let scores: Vec<f64> = p.scores.iter().map(|(_, score)| *score).collect();
+        serde_json::json!({ "occurred_at": p.occurred_at, "version": self.version, "scores": scores,
+            "attributes": p.attributes })
+    }
+}
+
+impl NewAssertion {
+    /// What it says, without whom it is about.
+    #[must_use]
+    pub fn said(&self) -> serde_json::Value {
+        let a = &self.assertion;
+        serde_json::json!({ "value": a.opinion.to_word(), "status": a.status.as_str(), "source": a.source,
+            "reader": a.reader, "observed_at": a.observed_at })
+    }
+}
+
 /// A refused record.
 #[derive(Clone, Debug)]
 pub struct NewRejection {

@@ -127,8 +127,8 @@ impl Fields<'_> {
         self.sized(|out| {
             // unwrap safety: the door bounds how many outputs and coordinates a record has.
             let length = i32::try_from(items.len()).unwrap_or(i32::MAX);
-            let dimensions: i32 = if length == 0 { 0 } else { 1 };
-            out.extend_from_slice(&dimensions.to_be_bytes());
+            // An empty array has no dimension.
+            out.extend_from_slice(&i32::from(length != 0).to_be_bytes());
             out.extend_from_slice(&0_i32.to_be_bytes());
             out.extend_from_slice(&element.to_be_bytes());
             if length > 0 {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::batch::{ASSERTION, Batch, Fate, Meeting, NewPrediction, NewRejection, PREDICTION, Position};
+use super::batch::{ASSERTION, Batch, CONFLICT, Fate, Meeting, NewPrediction, NewRejection, PREDICTION, Position};
 use super::{Named, Result, Transaction};
 use crate::domain::{Prediction, Reason};
 
@@ -76,10 +76,7 @@ async fn meet_predictions(transaction: &mut Transaction, batch: &Batch) -> Resul
                 met.predictions[place] = Fate::Extends;
             }
             Meeting::Conflict => {
-                let p = &new.prediction;
-                let said = serde_json::json!({ "occurred_at": p.occurred_at, "version": new.version,
-                    "scores": p.scores.iter().map(|(_, score)| score).collect::<Vec<_>>(), "attributes": p.attributes });
-                met.conflicts.push(conflict(&new.position, said, new.digest));
+                met.conflicts.push(conflict(&new.position, new.said(), new.digest));
                 met.predictions[place] = Fate::Conflict;
             }
         }
@@ -139,10 +136,7 @@ async fn meet_assertions(transaction: &mut Transaction, batch: &Batch, met: &mut
             met.assertions[place] = Fate::Known;
             continue;
         }
-        let a = &new.assertion;
-        let said = serde_json::json!({ "value": a.opinion.to_word(), "status": a.status.as_str(), "source": a.source,
-            "reader": a.reader, "observed_at": a.observed_at });
-        met.conflicts.push(conflict(&new.position, said, new.digest));
+        met.conflicts.push(conflict(&new.position, new.said(), new.digest));
         met.assertions[place] = Fate::Conflict;
     }
     Ok(())
@@ -154,9 +148,7 @@ fn conflict(position: &Position, said: serde_json::Value, fingerprint: [u8; 32])
         position: position.clone(),
         field: "id".to_owned(),
         reason: Reason::Conflict,
-        message: "a record with this identity is known with other content; the first one stands. Send a correction \
-                  as a record of its own: with its own id, or, where ids are not sent, with another instant"
-            .to_owned(),
+        message: CONFLICT.to_owned(),
         payload: said,
         fingerprint,
     }

@@ -166,7 +166,7 @@ async fn a_server_that_throttles_and_breaks_is_left_alone_as_long_as_it_asks_and
     assert_eq!((scores.len(), scores.values().max()), (40, Some(&1)));
     let exposed = exposed(&installation).await;
     for (reason, count) in [("throttled", 2), ("server", 1), ("malformed", 2), ("refused", 0)] {
-        let line = format!("dosimeter_source_failures_total{{reason=\"{reason}\",source=\"upstream\"}} {count}");
+        let line = format!("dosimeter_source_failures_total{{source=\"upstream\",reason=\"{reason}\"}} {count}");
         assert!(exposed.contains(&line), "{line} not in {exposed}");
     }
 }

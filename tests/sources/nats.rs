@@ -51,7 +51,8 @@ fn source(port: u16, more: &str) -> String {
 }
 
 async fn stream(context: &jetstream::Context) -> stream::Stream {
-    let config = stream::Config { name: "SCORES".into(), subjects: vec!["scores.>".into()], ..stream::Config::default() };
+    let config =
+        stream::Config { name: "SCORES".into(), subjects: vec!["scores.>".into()], ..stream::Config::default() };
     context.create_stream(config).await.expect("a stream")
 }
 
@@ -88,8 +89,13 @@ async fn a_stream_is_acknowledged_when_it_is_committed_and_survives_its_server_a
     let scores = scores(&installation).await;
     assert_eq!((scores.len(), scores.values().max()), (400, Some(&1)), "each once");
     assert_eq!(installation.count("rejection").await, 0);
-    let mut consumer: jetstream::consumer::PullConsumer =
-        context.get_stream("SCORES").await.expect("it is on the disk").get_consumer("dosimeter-upstream").await.expect("durable");
+    let mut consumer: jetstream::consumer::PullConsumer = context
+        .get_stream("SCORES")
+        .await
+        .expect("it is on the disk")
+        .get_consumer("dosimeter-upstream")
+        .await
+        .expect("durable");
     let info = consumer.info().await.expect("answers");
     assert_eq!((info.num_pending, info.num_ack_pending), (0, 0), "all is acknowledged");
     let exposed = exposed(&installation).await;
@@ -108,7 +114,8 @@ async fn messages_hold_one_record_or_several_and_a_bad_one_holds_up_nothing() {
     assert_eq!(state.reason.as_deref(), Some("misconfigured"));
     assert!(state.message.as_ref().expect("a message").contains("there is no stream SCORES"), "{state:?}");
     stream(&context).await;
-    let messages = [format!("{}\n{}\n", line(1), line(2)), format!("[{}, {}]", line(3), line(4)), line(5), "nonsense".into()];
+    let messages =
+        [format!("{}\n{}\n", line(1), line(2)), format!("[{}, {}]", line(3), line(4)), line(5), "nonsense".into()];
     for message in messages {
         context.publish("scores.x", message.into()).await.expect("sent").await.expect("stored");
     }

@@ -78,7 +78,8 @@ async fn objects_are_read_once_by_what_they_hold_and_an_outage_loses_none() {
     ingest(&installation).await;
     assert_eq!(installation.count("prediction").await, 20);
     assert_eq!(installation.count("source_file").await, 2);
-    let origin: String = sqlx::query_scalar("select min(origin) from batch").fetch_one(&installation.pool().await).await.expect("one");
+    let origin: String =
+        sqlx::query_scalar("select min(origin) from batch").fetch_one(&installation.pool().await).await.expect("one");
     assert_eq!(origin, "s3://exports/daily/2025/a.csv");
 
     // The same content under another name, the same name with another content, a name that says nothing.

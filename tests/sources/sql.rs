@@ -68,7 +68,7 @@ async fn rows_come_exactly_page_by_page_and_what_comes_late_is_found_by_the_over
     assert!(exposed.contains("dosimeter_source_failing{source=\"upstream\"} 0"), "{exposed}");
     assert!(exposed.contains(&format!("newest_record_timestamp_seconds{{source=\"upstream\"}} {newest}")), "{exposed}");
     assert!(
-        exposed.contains("dosimeter_source_failures_total{reason=\"unreachable\",source=\"upstream\"} 0"),
+        exposed.contains("dosimeter_source_failures_total{source=\"upstream\",reason=\"unreachable\"} 0"),
         "{exposed}"
     );
 }
@@ -131,7 +131,7 @@ async fn a_killed_backend_and_a_killed_daemon_lose_nothing_and_double_nothing() 
     assert_eq!((state.reason, state.attempts), (None, 0));
     let exposed = exposed(&installation).await;
     assert!(
-        exposed.contains("dosimeter_source_failures_total{reason=\"unreachable\",source=\"upstream\"} 1"),
+        exposed.contains("dosimeter_source_failures_total{source=\"upstream\",reason=\"unreachable\"} 1"),
         "{exposed}"
     );
 }

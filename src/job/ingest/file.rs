@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::way::{Way, admit_row};
+use super::way::Way;
 use super::{Patience, Tally, has_settled};
 use crate::config::Format;
 use crate::domain::Reason;
-use crate::intake::{Collector, Door, Kept};
+use crate::intake::{Collector, Door, Kept, admit_row};
 use crate::job::Error;
 use crate::source::Problem;
 use crate::source::file::{self, Candidate, Inspection, Reading, Rows};

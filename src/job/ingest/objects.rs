@@ -5,9 +5,9 @@ use super::pull::{Pass, Reached, Stopped};
 use super::way::Way;
 use super::{Patience, Tally};
 use crate::config::{Objects as Plan, Pull};
+use crate::source::bucket::{Bucket, Object};
 use crate::source::feed::Failure;
 use crate::source::file::Candidate;
-use crate::source::objects::{Object, Objects};
 use crate::store::cursor::CursorProgress;
 use crate::store::file::Held;
 
@@ -19,11 +19,11 @@ pub(super) async fn read(
     pass: &mut Pass,
     tally: &mut Tally,
 ) -> Result<Reached, Stopped> {
-    let objects = Objects::open(plan, pull.pace.timeout)?;
+    let bucket = Bucket::open(plan, pull.pace.timeout)?;
     let (store, name) = (&way.context.store, &way.source.name);
     let known = store.load_cursors(name).await?.into_iter().find(|cursor| cursor.mapping == way.mapping);
     let before = known.as_ref().and_then(|cursor| cursor.position.as_str()).filter(|_| plan.ascending);
-    let listed = objects.list(before).await?;
+    let listed = bucket.list(before).await?;
     let finished = store.finished_files(name, &way.mapping).await?;
     let mut new = listed.iter().filter(|object| !finished.contains(&held(object)));
     let (mut after, mut is_whole) = (before.map(str::to_owned), true);
@@ -32,7 +32,7 @@ pub(super) async fn read(
     }
     for object in new.by_ref() {
         let rows = tally.accepted + tally.duplicates + tally.rejected;
-        is_whole &= take_in(way, plan, &objects, object, tally).await?;
+        is_whole &= take_in(way, plan, &bucket, object, tally).await?;
         let rows = tally.accepted + tally.duplicates + tally.rejected - rows;
         pass.pay(usize::try_from(rows).unwrap_or(usize::MAX));
         if is_whole {
@@ -65,14 +65,14 @@ fn held(object: &Object) -> Held {
 async fn take_in(
     way: &Way<'_>,
     plan: &Plan,
-    objects: &Objects,
+    bucket: &Bucket,
     object: &Object,
     tally: &mut Tally,
 ) -> Result<bool, Stopped> {
     let disk =
         |error: std::io::Error| Failure::Server(format!("there is no room for objects on the disk here: {error}"));
     let folder = tempfile::tempdir().map_err(disk)?;
-    let path = objects.fetch(object, folder.path()).await?;
+    let path = bucket.fetch(object, folder.path()).await?;
     let Some(candidate) = Candidate::at(path).filter(|candidate| candidate.bytes == object.bytes) else {
         return Ok(false);
     };

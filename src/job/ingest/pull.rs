@@ -10,10 +10,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::way::{Way, admit_row};
+use super::way::Way;
 use super::{Patience, Tally, objects};
 use crate::config::{Pace, Pull, Source, Upstream, hex};
-use crate::intake::Collector;
+use crate::intake::{Collector, admit_row};
 use crate::job::Error;
 use crate::source::feed::{Failure, Feed, Page, Positions};
 use crate::source::http::Times;

@@ -42,14 +42,14 @@ impl Object {
 }
 
 /// A place of objects.
-pub struct Objects {
+pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     prefix: Key,
     base: String,
     timeout: Duration,
 }
 
-impl Objects {
+impl Bucket {
     /// A client of a store; nothing is asked yet.
     ///
     /// # Errors
