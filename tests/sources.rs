@@ -1,6 +1,8 @@
 //! Sources that are asked again and again, against the real thing: Postgres, HTTP, S3, NATS, each interrupted in the middle.
 
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod nats;
 mod objects;
 mod sql;
@@ -24,6 +26,8 @@ fn with_source(source: &str) -> String {
 
 /// Ask every source whose time has come; the job itself does not fail.
 async fn ingest(installation: &Installation) {
+    // What a job fails of is in the log; a failed test shows it.
+    let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
     assert_ne!(Job::Ingest.run(&installation.context()).await, Outcome::Failed, "the job goes on");
 }
 

@@ -2,6 +2,7 @@
 
 mod alert;
 mod health;
+mod source;
 
 use std::fmt::Write;
 
@@ -22,6 +23,7 @@ use crate::store::rejection::Rejection;
 
 pub(super) use alert::{alert, alerts, silences};
 pub(super) use health::health;
+pub(super) use source::sources;
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
