@@ -35,4 +35,5 @@ mod schema;
 mod sealing;
 mod server;
 mod storm;
+mod sources;
 mod support;

@@ -23,6 +23,7 @@ mod rejections;
 pub mod routes;
 pub mod server;
 mod silences;
+mod sources;
 mod step;
 mod streams;
 mod tls;
@@ -67,6 +68,7 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
         .route("/api/v1/models/{model}/predictions", post(push::predictions))
         .route("/api/v1/models/{model}/assertions", post(push::assertions))
         .route("/api/v1/health", get(model_health::get))
+        .route("/api/v1/sources", get(sources::get))
         .route("/api/v1/alerts", get(alerts::get))
         .route("/api/v1/alerts/{id}", get(alert::get))
         .route("/api/v1/alerts/{id}/acknowledge", post(step::acknowledge))
@@ -97,6 +99,7 @@ async fn index() -> &'static str {
      /readyz          database, schema and numbers are there\n\
      /api/v1/models/MODEL/predictions and assertions   POST records: JSON, NDJSON, CSV, Parquet or Arrow\n\
      /api/v1/health   whether the data of each model comes, and whole: every rule, its verdict and its reason, ?model=\n\
+     /api/v1/sources  every source, how far behind it is, and why it fails if it does\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\
      /api/v1/streams  the alarm engine: evidence, thresholds, null values, the budget and what was spent of it\n\
