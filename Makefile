@@ -16,7 +16,7 @@ demo: ## watch a simulated department's model decay and be caught; ARGS='--once'
 	target/debug/dosimeter demo $(ARGS)
 
 test: ## all tests, against a real Postgres, Prometheus, Alertmanager, SMTP, NATS and S3 server
-	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd nats moto
+	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd requests nats moto
 	scripts/with-postgres.sh $(CARGO) test --locked $(ARGS)
 
 test-kafka: ## the tests of the source kafka; builds its client, which is C, first
