@@ -221,14 +221,16 @@ create table source_path (
     path text not null,
     bytes bigint not null,
     modified_at timestamptz not null,
+    tag text,
     digest text not null,
     primary key (source, path)
 );
-comment on table source_path is 'Which content each path held when it was last read, so that an unchanged path is not read again.';
+comment on table source_path is 'Which content each path, or object, held when it was last read, so that an unchanged path is not read again.';
 comment on column source_path.source is 'The source.';
 comment on column source_path.path is 'The path.';
 comment on column source_path.bytes is 'Size in bytes.';
 comment on column source_path.modified_at is 'Modification time.';
+comment on column source_path.tag is 'What the object store calls the content; nothing of files.';
 comment on column source_path.digest is 'SHA-256 of the bytes.';
 
 create table source_cursor (
@@ -247,6 +249,30 @@ comment on column source_cursor.position is 'From where reading goes on, as the 
 comment on column source_cursor.mapping is 'Digest of what the plan made of its columns.';
 comment on column source_cursor.newest_at is 'The latest time that its rows themselves stated.';
 comment on column source_cursor.moved_at is 'When it moved last.';
+
+create table source_pull (
+    source text primary key,
+    next_at timestamptz not null,
+    paid_until timestamptz not null,
+    succeeded_at timestamptz,
+    newest_at timestamptz,
+    pending bigint,
+    failing_since timestamptz,
+    attempts integer not null default 0,
+    reason text,
+    message text
+);
+comment on table source_pull is 'How it stands with sources that are asked again and again.';
+comment on column source_pull.source is 'The source.';
+comment on column source_pull.next_at is 'It is not asked before.';
+comment on column source_pull.paid_until is 'Up to when its rows have used up the rate that the plan allows.';
+comment on column source_pull.succeeded_at is 'When it last answered and all that it said was committed.';
+comment on column source_pull.newest_at is 'The latest time that its records themselves stated.';
+comment on column source_pull.pending is 'How much waits to be read, where that is known.';
+comment on column source_pull.failing_since is 'Since when it has failed each time; empty while it does not.';
+comment on column source_pull.attempts is 'How often it has failed since.';
+comment on column source_pull.reason is 'Why it fails, as metrics name it.';
+comment on column source_pull.message is 'Why it fails, in words.';
 
 create table dirty_bucket (
     version_id integer not null references model_version,
@@ -754,9 +780,9 @@ create table tally (
     primary key (family, place, kind)
 );
 comment on table tally is 'Counts that only grow, whatever retention removes.';
-comment on column tally.family is 'What is counted: record, rejection or notice.';
-comment on column tally.place is 'The source of records and rejections; the route of notices.';
-comment on column tally.kind is 'Outcome of a record or notice, reason of a rejection.';
+comment on column tally.family is 'What is counted: record, rejection, notice or pull.';
+comment on column tally.place is 'The source of records, rejections and failed pulls; the route of notices.';
+comment on column tally.kind is 'Outcome of a record or notice, reason of a rejection or a failed pull.';
 comment on column tally.total is 'How many there have been.';
 
 create table installation (

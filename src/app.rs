@@ -30,6 +30,9 @@ const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
 /// How often the private Postgres is looked after.
 const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// So often a private Postgres that does not answer is looked after before the daemon gives up.
+const POSTGRES_TRIES: u32 = 10;
+
 /// A connected installation: the database is up to date and the plan adopted.
 pub struct App {
     /// What every job is given; replaced whole when a plan is taken up.
@@ -70,7 +73,22 @@ impl App {
             let url = server.url();
             (Some(Arc::new(server)), url)
         };
-        match Self::connect(plan, clock, adopts, &url).await {
+        let mut connected = Self::connect(plan.clone(), clock.clone(), adopts, &url).await;
+        if let Some(server) = &server {
+            for _ in 0..POSTGRES_TRIES {
+                let Err(error) = &connected else { break };
+                if !matches!(error.downcast_ref(), Some(crate::store::Error::Unreachable(_))) {
+                    break;
+                }
+                // One that was killed a moment ago still looks alive: start it when it does not any more.
+                tracing::warn!(error = format!("{error:#}"), "the private Postgres does not answer; looking after it");
+                tokio::time::sleep(POSTGRES_LOOK / 5).await;
+                let server = server.clone();
+                tokio::task::spawn_blocking(move || server.keep_running()).await??;
+                connected = Self::connect(plan.clone(), clock.clone(), adopts, &url).await;
+            }
+        }
+        match connected {
             Ok(context) => Ok(Self { context: watch::Sender::new(context), server }),
             Err(error) => {
                 if let Some(server) = server {

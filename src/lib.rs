@@ -27,7 +27,7 @@ pub mod access;
 
 // The machinery: siblings that never use one another.
 
-/// The only SQL.
+/// The only SQL, but for the queries of sources that are databases.
 pub mod store;
 /// Where records come from.
 pub mod source;

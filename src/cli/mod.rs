@@ -14,6 +14,7 @@ mod reference;
 mod rejections;
 mod show;
 mod silence;
+mod sources;
 mod streams;
 mod token;
 
@@ -101,6 +102,8 @@ enum Command {
     Notify(notify::NotifyCommand),
     /// Whether the data of each model comes, and whole: every rule with its verdict and its reason.
     Health(health::HealthArgs),
+    /// Where records come from: how far behind each source is, and why it fails if it does.
+    Sources(sources::SourcesArgs),
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
@@ -214,6 +217,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Streams(command) => streams::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Health(args) => health::run(args),
+        Command::Sources(args) => sources::run(args),
         Command::Rejections(command) => rejections::run(command),
         Command::Token(command) => token::run(command),
         Command::Demo(args) => demo::run(args),

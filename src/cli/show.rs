@@ -3,6 +3,7 @@
 mod alert;
 mod health;
 mod token;
+mod source;
 
 use std::fmt::Write;
 
@@ -23,6 +24,7 @@ use crate::store::rejection::Rejection;
 
 pub(super) use alert::{alert, alerts, silences};
 pub(super) use health::health;
+pub(super) use source::sources;
 pub(super) use token::tokens;
 
 /// How a list is printed.
@@ -96,6 +98,9 @@ pub(super) fn plan(plan: &Plan) -> String {
         let way = match &source.kind {
             Kind::File(files) => {
                 format!("{} file(s) at {}", crate::source::file::discover(files).files.len(), files.paths.join(", "))
+            }
+            Kind::Pull(pull) => {
+                format!("from {}, every {}", pull.upstream.place(), humantime::format_duration(pull.pace.every))
             }
             Kind::Push => format!("by POST to /api/v1/models/{}/{}", source.model, source.record.as_str()),
         };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::model::Model;
+use super::pull::{self, Pull, Upstream};
 use super::reader::Section;
 use super::service::Intake;
 use super::{Surroundings, display, hex, seconds};
@@ -53,6 +54,8 @@ pub enum Kind {
     File(Files),
     /// By HTTP, from whoever sends them.
     Push,
+    /// From something that is asked again and again.
+    Pull(Pull),
 }
 
 /// Where files are.
@@ -103,7 +106,26 @@ impl Source {
     pub fn files(&self) -> Option<&Files> {
         match &self.kind {
             Kind::File(files) => Some(files),
-            Kind::Push => None,
+            Kind::Push | Kind::Pull(_) => None,
+        }
+    }
+
+    /// The format of its files, if it has any; by their names when absent.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        match &self.kind {
+            Kind::File(files) => files.format,
+            Kind::Pull(Pull { upstream: Upstream::Objects(objects), .. }) => objects.format,
+            Kind::Pull(_) | Kind::Push => None,
+        }
+    }
+
+    /// What is asked again and again, if it is a source of that kind.
+    #[must_use]
+    pub fn pull(&self) -> Option<&Pull> {
+        match &self.kind {
+            Kind::Pull(pull) => Some(pull),
+            Kind::File(_) | Kind::Push => None,
         }
     }
 
@@ -113,11 +135,14 @@ impl Source {
         // Assertions carry no attributes, and how many rows a transaction takes changes nothing.
         let is_prediction = self.record == RecordKind::Predictions;
         // Where records are found changes nothing about what they say.
-        let kind = match &self.kind {
-            Kind::File(files) => Kind::File(Files { paths: Vec::new(), settle: Duration::ZERO, ..files.clone() }),
-            Kind::Push => Kind::Push,
+        let (kind, shape) = match &self.kind {
+            Kind::File(files) => {
+                (Kind::File(Files { paths: Vec::new(), settle: Duration::ZERO, ..files.clone() }), None)
+            }
+            Kind::Push => (Kind::Push, None),
+            Kind::Pull(pull) => (Kind::Push, Some(pull.upstream.shape())),
         };
-        let source = Self { kind, ..self.clone() };
+        let source = (Self { kind, ..self.clone() }, shape);
         let outputs: Vec<&str> = model.scores().collect();
         let findings: Vec<String> = model.findings().iter().map(|finding| format!("{finding:?}")).collect();
         let dimensions = model.dimensions.iter().map(|dimension| dimension.name.as_str());
@@ -214,7 +239,11 @@ fn fields(record: RecordKind, layout: Layout) -> Vec<(&'static str, bool)> {
 
 pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundings<'_>) -> Source {
     let name = section.required_string("name", "name the source; its lag and its rejections carry the name");
-    let is_push = section.choice("kind", false, &[("file", false), ("push", true)]);
+    let word = section.choice(
+        "kind",
+        "file",
+        &["file", "push"].iter().chain(&pull::WORDS).map(|word| (*word, *word)).collect::<Vec<_>>(),
+    );
     let record = section.choice(
         "record",
         RecordKind::Predictions,
@@ -229,7 +258,11 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
     if model.is_none() && !models.is_empty() {
         section.problem("model", format!("{model_name:?} is no model of this plan; name one of [[model]]"));
     }
-    let kind = if is_push { Kind::Push } else { Kind::File(files(&section, around)) };
+    let kind = match word {
+        "file" => Kind::File(files(&section, around)),
+        "push" => Kind::Push,
+        word => Kind::Pull(pull::pull(&section, word, &name, around)),
+    };
     let columns: BTreeMap<String, String> = section.string_map("columns").into_iter().collect();
     let constants: BTreeMap<String, String> = section.string_map("constants").into_iter().collect();
     check_fields(&section, &columns, &constants, record, layout);
@@ -277,18 +310,16 @@ fn files(section: &Section<'_>, around: &Surroundings<'_>) -> Files {
     }
     Files {
         paths: paths.iter().map(|path| around.folder.join(path).to_string_lossy().into_owned()).collect(),
-        format: section.choice(
-            "format",
-            None,
-            &[
-                ("auto", None),
-                ("csv", Some(Format::Csv)),
-                ("ndjson", Some(Format::Ndjson)),
-                ("parquet", Some(Format::Parquet)),
-            ],
-        ),
+        format: format(section),
         settle: section.duration("settle", Duration::from_secs(2)),
     }
+}
+
+/// The format of files; by their names when absent.
+pub(super) fn format(section: &Section<'_>) -> Option<Format> {
+    let formats = [("csv", Format::Csv), ("ndjson", Format::Ndjson), ("parquet", Format::Parquet)];
+    let formats = formats.map(|(word, format)| (word, Some(format)));
+    section.choice("format", None, &[&[("auto", None)], &formats[..]].concat())
 }
 
 fn check_fields(

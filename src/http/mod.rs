@@ -24,6 +24,7 @@ mod rejections;
 pub mod routes;
 pub mod server;
 mod silences;
+mod sources;
 mod step;
 mod streams;
 mod tls;
@@ -68,6 +69,7 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(push::predictions))
         .routes(routes!(push::assertions))
         .routes(routes!(model_health::get))
+        .routes(routes!(sources::get))
         .routes(routes!(alerts::get))
         .routes(routes!(alert::get))
         .routes(routes!(step::acknowledge))
@@ -114,6 +116,7 @@ async fn index() -> &'static str {
      /readyz          database, schema and numbers are there\n\
      /api/v1/models/MODEL/predictions and assertions   POST records: JSON, NDJSON, CSV, Parquet or Arrow\n\
      /api/v1/health   whether the data of each model comes, and whole: every rule, its verdict and its reason, ?model=\n\
+     /api/v1/sources  every source, how far behind it is, and why it fails if it does\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\
      /api/v1/streams  the alarm engine: evidence, thresholds, null values, the budget and what was spent of it\n\

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::Admitted;
@@ -91,6 +92,13 @@ impl Collector {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The latest time that the records state.
+    #[must_use]
+    pub fn newest_at(&self) -> Option<DateTime<Utc>> {
+        let predictions = self.predictions.iter().map(|new| new.prediction.occurred_at);
+        predictions.chain(self.assertions.iter().map(|new| new.assertion.observed_at)).max()
     }
 
     /// Versions that the predictions name.

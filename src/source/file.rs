@@ -28,7 +28,9 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn at(path: PathBuf) -> Option<Self> {
+    /// A file as it is now; `None` when there is none.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Option<Self> {
         let metadata = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
         let modified_at = DateTime::<Utc>::from(metadata.modified().ok()?).trunc_subsecs(6);
         Some(Self { path, bytes: i64::try_from(metadata.len()).unwrap_or(i64::MAX), modified_at })
@@ -224,8 +226,7 @@ impl Reading {
     /// As a source's plan says.
     #[must_use]
     pub fn of(source: &Source, mapping: &Mapping<'_>) -> Self {
-        let format = source.files().and_then(|files| files.format);
-        Self { format, delimiter: source.delimiter, wanted: Some(mapping.columns()) }
+        Self { format: source.format(), delimiter: source.delimiter, wanted: Some(mapping.columns()) }
     }
 }
 

@@ -98,9 +98,18 @@ impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
                 Error::Unreachable(source)
             }
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| is_passing(&code)) => {
+                Error::Unreachable(sqlx::Error::Database(error))
+            }
             source => Error::Statement { statement, source },
         })
     }
+}
+
+/// Whether a state that Postgres reports (SQLSTATE) passes by itself: connections that break, resources that run out, a server
+/// that stops, starts or takes no connections, and transactions that gave way to others.
+fn is_passing(code: &str) -> bool {
+    ["08", "40", "53", "57P", "55000"].iter().any(|class| code.starts_with(class))
 }
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
