@@ -74,3 +74,28 @@ async fn die_after(installation: &Installation, predictions: i64) {
     // The dead do not give their leases back.
     sqlx::query("update lease set expires_at = '-infinity'").execute(&pool).await.expect("it runs out");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_fails_is_told_of_by_rule_and_list_and_holds_up_no_other() {
+    let nobody = crate::support::free_port();
+    let failing = with_source(&format!(
+        "kind = \"sql\"\nurl = \"postgres://ward:s3cret@127.0.0.1:{nobody}/ris\"\nquery = \"select 1 as n\"\ncursor = \"n\""
+    ))
+    .replace("stale_source = false", "stale_source = \"usual\"");
+    let files = SMALL.split_once("[[source]]").expect("sources").1;
+    let installation = Installation::new(&format!("{failing}\n[[source]]{files}"), "2025-03-02").await;
+    installation.write("predictions/a.csv", "study,at,effusion\ns1,2025-03-01T08:00:00Z,0.5\n");
+    ingest(&installation).await;
+    assert_eq!(installation.count("prediction").await, 1, "the files are read");
+    let listed = dosimeter::query::sources::list(&installation.context()).await.expect("readable");
+    let row = listed.iter().find(|row| row.source == "upstream").expect("listed");
+    let told = row.pulled.as_ref().expect("asked").message.clone().expect("a message");
+    assert!(told.contains("cannot be reached"), "{told}");
+    assert_eq!((row.kind, row.place.contains("127.0.0.1")), ("sql", true));
+    assert!(!serde_json::to_string(&listed).expect("text").contains("s3cret"), "no secret is shown");
+    assert_ne!(Job::Health.run(&installation.context()).await, Outcome::Failed);
+    let rows = installation.context().store.list_health().await.expect("readable");
+    let rule = rows.iter().find(|row| row.rule == "stale_source" && row.subject == "upstream").expect("judged");
+    assert_eq!(rule.verdict, "broken");
+    assert!(rule.reason.contains("cannot be reached") && !rule.reason.contains("s3cret"), "{rule:?}");
+}

@@ -219,7 +219,7 @@ impl Upstream {
     #[must_use]
     pub fn place(&self) -> String {
         match self {
-            Self::Sql(sql) => format!("a query of {}", without_password(sql.url.expose())),
+            Self::Sql(sql) => sql.place(),
             Self::Http(http) => http.url.clone(),
             Self::Objects(objects) => objects.url.clone(),
             Self::Nats(nats) => format!("the stream {} at {}", nats.stream, nats.servers.join(", ")),
@@ -240,11 +240,19 @@ impl Upstream {
     }
 }
 
-/// An address without what stands before its `@`.
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{}", rest.split('?').next().unwrap_or_default()),
-        _ => url.split('?').next().unwrap_or_default().to_owned(),
+impl Sql {
+    /// The server's address without what stands before its `@`, and without parameters: either may hold a password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let (scheme, rest) = self.url.expose().split_once("://").unwrap_or_default();
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://{host}{}", path.split('?').next().unwrap_or_default()),
+            // A password with a stroke in it: what looks like a host may be half of it.
+            None if path.contains('@') => scheme.to_owned(),
+            None => format!("{scheme}://{authority}{}", path.split('?').next().unwrap_or_default()),
+        }
     }
 }
 

@@ -26,8 +26,7 @@ async fn send(cluster: &Cluster, from: usize, to: usize) {
 }
 
 fn source(cluster: &Cluster, more: &str) -> String {
-    let brokers: Vec<String> =
-        cluster.bootstrap_servers().split(',').map(|broker| format!("\"{broker}\"")).collect();
+    let brokers: Vec<String> = cluster.bootstrap_servers().split(',').map(|broker| format!("\"{broker}\"")).collect();
     with_source(&format!(
         "kind = \"kafka\"\nbrokers = [{}]\ntopic = \"scores\"\ntimeout = \"5s\"\n{more}",
         brokers.join(", ")
