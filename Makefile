@@ -45,15 +45,15 @@ parity: ## the golden numbers anew, by the field's own programs; needs Python wi
 
 bench: ## the benchmarks, fully optimised; takes a long build first
 	@scripts/install.sh cc rust postgres
-	scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
+	POSTGRES_FSYNC=on scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
 
 alarms: ## the promises of the alarm engine by simulation, at full size, with the figures of docs/alarms.md; two minutes
 	@scripts/install.sh cc rust postgres
 	DOSIMETER_ALARMS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it alarms:: -- --nocapture
 
-crash-storm: ## kill an import at random moments, a hundred times; some minutes
+crash-storm: ## kill imports, the daemon and Postgres amid sending at random moments, a hundred times each; some minutes
 	@scripts/install.sh cc rust postgres
-	DOSIMETER_CRASHES=100 scripts/with-postgres.sh $(CARGO) test --locked --test it crash -- --nocapture
+	DOSIMETER_CRASHES=100 scripts/with-postgres.sh $(CARGO) test --locked --test it -- --nocapture killed_at_random amid_kills
 
 dashboards-schema: ## type-check the dashboards against Grafana's own types; needs Node and npm
 	scripts/check-dashboards-schema.sh

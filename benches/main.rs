@@ -23,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use sqlx::postgres::PgPoolCopyExt;
 
 mod history;
+mod push;
 mod realised;
 
 const OUTPUTS: i32 = 5;
@@ -196,6 +197,10 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     if std::env::args().any(|argument| argument == "history") {
         return runtime.block_on(history::run());
+    }
+    if let Some(at) = std::env::args().position(|argument| argument == "push") {
+        return runtime
+            .block_on(push::run(std::env::args().nth(at + 1).and_then(|text| text.parse().ok()).unwrap_or(200_000)));
     }
     for cases in [6_000, 60_000] {
         let (predictions, known) = cases_of(cases);

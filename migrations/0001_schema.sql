@@ -724,6 +724,42 @@ comment on column audit.subject is 'To what.';
 comment on column audit.reason is 'Why.';
 comment on column audit.detail is 'Before and after, or other particulars.';
 
+create table token (
+    token_id bigint generated always as identity primary key,
+    name text not null unique,
+    roles text[] not null check (cardinality(roles) > 0 and roles <@ array['ingest', 'read', 'operate', 'audit', 'admin']),
+    models text[],
+    hash bytea not null check (octet_length(hash) = 32),
+    previous_hash bytea check (octet_length(previous_hash) = 32),
+    previous_until timestamptz,
+    created_at timestamptz not null,
+    created_by text not null,
+    rotated_at timestamptz,
+    last_used_at timestamptz,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    revoked_by text,
+    revoked_reason text,
+    check ((previous_hash is null) = (previous_until is null)),
+    check ((revoked_at is null) = (revoked_by is null) and (revoked_at is null) = (revoked_reason is null))
+);
+comment on table token is 'What programs and people show to the HTTP interface. A row is never removed: the audit trail names it.';
+comment on column token.token_id is 'Number of the token, which stands in it.';
+comment on column token.name is 'Its name.';
+comment on column token.roles is 'What it is for.';
+comment on column token.models is 'The only models it is for; null: all.';
+comment on column token.hash is 'SHA-256 of its secret, which is 256 random bits and is kept nowhere.';
+comment on column token.previous_hash is 'SHA-256 of the secret before it.';
+comment on column token.previous_until is 'The secret before it is good until then.';
+comment on column token.created_at is 'When it was made.';
+comment on column token.created_by is 'By whom.';
+comment on column token.rotated_at is 'When it last got a new secret.';
+comment on column token.last_used_at is 'When it was last used, to a minute.';
+comment on column token.expires_at is 'When it ends by itself; null: never.';
+comment on column token.revoked_at is 'When a person ended it.';
+comment on column token.revoked_by is 'Who did.';
+comment on column token.revoked_reason is 'Why.';
+
 create table lease (
     name text primary key,
     holder text not null,

@@ -22,6 +22,8 @@ pub mod config;
 pub mod detect;
 /// The life of an alert, and what a notice says.
 pub mod alert;
+/// Who may do what over HTTP.
+pub mod access;
 
 // The machinery: siblings that never use one another.
 

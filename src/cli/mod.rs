@@ -16,6 +16,7 @@ mod show;
 mod silence;
 mod sources;
 mod streams;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,6 +107,9 @@ enum Command {
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
+    /// Make, list, rotate and revoke tokens: what the HTTP interface is shown.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
     Demo(demo::DemoArgs),
     /// Write prediction and truth files of the demo's department.
@@ -196,6 +200,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(ConfigArg { config }) => {
             let plan = crate::config::load(&config, &environment)?;
+            crate::http::server::check(&plan.http)?;
             print!("{}", show::plan(&plan));
             Ok(())
         }
@@ -214,6 +219,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Health(args) => health::run(args),
         Command::Sources(args) => sources::run(args),
         Command::Rejections(command) => rejections::run(command),
+        Command::Token(command) => token::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),
     }

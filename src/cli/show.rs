@@ -2,6 +2,7 @@
 
 mod alert;
 mod health;
+mod token;
 mod source;
 
 use std::fmt::Write;
@@ -24,6 +25,7 @@ use crate::store::rejection::Rejection;
 pub(super) use alert::{alert, alerts, silences};
 pub(super) use health::health;
 pub(super) use source::sources;
+pub(super) use token::tokens;
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

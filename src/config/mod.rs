@@ -7,6 +7,7 @@
 
 mod alerting;
 mod health;
+mod http;
 mod model;
 mod notify;
 mod output;
@@ -27,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
 pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience};
+pub use http::{Certificate, Http, Rate};
 pub use model::{Feature, Model, Quantity, Shape};
 pub use notify::{Address, Channel, DEFAULT_ROUTE, ESCALATION_ROUTE, Notify, Route, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};
@@ -34,7 +36,7 @@ pub use pull::{HttpFeed, Kafka, Nats, Objects, Overlap, Pace, Paging, Pull, Sinc
 pub use reader::Problem;
 use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
-pub use service::{CaseIds, Database, Http, Identity, Intake, Retention, Secret, Service};
+pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
 pub use source::{Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
 pub use watch::{Budget, Measure, Method, Side, Unit, Watch, Weekends};
 
@@ -44,7 +46,7 @@ pub struct Plan {
     /// Where the daemon listens and keeps its files.
     #[serde(skip)]
     pub service: Service,
-    /// Who may change something over HTTP.
+    /// Who may use the HTTP server, and its limits.
     #[serde(skip)]
     pub http: Http,
     /// Where Postgres is.
@@ -180,8 +182,8 @@ struct Surroundings<'a> {
 
 /// Every section in the order of `full.toml`.
 fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
-    let service = service::service(root.section("service"), around);
-    let http = service::http(root.section("http"), around);
+    let mut service = service::service(root.section("service"), around);
+    let http = http::http(root.section("http"), &mut service, around);
     let database = service::database(root.section("database"), around);
     let identity = service::identity(root.section("identity"), around);
     let intake = service::intake(root.section("intake"));

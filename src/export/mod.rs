@@ -4,6 +4,8 @@
 //! family is declared in [`FAMILIES`] or is a metric of the catalogue, with its help.
 //! Must never: ask the database during a scrape.
 
+pub mod traffic;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -38,6 +40,10 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("start_timestamp_seconds", "When the daemon started."),
     ("snapshot_timestamp_seconds", "When these numbers were put together."),
     ("series", "Series in this exposition."),
+    ("http_requests_total", "Requests over HTTP by route, method and class of the answer's status."),
+    ("http_request_seconds", "Time until the answer to a request began, by route and method."),
+    ("http_refused_total", "Requests that were refused: unauthorised, forbidden, rate, size, slow."),
+    ("http_connections", "Connections to the HTTP server that are open."),
     ("job_runs_total", "Runs of a job by outcome."),
     ("job_run_seconds_total", "Time spent in a job."),
     ("job_last_success_timestamp_seconds", "When a job last ended without failure."),
@@ -133,6 +139,7 @@ impl Snapshot {
 pub struct Exporter {
     current: Arc<RwLock<Arc<Snapshot>>>,
     registry: Registry,
+    traffic: traffic::Traffic,
 }
 
 impl Exporter {
@@ -145,7 +152,14 @@ impl Exporter {
         let registry = Registry::new();
         let desc = Desc::new("dosimeter_snapshot".into(), "The present snapshot.".into(), vec![], [].into())?;
         registry.register(Box::new(SnapshotCollector { current: current.clone(), desc }))?;
-        Ok(Self { current, registry })
+        let traffic = traffic::Traffic::new(&registry)?;
+        Ok(Self { current, registry, traffic })
+    }
+
+    /// What goes over HTTP.
+    #[must_use]
+    pub fn traffic(&self) -> &traffic::Traffic {
+        &self.traffic
     }
 
     /// Replace the snapshot.

@@ -5,38 +5,47 @@
 mod act;
 mod alert;
 mod alerts;
-mod auth;
+mod audit;
+pub mod auth;
 mod compare;
 mod curve;
 mod drift;
+pub mod guard;
 mod health;
 mod id;
 mod metrics;
 mod model_health;
+mod observe;
 mod problem;
 mod push;
 mod query;
 mod rejections;
+pub mod routes;
+pub mod server;
 mod silences;
 mod sources;
 mod step;
 mod streams;
+mod tls;
+
+use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
+pub use server::serve;
 
 use crate::desk::Desk;
 use crate::job::Context;
 
-/// What the operations share: the present context.
+/// What the operations share: the present context, and who may do what.
 #[derive(Clone)]
 pub struct Shared {
     context: watch::Receiver<Context>,
+    gate: Arc<auth::Gate>,
     desk: Desk,
     turns: push::Turns,
 }
@@ -50,6 +59,7 @@ impl Shared {
 /// All operations.
 #[must_use]
 pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
+    let shared = Shared { context, gate: Arc::default(), desk, turns: push::Turns::default() };
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics::get))
@@ -74,8 +84,12 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
         .route("/api/v1/compare", get(compare::get))
         .route("/api/v1/drift", get(drift::get))
         .route("/api/v1/rejections", get(rejections::get))
+        .route("/api/v1/audit", get(audit::get))
+        .route("/api/v1/tokens", get(audit::tokens))
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
-        .with_state(Shared { context, desk, turns: push::Turns::default() })
+        .layer(from_fn_with_state(shared.clone(), guard::guard))
+        .layer(from_fn_with_state(shared.clone(), observe::observe))
+        .with_state(shared)
 }
 
 async fn index() -> &'static str {
@@ -95,18 +109,4 @@ async fn index() -> &'static str {
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
-}
-
-/// Answer requests until asked to stop.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    context: watch::Receiver<Context>,
-    desk: Desk,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    axum::serve(listener, router(context, desk)).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
 }

@@ -24,6 +24,7 @@ pub mod silence;
 pub mod status;
 pub mod stream;
 pub mod summary;
+pub mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
