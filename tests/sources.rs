@@ -9,6 +9,7 @@ mod sql;
 
 use std::collections::BTreeMap;
 
+use dosimeter::app::App;
 use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
 use dosimeter::store::cursor::Pulled;
@@ -53,14 +54,14 @@ async fn exposed(installation: &Installation) -> String {
     installation.context().exporter.render().expect("text")
 }
 
-/// Interrupt a run of ingest as soon as so many predictions are committed: the daemon is killed there.
+/// A daemon of its own, with connections of its own, that is killed as soon as so many predictions are committed.
 async fn die_after(installation: &Installation, predictions: i64) {
-    let pool = installation.pool().await;
-    let context = installation.context();
+    let (pool, context) = (installation.pool().await, installation.context());
+    let victim = App::start((*context.plan).clone(), context.clock.clone()).await.expect("it starts").context();
     let seen = async {
         loop {
-            let count: i64 =
-                sqlx::query_scalar("select count(*) from prediction").fetch_one(&pool).await.expect("a count");
+            let count = sqlx::query_scalar("select count(*) from prediction");
+            let count: i64 = count.fetch_one(&pool).await.expect("a count");
             if count >= predictions {
                 return;
             }
@@ -69,7 +70,7 @@ async fn die_after(installation: &Installation, predictions: i64) {
     };
     tokio::select! {
         () = seen => {}
-        outcome = Job::Ingest.run(&context) => panic!("it was over before it could be interrupted: {outcome:?}"),
+        outcome = Job::Ingest.run(&victim) => panic!("it was over before it could be interrupted: {outcome:?}"),
     }
     // The dead do not give their leases back.
     sqlx::query("update lease set expires_at = '-infinity'").execute(&pool).await.expect("it runs out");
