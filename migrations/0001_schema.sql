@@ -274,6 +274,22 @@ comment on column source_pull.attempts is 'How often it has failed since.';
 comment on column source_pull.reason is 'Why it fails, as metrics name it.';
 comment on column source_pull.message is 'Why it fails, in words.';
 
+create table inference_event (
+    source text not null,
+    event_id text not null,
+    half text not null check (half in ('request', 'response')),
+    body text not null,
+    received_at timestamptz not null,
+    primary key (source, event_id, half)
+);
+create index inference_event_age on inference_event (source, received_at);
+comment on table inference_event is 'Events of inference servers that wait for their other half, or to be taken in; then they go.';
+comment on column inference_event.source is 'The source.';
+comment on column inference_event.event_id is 'Id of the event, the same for both halves of an inference.';
+comment on column inference_event.half is 'Whether it is the request or the response.';
+comment on column inference_event.body is 'The event as JSON: attributes and data. It may hold identifiers, and goes with the transaction that takes it in.';
+comment on column inference_event.received_at is 'When it came.';
+
 create table dirty_bucket (
     version_id integer not null references model_version,
     bucket timestamptz not null,

@@ -10,6 +10,7 @@ pub mod auth;
 mod compare;
 mod curve;
 mod drift;
+mod events;
 pub mod guard;
 mod health;
 mod id;
@@ -31,6 +32,7 @@ mod tls;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::sync::watch;
@@ -67,6 +69,7 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
         .route("/readyz", get(health::ready))
         .route("/api/v1/models/{model}/predictions", post(push::predictions))
         .route("/api/v1/models/{model}/assertions", post(push::assertions))
+        .route("/api/v1/models/{model}/events", post(events::post).layer(DefaultBodyLimit::max(events::LARGEST)))
         .route("/api/v1/health", get(model_health::get))
         .route("/api/v1/sources", get(sources::get))
         .route("/api/v1/alerts", get(alerts::get))
@@ -98,6 +101,7 @@ async fn index() -> &'static str {
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
      /api/v1/models/MODEL/predictions and assertions   POST records: JSON, NDJSON, CSV, Parquet or Arrow\n\
+     /api/v1/models/MODEL/events   POST CloudEvents of an inference server\n\
      /api/v1/health   whether the data of each model comes, and whole: every rule, its verdict and its reason, ?model=\n\
      /api/v1/sources  every source, how far behind it is, and why it fails if it does\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\

@@ -62,7 +62,7 @@ impl Turns {
 pub(super) struct Parameters {
     /// The plan's source of kind `push` whose columns the records have; without it the first of the plan, or the columns of the
     /// documents.
-    source: Option<String>,
+    pub(super) source: Option<String>,
 }
 
 type Asked = Result<Query<Parameters>, QueryRejection>;

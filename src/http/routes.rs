@@ -55,6 +55,7 @@ pub const ROUTES: &[Route] = &[
     post("/alerts/{id}/act", Need::Link),
     post("/api/v1/models/{model}/predictions", INGEST),
     post("/api/v1/models/{model}/assertions", INGEST),
+    post("/api/v1/models/{model}/events", INGEST),
     get("/api/v1/health", READ),
     get("/api/v1/alerts", READ),
     get("/api/v1/alerts/{id}", READ),
