@@ -33,3 +33,4 @@ mod schema;
 mod sealing;
 mod server;
 mod support;
+mod watching;

@@ -4,14 +4,15 @@
 //! is stored with it, and the next day goes on from there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use super::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
+use super::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, is_about, lens, needs, rival, subjects};
 use super::seal::live_versions;
 use super::{Context, Error, Result};
-use crate::config::{Measure, Method, Model, SlicePattern, Watch, hex};
+use crate::config::{Budget, Measure, Method, Model, SlicePattern, Tier, Unit, Watch, hex};
 use crate::detect::budget::{self, Share, Sharing};
 use crate::detect::stream::Stream;
 use crate::domain::{Granularity, Slice, Window};
@@ -19,7 +20,7 @@ use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::lease::Lease;
 use crate::store::ledger::{Book, Reach};
-use crate::store::stream::{Look, Standing, StoredStream, StreamKey, Taken};
+use crate::store::stream::{Check, Look, Standing, StoredStream, StreamKey, Taken};
 
 /// Make the streams that the plan asks for, end those that it does not, and take in every sealed day.
 ///
@@ -53,7 +54,8 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         context.store.set_shares(lease, &changed).await?;
         outcome = Outcome::Done;
     }
-    let mut taken = Vec::new();
+    let checks = context.store.latest_checks().await?;
+    let (mut taken, mut rechecked) = (Vec::new(), Vec::new());
     for stream in streams {
         let (Ok(own), Some(shares)) = (&stream.stream, shares.get(&stream.key)) else { continue };
         let Some(end) = sealed.get(&stream.book()).map(|last| last.day + TimeDelta::days(1)) else { continue };
@@ -72,13 +74,50 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
                 "an alarm"
             );
         }
+        rechecked.extend(recheck(context, (&stream, own), checks.get(&stream.stream_id), end).await?);
         taken.push(Taken { stream_id: stream.stream_id, looks, looked_until: end });
+    }
+    if !rechecked.is_empty() {
+        context.store.add_checks(lease, &rechecked, now).await?;
     }
     if !taken.is_empty() {
         context.store.add_evidence(lease, &taken, now).await?;
         outcome = Outcome::Done;
     }
     Ok(outcome)
+}
+
+/// Sealed days that a check of the assumption looks back.
+const CHECKED_DAYS: i64 = 365;
+
+/// Once a month, whether the units of a day hang together, by the sealed days up to the month's beginning; `None` when that is known, or
+/// nothing depends on it.
+async fn recheck(
+    context: &Context,
+    (stored, stream): (&StoredStream, &Stream),
+    last: Option<&Check>,
+    end: DateTime<Utc>,
+) -> std::result::Result<Option<Check>, Error> {
+    let Some(month) = end.date_naive().with_day(1).map(|first| first.and_time(NaiveTime::MIN).and_utc()) else {
+        return Ok(None);
+    };
+    let is_due = last.is_none_or(|last| last.month < month) && month > stored.starts;
+    if stream.unit == Unit::Cluster || !is_due {
+        return Ok(None);
+    }
+    let from = stored.starts.max(month - TimeDelta::days(CHECKED_DAYS));
+    let days = context.store.load_sealed(stored.book(), stored.place(), (from, month)).await?;
+    let effect = stream.rechecked(&days);
+    Ok(Some(Check { stream_id: stored.stream_id, month, from, effect }))
+}
+
+/// The streams that are listed as watched, by their number: judged over all in force, whatever else is asked.
+#[must_use]
+pub fn watched(budget: &Budget, standings: &[Standing]) -> BTreeSet<i64> {
+    let own: Vec<&Standing> = standings.iter().filter(|one| one.tier == Tier::Watch.as_str()).collect();
+    let evidence: Vec<f64> = own.iter().map(|one| one.last.as_ref().map_or(0.0, |last| last.evidence)).collect();
+    let watched = budget::watched(budget, &evidence);
+    own.into_iter().zip(watched).filter(|(_, is_watched)| *is_watched).map(|(one, _)| one.stream_id).collect()
 }
 
 /// The shares that are others than those that are noted.
@@ -121,11 +160,12 @@ async fn looks(
         let last = standing.and_then(|standing| standing.last.as_ref());
         let mut state = last.map_or_else(|| stream.start(), |last| last.state.clone());
         // A threshold that falls because others have left takes its evidence along: the budget is not spent twice.
-        if let Some(last) = last.filter(|last| share.threshold < last.threshold) {
+        let told = last.filter(|_| share.tier != Tier::Watch);
+        if let Some(last) = told.filter(|last| share.threshold < last.threshold) {
             state.scale(share.threshold / last.threshold);
         }
         for (day, sealed) in &days {
-            let Some(seen) = stream.take(&mut state, (*day, sealed), share.threshold) else { continue };
+            let Some(seen) = stream.look(&mut state, (*day, sealed), share) else { continue };
             let measured = if seen.alarms {
                 let since = seen.change.unwrap_or(*day);
                 let own = context.store.load_sealed(book, place, (since, *day + TimeDelta::days(1))).await?;
@@ -154,7 +194,9 @@ struct New<'a> {
     name: String,
     slice: Slice,
     reference: Option<(i32, Window)>,
-    evidence: Option<std::sync::Arc<Evidence<'a>>>,
+    evidence: Option<Arc<Evidence<'a>>>,
+    /// The version that it is compared with.
+    against: Option<i32>,
     reason: Option<String>,
 }
 
@@ -193,7 +235,8 @@ impl Wanted<'_> {
         } else {
             let confidence = budget::confidence(&context.plan.budget, shares);
             let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
-            Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
+            let made = Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence);
+            made.map(|stream| Stream { against: new.against, ..stream })
         };
         stored
     }
@@ -201,79 +244,133 @@ impl Wanted<'_> {
 
 /// The streams that the plan asks for; what is in force as it is asked for is not made again.
 async fn wanted<'a>(
-    context: &Context,
+    context: &'a Context,
     versions: &'a [(Version, &'a Model, &'a ModelNumbers)],
     in_force: &[StoredStream],
 ) -> std::result::Result<Vec<Wanted<'a>>, Error> {
-    let today = Granularity::Day.start_of(context.clock.now());
+    let all = context.store.list_versions().await?;
     let mut wanted = Vec::new();
     for (version, model, numbers) in versions {
         let reference = context.store.reference_window(version.version_id).await?;
-        let mut evidence: Option<std::sync::Arc<Evidence<'_>>> = None;
-        for watch in &model.watches {
-            let gate = Gate::of(watch);
-            let needs_reference = needs_reference(watch);
-            let (window, reason) = match basis(watch, reference, today) {
-                Ok(window) => (window, None),
-                Err(reason) => (None, Some(reason)),
-            };
-            let asked = digest(model, watch, window.map(|(id, _)| id), reason);
-            let own =
-                |stream: &&StoredStream| stream.key.version_id == version.version_id && stream.key.watch == watch.name;
-            let known: Vec<&StoredStream> =
-                in_force.iter().filter(own).filter(|stream| stream.asked == asked).collect();
-            // Of a contract over a dimension, values that appear later get streams of their own.
-            let may_grow = !needs_reference && matches!(watch.slices, SlicePattern::Each(_));
-            if !known.is_empty() && !may_grow {
-                wanted.extend(known.iter().map(|stream| Wanted { key: stream.key.clone(), watch, new: None }));
-                continue;
-            }
-            if let (Some((_, window)), None) = (window, &evidence) {
-                let findings: Vec<i32> = numbers.findings.values().copied().collect();
-                let recorded = context.store.last_batch().await?;
-                // Stragglers of long before are sealed in its days, as they are in the stream's.
-                let from = window.from - TimeDelta::days(STRAGGLING);
-                let reach = Reach { window: Window { from, ..window }, recorded, said_after: None, sealing: None };
-                let rows = context.store.load_received(version.version_id, &findings, reach).await?;
-                evidence = Some(std::sync::Arc::new(Evidence::new(model, numbers, rows)));
-            }
-            for (subject, name) in subjects(model, watch) {
-                let output_id = numbers.quantities.get(&name).copied().unwrap_or_default();
-                let book: Book = (version.version_id, gate.maturity_days, gate.with_truth);
-                let slices = match (&watch.slices, &evidence, window) {
-                    (SlicePattern::One(slice), ..) => vec![slice.clone()],
-                    (pattern, Some(evidence), Some((_, window))) => evidence.slices(pattern, window),
-                    (SlicePattern::Each(dimension), ..) if !needs_reference => {
-                        let sealed = context.store.sealed_slices(book, output_id, today - super::seal::LIVE).await?;
-                        let slices = sealed.iter().filter_map(|slice| slice.parse::<Slice>().ok());
-                        slices.filter(|slice| slice.value_of(dimension).is_some()).collect()
-                    }
-                    // There is nothing to tell the slices from: one stream stands for all, with the reason.
-                    (SlicePattern::Each(_), ..) => vec![Slice::all()],
-                };
-                for slice in slices {
-                    let key = StreamKey {
-                        version_id: version.version_id,
-                        watch: watch.name.clone(),
-                        output_id,
-                        slice: slice.to_string(),
-                    };
-                    let is_known = known.iter().any(|stream| stream.key == key);
-                    let new = (!is_known).then(|| New {
-                        asked: asked.clone(),
-                        subject,
-                        name: name.clone(),
-                        slice,
-                        reference: window,
-                        evidence: evidence.clone(),
-                        reason: reason.map(str::to_owned),
-                    });
-                    wanted.push(Wanted { key, watch, new });
-                }
-            }
+        let mut one = OfVersion { context, version, model, numbers, all: &all, reference, evidence: None };
+        for watch in model.watches.iter().filter(|watch| is_about(watch, version)) {
+            one.add_wanted(watch, in_force, &mut wanted).await?;
         }
     }
     Ok(wanted)
+}
+
+/// One version, whose watches may want streams.
+struct OfVersion<'a, 'v> {
+    context: &'a Context,
+    version: &'a Version,
+    model: &'a Model,
+    numbers: &'a ModelNumbers,
+    all: &'v [Version],
+    /// The reference in force, with its window.
+    reference: Option<(i32, Option<Window>)>,
+    /// The rows of its window, once a stream needs them.
+    evidence: Option<Arc<Evidence<'a>>>,
+}
+
+impl<'a> OfVersion<'a, '_> {
+    /// The streams of one watch.
+    async fn add_wanted(
+        &mut self,
+        watch: &'a Watch,
+        in_force: &[StoredStream],
+        wanted: &mut Vec<Wanted<'a>>,
+    ) -> std::result::Result<(), Error> {
+        let version_id = self.version.version_id;
+        let today = Granularity::Day.start_of(self.context.clock.now());
+        let against = rival(watch, self.version, self.all);
+        let (window, reason) = match (&watch.against, against) {
+            (Some(name), None) => (None, Some(no_rival(name))),
+            _ => match basis(watch, self.reference, today) {
+                Ok(window) => (window, None),
+                Err(reason) => (None, Some(reason.to_owned())),
+            },
+        };
+        let asked = digest(self.model, watch, (window.map(|(id, _)| id), against), reason.as_deref());
+        let own = |stream: &&StoredStream| stream.key.version_id == version_id && stream.key.watch == watch.name;
+        let known: Vec<&StoredStream> = in_force.iter().filter(own).filter(|stream| stream.asked == asked).collect();
+        // Of a watch that needs no reference values that appear later get streams of their own.
+        let may_grow = !needs_reference(watch) && matches!(watch.slices, SlicePattern::Each(_));
+        if !known.is_empty() && !may_grow {
+            wanted.extend(known.iter().map(|stream| Wanted { key: stream.key.clone(), watch, new: None }));
+            return Ok(());
+        }
+        if let Some((_, window)) = window {
+            self.load(window).await?;
+        }
+        let evidence = window.and(self.evidence.as_ref());
+        for (subject, name) in subjects(self.model, watch) {
+            let output_id = self.numbers.quantities.get(&name).copied().unwrap_or_default();
+            let window = window.map(|(_, window)| window);
+            for slice in self.slices(watch, (output_id, window), today).await? {
+                let slice_text = slice.to_string();
+                let key = StreamKey { version_id, watch: watch.name.clone(), output_id, slice: slice_text };
+                let is_known = known.iter().any(|stream| stream.key == key);
+                let new = (!is_known).then(|| New {
+                    asked: asked.clone(),
+                    subject,
+                    name: name.clone(),
+                    slice,
+                    reference: self.reference.and_then(|(id, _)| Some((id, window?))),
+                    evidence: evidence.cloned(),
+                    against,
+                    reason: reason.clone(),
+                });
+                wanted.push(Wanted { key, watch, new });
+            }
+        }
+        Ok(())
+    }
+
+    /// Read the rows of the reference's window, if that has not been done.
+    async fn load(&mut self, window: Window) -> std::result::Result<(), Error> {
+        if self.evidence.is_some() {
+            return Ok(());
+        }
+        let store = &self.context.store;
+        let needs = needs(&self.model.watches, self.numbers, (self.version, self.all));
+        let recorded = store.last_batch().await?;
+        // Stragglers of long before are sealed in its days, as they are in the stream's.
+        let from = window.from - TimeDelta::days(STRAGGLING);
+        let reach = Reach { window: Window { from, ..window }, recorded, said_after: None, sealing: None };
+        let rows = store.load_received(self.version.version_id, &needs, reach).await?;
+        let lens = if needs.embeddings { lens(store, self.version.version_id).await? } else { None };
+        self.evidence = Some(Arc::new(Evidence::new(self.model, self.numbers, rows, lens)));
+        Ok(())
+    }
+
+    /// The slices that a watch means: of a dimension the values of the reference, or those that have been sealed lately.
+    async fn slices(
+        &self,
+        watch: &Watch,
+        (output_id, window): (i32, Option<Window>),
+        today: DateTime<Utc>,
+    ) -> std::result::Result<Vec<Slice>, Error> {
+        let gate = Gate::of(watch);
+        Ok(match (&watch.slices, &self.evidence, window) {
+            (SlicePattern::One(slice), ..) => vec![slice.clone()],
+            (pattern, Some(evidence), Some(window)) => evidence.slices(pattern, window),
+            (SlicePattern::Each(dimension), ..) if !needs_reference(watch) => {
+                let book: Book = (self.version.version_id, gate.maturity_days, gate.with_truth);
+                let sealed = self.context.store.sealed_slices(book, output_id, today - super::seal::LIVE).await?;
+                let slices = sealed.iter().filter_map(|slice| slice.parse::<Slice>().ok());
+                slices.filter(|slice| slice.value_of(dimension).is_some()).collect()
+            }
+            // There is nothing to tell the slices from: one stream stands for all, with the reason.
+            (SlicePattern::Each(_), ..) => vec![Slice::all()],
+        })
+    }
+}
+
+/// Why a watch that compares versions has nothing to compare with.
+#[must_use]
+pub fn no_rival(name: &str) -> String {
+    format!("there is no prediction of version {name}, which it compares others with")
 }
 
 /// The reference that a stream is made of, if it needs one; or why it cannot be made yet.
@@ -299,14 +396,20 @@ fn basis(
 
 /// Whether a watch has to know what was before: a contract does not, nor does what is stated of probabilities.
 fn needs_reference(watch: &Watch) -> bool {
-    watch.limit.is_none() && watch.measure != Measure::Calibration || watch.method != Method::Evidence
+    let is_stated = watch.limit.is_some() || watch.against.is_some() || watch.measure == Measure::Calibration;
+    !is_stated || watch.method != Method::Evidence
 }
 
 /// The way in which streams are made: it changes when the same watch and reference would make other bets.
-const MAKING: u32 = 1;
+const MAKING: u32 = 2;
 
 /// What a stream is made of: when it changes, another one is made. What is only told of a watch is not in it.
-fn digest(model: &Model, watch: &Watch, reference_id: Option<i32>, reason: Option<&str>) -> String {
+fn digest(
+    model: &Model,
+    watch: &Watch,
+    (reference_id, against): (Option<i32>, Option<i32>),
+    reason: Option<&str>,
+) -> String {
     let Watch {
         measure,
         method,
@@ -327,7 +430,7 @@ fn digest(model: &Model, watch: &Watch, reference_id: Option<i32>, reason: Optio
     ]);
     let gate = serde_json::json!([watch.weekends, watch.maturity_days, model.truth_policy, model.uncertain]);
     let about = serde_json::json!([model.outputs, model.dimensions, model.features]);
-    let asked = serde_json::json!([MAKING, bets, gate, about, reference_id, reason]);
+    let asked = serde_json::json!([MAKING, bets, gate, about, reference_id, against, reason]);
     hex(&Sha256::digest(asked.to_string()))
 }
 
@@ -346,8 +449,11 @@ fn shares(
             is_whole: key.slice == whole,
         })
         .collect();
-    let watches = versions.iter().flat_map(|(_, model, _)| &model.watches);
-    let shares = budget::shares(&context.plan.budget, &sharing, watches);
+    let of = |(version, model, _): &(Version, &Model, &ModelNumbers)| {
+        model.watches.iter().filter(|watch| is_about(watch, version)).cloned().collect::<Vec<Watch>>()
+    };
+    let watches: Vec<Watch> = versions.iter().flat_map(of).collect();
+    let shares = budget::shares(&context.plan.budget, &sharing, watches.iter());
     wanted.iter().map(|one| one.key.clone()).zip(shares).collect()
 }
 
