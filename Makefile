@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test lint format docs parity bench sqlx alarms crash-storm dashboards-schema clean
+.PHONY: help demo test test-kafka lint format docs parity bench sqlx alarms crash-storm dashboards-schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -15,9 +15,13 @@ demo: ## watch a simulated department's model decay and be caught; ARGS='--once'
 	$(CARGO) build --locked
 	target/debug/dosimeter demo $(ARGS)
 
-test: ## all tests, against a real Postgres, Prometheus, Alertmanager and SMTP server
-	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd
+test: ## all tests, against a real Postgres, Prometheus, Alertmanager, SMTP, NATS and S3 server
+	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd nats moto
 	scripts/with-postgres.sh $(CARGO) test --locked $(ARGS)
+
+test-kafka: ## the tests of the source kafka; builds its client, which is C, first
+	@scripts/install.sh cc rust postgres
+	scripts/with-postgres.sh $(CARGO) test --locked --features kafka --test it -- sources::kafka
 
 lint: ## formatting, clippy, and the committed descriptions of the SQL statements
 	@scripts/install.sh cc rust postgres
@@ -41,15 +45,15 @@ parity: ## the golden numbers anew, by the field's own programs; needs Python wi
 
 bench: ## the benchmarks, fully optimised; takes a long build first
 	@scripts/install.sh cc rust postgres
-	scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
+	POSTGRES_FSYNC=on scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
 
 alarms: ## the promises of the alarm engine by simulation, at full size, with the figures of docs/alarms.md; two minutes
 	@scripts/install.sh cc rust postgres
 	DOSIMETER_ALARMS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it alarms:: -- --nocapture
 
-crash-storm: ## kill an import at random moments, a hundred times; some minutes
+crash-storm: ## kill imports, the daemon and Postgres amid sending at random moments, a hundred times each; some minutes
 	@scripts/install.sh cc rust postgres
-	DOSIMETER_CRASHES=100 scripts/with-postgres.sh $(CARGO) test --locked --test it crash -- --nocapture
+	DOSIMETER_CRASHES=100 scripts/with-postgres.sh $(CARGO) test --locked --test it -- --nocapture killed_at_random amid_kills
 
 dashboards-schema: ## type-check the dashboards against Grafana's own types; needs Node and npm
 	scripts/check-dashboards-schema.sh

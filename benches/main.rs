@@ -23,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use sqlx::postgres::PgPoolCopyExt;
 
 mod history;
+mod push;
 mod realised;
 
 const OUTPUTS: i32 = 5;
@@ -197,6 +198,10 @@ fn main() {
     if std::env::args().any(|argument| argument == "history") {
         return runtime.block_on(history::run());
     }
+    if let Some(at) = std::env::args().position(|argument| argument == "push") {
+        return runtime
+            .block_on(push::run(std::env::args().nth(at + 1).and_then(|text| text.parse().ok()).unwrap_or(200_000)));
+    }
     for cases in [6_000, 60_000] {
         let (predictions, known) = cases_of(cases);
         let name = |what: &str| format!("{what}, {cases} cases x {OUTPUTS} outputs x 6 slices, {DAYS} days");
@@ -344,7 +349,7 @@ async fn intake(cases: u32) {
             progress: Progress::Sent,
         };
         let began = Instant::now();
-        let committed = store.commit_batch(None, batch, start()).await.expect("a batch");
+        let committed = store.commit_batch(None, batch, start()).await.expect("a batch").committed;
         best[0] = best[0].min(began.elapsed());
         assert_eq!(committed.accepted, u64::from(cases));
         let began = Instant::now();

@@ -221,14 +221,16 @@ create table source_path (
     path text not null,
     bytes bigint not null,
     modified_at timestamptz not null,
+    tag text,
     digest text not null,
     primary key (source, path)
 );
-comment on table source_path is 'Which content each path held when it was last read, so that an unchanged path is not read again.';
+comment on table source_path is 'Which content each path, or object, held when it was last read, so that an unchanged path is not read again.';
 comment on column source_path.source is 'The source.';
 comment on column source_path.path is 'The path.';
 comment on column source_path.bytes is 'Size in bytes.';
 comment on column source_path.modified_at is 'Modification time.';
+comment on column source_path.tag is 'What the object store calls the content; nothing of files.';
 comment on column source_path.digest is 'SHA-256 of the bytes.';
 
 create table source_cursor (
@@ -247,6 +249,46 @@ comment on column source_cursor.position is 'From where reading goes on, as the 
 comment on column source_cursor.mapping is 'Digest of what the plan made of its columns.';
 comment on column source_cursor.newest_at is 'The latest time that its rows themselves stated.';
 comment on column source_cursor.moved_at is 'When it moved last.';
+
+create table source_pull (
+    source text primary key,
+    next_at timestamptz not null,
+    paid_until timestamptz not null,
+    succeeded_at timestamptz,
+    newest_at timestamptz,
+    pending bigint,
+    failing_since timestamptz,
+    attempts integer not null default 0,
+    reason text,
+    message text
+);
+comment on table source_pull is 'How it stands with sources that are asked again and again.';
+comment on column source_pull.source is 'The source.';
+comment on column source_pull.next_at is 'It is not asked before.';
+comment on column source_pull.paid_until is 'Up to when its rows have used up the rate that the plan allows.';
+comment on column source_pull.succeeded_at is 'When it last answered and all that it said was committed.';
+comment on column source_pull.newest_at is 'The latest time that its records themselves stated.';
+comment on column source_pull.pending is 'How much waits to be read, where that is known.';
+comment on column source_pull.failing_since is 'Since when it has failed each time; empty while it does not.';
+comment on column source_pull.attempts is 'How often it has failed since.';
+comment on column source_pull.reason is 'Why it fails, as metrics name it.';
+comment on column source_pull.message is 'Why it fails, in words.';
+
+create table inference_event (
+    source text not null,
+    event_id text not null,
+    half text not null check (half in ('request', 'response')),
+    body text not null,
+    received_at timestamptz not null,
+    primary key (source, event_id, half)
+);
+create index inference_event_age on inference_event (source, received_at);
+comment on table inference_event is 'Events of inference servers that wait for their other half, or to be taken in; then they go.';
+comment on column inference_event.source is 'The source.';
+comment on column inference_event.event_id is 'Id of the event, the same for both halves of an inference.';
+comment on column inference_event.half is 'Whether it is the request or the response.';
+comment on column inference_event.body is 'The event as JSON: attributes and data. It may hold identifiers, and goes with the transaction that takes it in.';
+comment on column inference_event.received_at is 'When it came.';
 
 create table dirty_bucket (
     version_id integer not null references model_version,
@@ -713,6 +755,42 @@ comment on column audit.subject is 'To what.';
 comment on column audit.reason is 'Why.';
 comment on column audit.detail is 'Before and after, or other particulars.';
 
+create table token (
+    token_id bigint generated always as identity primary key,
+    name text not null unique,
+    roles text[] not null check (cardinality(roles) > 0 and roles <@ array['ingest', 'read', 'operate', 'audit', 'admin']),
+    models text[],
+    hash bytea not null check (octet_length(hash) = 32),
+    previous_hash bytea check (octet_length(previous_hash) = 32),
+    previous_until timestamptz,
+    created_at timestamptz not null,
+    created_by text not null,
+    rotated_at timestamptz,
+    last_used_at timestamptz,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    revoked_by text,
+    revoked_reason text,
+    check ((previous_hash is null) = (previous_until is null)),
+    check ((revoked_at is null) = (revoked_by is null) and (revoked_at is null) = (revoked_reason is null))
+);
+comment on table token is 'What programs and people show to the HTTP interface. A row is never removed: the audit trail names it.';
+comment on column token.token_id is 'Number of the token, which stands in it.';
+comment on column token.name is 'Its name.';
+comment on column token.roles is 'What it is for.';
+comment on column token.models is 'The only models it is for; null: all.';
+comment on column token.hash is 'SHA-256 of its secret, which is 256 random bits and is kept nowhere.';
+comment on column token.previous_hash is 'SHA-256 of the secret before it.';
+comment on column token.previous_until is 'The secret before it is good until then.';
+comment on column token.created_at is 'When it was made.';
+comment on column token.created_by is 'By whom.';
+comment on column token.rotated_at is 'When it last got a new secret.';
+comment on column token.last_used_at is 'When it was last used, to a minute.';
+comment on column token.expires_at is 'When it ends by itself; null: never.';
+comment on column token.revoked_at is 'When a person ended it.';
+comment on column token.revoked_by is 'Who did.';
+comment on column token.revoked_reason is 'Why.';
+
 create table lease (
     name text primary key,
     holder text not null,
@@ -733,9 +811,9 @@ create table tally (
     primary key (family, place, kind)
 );
 comment on table tally is 'Counts that only grow, whatever retention removes.';
-comment on column tally.family is 'What is counted: record, rejection or notice.';
-comment on column tally.place is 'The source of records and rejections; the route of notices.';
-comment on column tally.kind is 'Outcome of a record or notice, reason of a rejection.';
+comment on column tally.family is 'What is counted: record, rejection, notice or pull.';
+comment on column tally.place is 'The source of records, rejections and failed pulls; the route of notices.';
+comment on column tally.kind is 'Outcome of a record or notice, reason of a rejection or a failed pull.';
 comment on column tally.total is 'How many there have been.';
 
 create table installation (

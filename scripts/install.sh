@@ -7,6 +7,8 @@
 #   prometheus    prometheus and promtool  } for the tests only: on Debian unpacked below target/tools, so that no service is
 #   alertmanager  Prometheus's own         } installed; by the package manager elsewhere
 #   aiosmtpd      an SMTP server           }
+#   nats          nats-server              }
+#   moto          an S3 server, by pip     }
 set -eu
 cd "$(dirname "$0")/.."
 tools=target/tools
@@ -112,6 +114,19 @@ for name in "$@"; do
                 say "pip install --target $tools/usr/lib/python3/dist-packages aiosmtpd"
                 python3 -m pip install --quiet --target "$tools/usr/lib/python3/dist-packages" aiosmtpd >&2
             fi
+        fi ;;
+    nats)
+        if ! has nats-server && [ ! -x "$tools/usr/bin/nats-server" ]; then
+            if on_mac; then brew_install nats-server; elif has apt-get; then unpack nats-server; else system_install nats-server; fi
+            # Debian puts it where the system's servers are.
+            [ ! -x "$tools/usr/sbin/nats-server" ] || ln -sf ../sbin/nats-server "$tools/usr/bin/nats-server"
+            has nats-server || [ -x "$tools/usr/bin/nats-server" ] || give_up "there is no package nats-server here: install it by hand"
+        fi ;;
+    moto)
+        has python3 || system_install python3
+        if ! PYTHONPATH="$PWD/$tools/moto" python3 -c 'import moto.server' 2>/dev/null; then
+            say "pip install --target $tools/moto moto[server]"
+            python3 -m pip install --quiet --target "$tools/moto" 'moto[server]' >&2
         fi ;;
     *) give_up "unknown name $name" ;;
     esac

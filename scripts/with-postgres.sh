@@ -1,5 +1,6 @@
 #!/bin/sh
 # Run a command with DATABASE_URL naming a Postgres server: the one it already names, or a throw-away one on loopback.
+# It forgets everything at a crash of the machine unless POSTGRES_FSYNC=on.
 # usage: scripts/with-postgres.sh COMMAND [ARGUMENT ...]
 set -eu
 if [ -n "${DATABASE_URL:-}" ]; then exec "$@"; fi
@@ -24,5 +25,5 @@ trap 'exit 130' INT TERM
 port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])' 2>/dev/null || echo $((20000 + $$ % 20000)))
 (cd "$dir" && as "$bin/initdb" -D "$dir/data" -U dosimeter -A trust -E UTF8 --locale=C >/dev/null)
 (cd "$dir" && as "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
-    -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$dir -c fsync=off -c max_connections=200" start >/dev/null)
+    -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$dir -c fsync=${POSTGRES_FSYNC:-off} -c max_connections=200" start >/dev/null)
 PATH="$bin:$PATH" DATABASE_URL="postgres://dosimeter@127.0.0.1:$port/postgres" "$@"

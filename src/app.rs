@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::alert::link::Signer;
 use crate::clock::Clock;
 use crate::config::{CaseIds, Plan, Secret};
+use crate::desk::{self, Desk};
 use crate::export::Exporter;
 use crate::intake::Pseudonyms;
 use crate::job::{Context, Job};
@@ -28,6 +29,9 @@ const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
 
 /// How often the private Postgres is looked after.
 const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// So often a private Postgres that does not answer is looked after before the daemon gives up.
+const POSTGRES_TRIES: u32 = 10;
 
 /// A connected installation: the database is up to date and the plan adopted.
 pub struct App {
@@ -69,7 +73,22 @@ impl App {
             let url = server.url();
             (Some(Arc::new(server)), url)
         };
-        match Self::connect(plan, clock, adopts, &url).await {
+        let mut connected = Self::connect(plan.clone(), clock.clone(), adopts, &url).await;
+        if let Some(server) = &server {
+            for _ in 0..POSTGRES_TRIES {
+                let Err(error) = &connected else { break };
+                if !matches!(error.downcast_ref(), Some(crate::store::Error::Unreachable(_))) {
+                    break;
+                }
+                // One that was killed a moment ago still looks alive: start it when it does not any more.
+                tracing::warn!(error = format!("{error:#}"), "the private Postgres does not answer; looking after it");
+                tokio::time::sleep(POSTGRES_LOOK / 5).await;
+                let server = server.clone();
+                tokio::task::spawn_blocking(move || server.keep_running()).await??;
+                connected = Self::connect(plan.clone(), clock.clone(), adopts, &url).await;
+            }
+        }
+        match connected {
             Ok(context) => Ok(Self { context: watch::Sender::new(context), server }),
             Err(error) => {
                 if let Some(server) = server {
@@ -132,6 +151,7 @@ impl App {
             .await
             .with_context(|| format!("cannot listen on {listen}; is another dosimeter running? (service.listen)"))?;
         tracing::info!(address = %listener.local_addr()?, "listening");
+        self.say_who_may_ask().await?;
         let stop = supervisor.stop_token();
         let (pipeline, mailroom) = (watch::Sender::new(0), watch::Sender::new(0));
         let passes = [pipeline.subscribe(), mailroom.subscribe()];
@@ -141,8 +161,28 @@ impl App {
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
         }
-        supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), stop));
+        let (desk, queue) = Desk::new();
+        supervisor.spawn("desk", queue.serve(self.context.subscribe(), desk::MOST_TOGETHER, stop.clone()));
+        supervisor.spawn("http", crate::http::serve(listener, self.context.subscribe(), desk, stop));
         Ok(passes)
+    }
+
+    /// Say in the log who may use the API, where that is not what one would want to find out later.
+    async fn say_who_may_ask(&self) -> anyhow::Result<()> {
+        let context = self.context();
+        let (http, has_tokens) = (&context.plan.http, context.store.has_tokens().await?);
+        let remedy = "make one by `dosimeter token create`";
+        if http.token.is_some() || has_tokens {
+            return Ok(());
+        }
+        if http.may_be_open(&context.plan.service) {
+            tracing::warn!(
+                "access is open: whoever is on this machine may bring records and ask, until there is a token; {remedy}"
+            );
+        } else {
+            tracing::warn!("there is no token, so nobody may use the API; {remedy}");
+        }
+        Ok(())
     }
 
     /// Let go of the database after work. What went wrong in the work is told before what goes wrong in letting go.
@@ -231,10 +271,15 @@ async fn drive(
 /// When the new plan has problems or changes what only a restart can; the old one stays in force.
 pub async fn take_up(context: &watch::Sender<Context>, plan: Plan) -> anyhow::Result<()> {
     let present = context.borrow().clone();
-    let fixed = |plan: &Plan| (plan.service.listen, plan.service.data_dir.clone(), plan.database.clone());
+    let fixed = |plan: &Plan| {
+        let Plan { service, http, database, .. } = plan;
+        let http = (http.tls.clone(), http.max_connections, http.header_timeout);
+        (service.listen, service.data_dir.clone(), database.clone(), http)
+    };
     anyhow::ensure!(
         fixed(&plan) == fixed(&present.plan),
-        "service.listen, service.data_dir and [database] change with a restart only"
+        "service.listen, service.data_dir, [database] and the tls, max_connections and header_timeout of [http] change with a restart \
+         only"
     );
     let sender = Sender::new(&plan.notify)?;
     let pseudonyms = pseudonyms(&plan, false)?;

@@ -22,10 +22,12 @@ pub mod config;
 pub mod detect;
 /// The life of an alert, and what a notice says.
 pub mod alert;
+/// Who may do what over HTTP.
+pub mod access;
 
 // The machinery: siblings that never use one another.
 
-/// The only SQL.
+/// The only SQL, but for the queries of sources that are databases.
 pub mod store;
 /// Where records come from.
 pub mod source;
@@ -43,6 +45,8 @@ pub mod runtime;
 pub mod intake;
 /// What the daemon does, step by step.
 pub mod job;
+/// Where what is sent is taken in.
+pub mod desk;
 /// What people do about alerts.
 pub mod person;
 /// Answers to any question.

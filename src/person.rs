@@ -43,6 +43,14 @@ impl Person {
     }
 }
 
+impl Person {
+    /// Their name and their reason.
+    #[must_use]
+    pub fn said(&self) -> [&str; 2] {
+        [&self.by, &self.reason]
+    }
+}
+
 /// Acknowledge or resolve an alert.
 ///
 /// # Errors

@@ -97,7 +97,9 @@ fn the_calculator_is_pure() {
 #[test]
 fn only_the_store_speaks_sql() {
     let source = root().join("src");
-    for file in files(&source).into_iter().filter(|file| !file.starts_with(source.join("store"))) {
+    // A source that is a database is somebody else's: its query is the plan's.
+    let is_ours = |file: &PathBuf| !file.starts_with(source.join("store")) && *file != source.join("source/sql.rs");
+    for file in files(&source).into_iter().filter(is_ours) {
         let text = fs::read_to_string(&file).expect("a source file");
         assert!(!text.contains("use sqlx") && !text.contains("sqlx::query"), "{} uses sqlx", file.display());
     }

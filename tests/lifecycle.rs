@@ -282,7 +282,8 @@ pub async fn serve(installation: &Installation) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(dosimeter::http::serve(listener, installation.app.context.subscribe(), stop));
+    let (desk, _queue) = dosimeter::desk::Desk::new();
+    tokio::spawn(dosimeter::http::serve(listener, installation.app.context.subscribe(), desk, stop));
     port
 }
 
@@ -344,15 +345,16 @@ async fn the_api_takes_steps_from_whoever_shows_the_token() {
     assert_eq!((status, answer["state"].as_str()), (200, Some("resolved")));
     assert_eq!(post(port, &path("silence"), Some(TOKEN), r#"{"by": "a", "reason": "b", "for": "4h"}"#).0, 409);
 
-    let (_, _, text) = request(port, "GET", &format!("/api/v1/alerts/{id}"), "", "");
+    let shown = format!("Authorization: Bearer {TOKEN}\r\n");
+    let (_, _, text) = request(port, "GET", &format!("/api/v1/alerts/{id}"), &shown, "");
     let answer: Value = serde_json::from_str(&text).expect("JSON");
     let steps: Vec<&str> =
         answer["history"].as_array().expect("a list").iter().filter_map(|e| e["transition"].as_str()).collect();
     assert_eq!(steps, ["fired", "acknowledged", "resolved"]);
     assert_eq!(answer["history"][0]["decision"], "told: there is news");
     assert_eq!(answer["notices"].as_array().map(Vec::len), Some(2), "the alert and its end");
-    let (_, _, text) = request(port, "GET", "/api/v1/silences", "", "");
-    assert!(text.contains("\"created_by\":\"a\""), "{text}");
+    let (_, _, text) = request(port, "GET", "/api/v1/silences", &shown, "");
+    assert!(text.contains("\"created_by\":\"a (token configuration)\""), "{text}");
     let (status, answer) = post(port, "/api/v1/silences/1/end", Some(TOKEN), body);
     assert_eq!(status, 200, "{answer}");
 }
@@ -363,9 +365,10 @@ async fn without_a_token_nobody_changes_anything_over_the_api() {
     let installation = Installation::new(&open, "2025-02-02").await;
     let port = serve(&installation).await;
     for path in ["/api/v1/alerts/1/resolve", "/api/v1/silences", "/api/v1/silences/1/end"] {
-        let (status, answer) = post(port, path, Some(TOKEN), "{}");
+        assert_eq!(post(port, path, Some(TOKEN), "{}").0, 401, "a token that nobody has made");
+        let (status, answer) = post(port, path, None, "{}");
         assert_eq!(status, 403);
-        assert!(answer["detail"].as_str().is_some_and(|text| text.contains("http.token_file")), "{answer}");
+        assert!(answer["detail"].as_str().is_some_and(|text| text.contains("dosimeter token create")), "{answer}");
     }
 }
 

@@ -22,6 +22,7 @@ fn batch() -> Batch {
             digest: "d".into(),
             bytes: 1,
             modified_at: at("2025-02-01"),
+            tag: None,
             mapping: "m".into(),
             rows_done: 1,
             state: "done",

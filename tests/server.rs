@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::support::{Child, SMALL, binary, eventually, free_port, give_away};
 
 /// A folder that whoever the program becomes may use, with a configuration in it.
-fn folder(port: u16) -> tempfile::TempDir {
+pub fn folder(port: u16) -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("dosimeter-server").tempdir().expect("a folder");
     let service = format!("[service]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\ntick = \"1s\"\n{SMALL}");
     std::fs::write(folder.path().join("config.toml"), service).expect("a file");
@@ -15,14 +15,14 @@ fn folder(port: u16) -> tempfile::TempDir {
     folder
 }
 
-fn serve(folder: &Path) -> Child {
+pub fn serve(folder: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
     let mut command = binary();
     command.args(["serve", "--config"]).arg(folder.join("config.toml"));
     Child(command.stdout(Stdio::null()).stderr(log).spawn().expect("the program starts"))
 }
 
-fn log(folder: &Path) -> String {
+pub fn log(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("log")).unwrap_or_default()
 }
 
@@ -30,13 +30,13 @@ fn get(port: u16, path: &str) -> Option<(u16, String)> {
     crate::daemon::get(port, path)
 }
 
-fn ready(folder: &Path, port: u16) {
+pub fn ready(folder: &Path, port: u16) {
     eventually(&format!("the daemon to be ready; {}", log(folder)), || {
         get(port, "/readyz").filter(|(status, _)| *status == 200)
     });
 }
 
-fn postmaster(folder: &Path) -> Option<i32> {
+pub fn postmaster(folder: &Path) -> Option<i32> {
     let text = std::fs::read_to_string(folder.join("data/postgres/data/postmaster.pid")).ok()?;
     text.lines().next()?.trim().parse().ok()
 }
@@ -45,7 +45,7 @@ fn is_alive(pid: i32) -> bool {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
-fn terminate(child: &mut Child) {
+pub fn terminate(child: &mut Child) {
     let pid = nix::unistd::Pid::from_raw(child.0.id().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
     assert!(child.0.wait().expect("it ends").success());

@@ -34,7 +34,8 @@ async fn import_all(context: &Context) -> anyhow::Result<()> {
         }
         files += found.files.len();
     }
-    anyhow::ensure!(files > 0, "there is nothing to read: no source has a file that this user may read");
+    let asks = context.plan.sources.iter().any(|source| source.pull().is_some());
+    anyhow::ensure!(files > 0 || asks, "there is nothing to read: no source has a file that this user may read");
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(100));
     let rows = AtomicU64::new(0);
@@ -66,6 +67,11 @@ async fn import_all(context: &Context) -> anyhow::Result<()> {
     let status = context.store.status().await?;
     for tally in status.tallies.iter().filter(|tally| tally.family == "rejection") {
         println!("  rejected so far from {}: {} {}", tally.place, tally.total, tally.kind);
+    }
+    for (source, pulled) in context.store.list_pulled().await? {
+        if let Some(message) = pulled.message.filter(|_| context.plan.sources.iter().any(|own| own.name == source)) {
+            println!("  {source} fails: {message}");
+        }
     }
     let waiting = context.store.count_waiting_cases().await?;
     if waiting > 0 {

@@ -14,7 +14,9 @@ mod reference;
 mod rejections;
 mod show;
 mod silence;
+mod sources;
 mod streams;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,9 +102,14 @@ enum Command {
     Notify(notify::NotifyCommand),
     /// Whether the data of each model comes, and whole: every rule with its verdict and its reason.
     Health(health::HealthArgs),
+    /// Where records come from: how far behind each source is, and why it fails if it does.
+    Sources(sources::SourcesArgs),
     /// List refused records with their reasons.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
+    /// Make, list, rotate and revoke tokens: what the HTTP interface is shown.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Run a simulated department for 120 days in a minute or two, and watch a model decay and be caught.
     Demo(demo::DemoArgs),
     /// Write prediction and truth files of the demo's department.
@@ -193,6 +200,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(ConfigArg { config }) => {
             let plan = crate::config::load(&config, &environment)?;
+            crate::http::server::check(&plan.http)?;
             print!("{}", show::plan(&plan));
             Ok(())
         }
@@ -209,7 +217,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Streams(command) => streams::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Health(args) => health::run(args),
+        Command::Sources(args) => sources::run(args),
         Command::Rejections(command) => rejections::run(command),
+        Command::Token(command) => token::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => demo::simulate(args),
     }

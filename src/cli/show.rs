@@ -2,6 +2,8 @@
 
 mod alert;
 mod health;
+mod token;
+mod source;
 
 use std::fmt::Write;
 
@@ -22,6 +24,8 @@ use crate::store::rejection::Rejection;
 
 pub(super) use alert::{alert, alerts, silences};
 pub(super) use health::health;
+pub(super) use source::sources;
+pub(super) use token::tokens;
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,6 +99,10 @@ pub(super) fn plan(plan: &Plan) -> String {
             Kind::File(files) => {
                 format!("{} file(s) at {}", crate::source::file::discover(files).files.len(), files.paths.join(", "))
             }
+            Kind::Pull(pull) => {
+                format!("from {}, every {}", pull.upstream.place(), humantime::format_duration(pull.pace.every))
+            }
+            Kind::Events(_) => format!("by POST of CloudEvents to /api/v1/models/{}/events", source.model),
             Kind::Push => format!("by POST to /api/v1/models/{}/{}", source.model, source.record.as_str()),
         };
         let _ = writeln!(out, "\nsource {}: {} for {}, {way}", source.name, source.record.as_str(), source.model);

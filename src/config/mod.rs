@@ -7,9 +7,11 @@
 
 mod alerting;
 mod health;
+mod http;
 mod model;
 mod notify;
 mod output;
+mod pull;
 mod reader;
 mod rule;
 mod service;
@@ -26,14 +28,16 @@ use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
 pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience};
+pub use http::{Certificate, Http, Rate};
 pub use model::{Feature, Model, Quantity, Shape};
 pub use notify::{Address, Channel, DEFAULT_ROUTE, ESCALATION_ROUTE, Notify, Route, Smtp, Tls, Transport};
 pub use output::{Classes, Finding, Output, ValueOutput};
+pub use pull::{HttpFeed, Kafka, Nats, Objects, Overlap, Pace, Paging, Pull, Since, Sql, Upstream};
 pub use reader::Problem;
 use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
-pub use service::{CaseIds, Database, Http, Identity, Intake, Retention, Secret, Service};
-pub use source::{Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
+pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
+pub use source::{Events, Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
 pub use watch::{Budget, Measure, Method, Side, Tier, Unit, Watch, Weekends};
 
 /// A configuration that has passed every check.
@@ -42,7 +46,7 @@ pub struct Plan {
     /// Where the daemon listens and keeps its files.
     #[serde(skip)]
     pub service: Service,
-    /// Who may change something over HTTP.
+    /// Who may use the HTTP server, and its limits.
     #[serde(skip)]
     pub http: Http,
     /// Where Postgres is.
@@ -101,6 +105,19 @@ impl Plan {
             let known: Vec<&str> = own.by_ref().map(|source| source.name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             format!("{name:?} is no source of kind push for {} of {model}; known are {known}", record.as_str())
+        })
+    }
+
+    /// The source that takes in the events of an inference server: the named one, or the first of the model.
+    ///
+    /// # Errors
+    /// When there is none, or the name is that of no such source.
+    pub fn event_source(&self, model: &str, name: Option<&str>) -> Result<&Source, String> {
+        let own = || self.sources.iter().filter(|source| source.model == model && source.events().is_some());
+        own().find(|source| name.is_none_or(|name| source.name == name)).ok_or_else(|| {
+            let known: Vec<&str> = own().map(|source| source.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!("the plan has no such source of kind cloudevents for {model:?}; known are {known}")
         })
     }
 
@@ -178,8 +195,8 @@ struct Surroundings<'a> {
 
 /// Every section in the order of `full.toml`.
 fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
-    let service = service::service(root.section("service"), around);
-    let http = service::http(root.section("http"), around);
+    let mut service = service::service(root.section("service"), around);
+    let http = http::http(root.section("http"), &mut service, around);
     let database = service::database(root.section("database"), around);
     let identity = service::identity(root.section("identity"), around);
     let intake = service::intake(root.section("intake"));

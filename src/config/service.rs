@@ -29,13 +29,6 @@ pub struct Service {
     pub estimate_every: Duration,
 }
 
-/// Who may change something over HTTP.
-#[derive(Clone, Debug)]
-pub struct Http {
-    /// What a program shows to acknowledge, resolve or silence; without one nobody may.
-    pub token: Option<Secret>,
-}
-
 /// The Postgres server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
@@ -146,15 +139,6 @@ fn default_data_dir(around: &Surroundings<'_>) -> PathBuf {
         Some(home) if !nix::unistd::Uid::effective().is_root() => home.join("dosimeter"),
         _ => PathBuf::from("/var/lib/dosimeter"),
     }
-}
-
-pub(super) fn http(section: Section<'_>, around: &Surroundings<'_>) -> Http {
-    let http = Http { token: secret(&section, "token", "DOSIMETER_HTTP_TOKEN", around) };
-    if http.token.as_ref().is_some_and(|token| token.expose().len() < 32) {
-        section.problem("token", "is too short to keep anybody out; use at least 32 random characters");
-    }
-    section.refuse_unknown();
-    http
 }
 
 pub(super) fn database(section: Section<'_>, around: &Surroundings<'_>) -> Database {

@@ -7,12 +7,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::model::Model;
+use super::pull::{self, Pull, Upstream};
 use super::reader::Section;
 use super::service::Intake;
 use super::{Surroundings, display, hex, seconds};
 
 /// Where records come from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Source {
     /// Its name.
     pub name: String,
@@ -53,6 +54,18 @@ pub enum Kind {
     File(Files),
     /// By HTTP, from whoever sends them.
     Push,
+    /// By HTTP, as events of an inference server.
+    Events(Events),
+    /// From something that is asked again and again.
+    Pull(Pull),
+}
+
+/// How events of an inference server are put together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Events {
+    /// A request or a response may wait for its other half for so long.
+    #[serde(serialize_with = "seconds")]
+    pub patience: Duration,
 }
 
 /// Where files are.
@@ -90,12 +103,55 @@ impl Source {
         }
     }
 
+    /// The same with a row per output, its columns called as the fields are.
+    #[must_use]
+    pub fn long(&self) -> Self {
+        let columns =
+            fields(self.record, Layout::Long).into_iter().map(|(field, _)| (field.to_owned(), field.to_owned()));
+        Self { layout: Layout::Long, columns: columns.collect(), ..self.clone() }
+    }
+
     /// Where its files are, if it is a source of files.
     #[must_use]
     pub fn files(&self) -> Option<&Files> {
         match &self.kind {
             Kind::File(files) => Some(files),
-            Kind::Push => None,
+            Kind::Push | Kind::Pull(_) | Kind::Events(_) => None,
+        }
+    }
+
+    /// How its events are put together, if it is a source of events.
+    #[must_use]
+    pub fn events(&self) -> Option<&Events> {
+        match &self.kind {
+            Kind::Events(events) => Some(events),
+            Kind::File(_) | Kind::Push | Kind::Pull(_) => None,
+        }
+    }
+
+    /// Whether its columns are found in requests, too, and not only in responses.
+    #[must_use]
+    pub fn needs_request(&self) -> bool {
+        let columns = self.columns.values().chain(self.outputs.values()).chain(self.attributes.values());
+        columns.into_iter().any(|column| column.starts_with("request."))
+    }
+
+    /// The format of its files, if it has any; by their names when absent.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        match &self.kind {
+            Kind::File(files) => files.format,
+            Kind::Pull(Pull { upstream: Upstream::Objects(objects), .. }) => objects.format,
+            Kind::Pull(_) | Kind::Push | Kind::Events(_) => None,
+        }
+    }
+
+    /// What is asked again and again, if it is a source of that kind.
+    #[must_use]
+    pub fn pull(&self) -> Option<&Pull> {
+        match &self.kind {
+            Kind::Pull(pull) => Some(pull),
+            Kind::File(_) | Kind::Push | Kind::Events(_) => None,
         }
     }
 
@@ -105,11 +161,14 @@ impl Source {
         // Assertions carry no attributes, and how many rows a transaction takes changes nothing.
         let is_prediction = self.record == RecordKind::Predictions;
         // Where records are found changes nothing about what they say.
-        let kind = match &self.kind {
-            Kind::File(files) => Kind::File(Files { paths: Vec::new(), settle: Duration::ZERO, ..files.clone() }),
-            Kind::Push => Kind::Push,
+        let (kind, shape) = match &self.kind {
+            Kind::File(files) => {
+                (Kind::File(Files { paths: Vec::new(), settle: Duration::ZERO, ..files.clone() }), None)
+            }
+            Kind::Push | Kind::Events(_) => (Kind::Push, None),
+            Kind::Pull(pull) => (Kind::Push, Some(pull.upstream.shape())),
         };
-        let source = Self { kind, ..self.clone() };
+        let source = (Self { kind, ..self.clone() }, shape);
         let outputs: Vec<&str> = model.scores().collect();
         let findings: Vec<String> = model.findings().iter().map(|finding| format!("{finding:?}")).collect();
         let dimensions = model.dimensions.iter().map(|dimension| dimension.name.as_str());
@@ -206,7 +265,11 @@ fn fields(record: RecordKind, layout: Layout) -> Vec<(&'static str, bool)> {
 
 pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundings<'_>) -> Source {
     let name = section.required_string("name", "name the source; its lag and its rejections carry the name");
-    let is_push = section.choice("kind", false, &[("file", false), ("push", true)]);
+    let word = section.choice(
+        "kind",
+        "file",
+        &["file", "push", "cloudevents"].iter().chain(&pull::WORDS).map(|word| (*word, *word)).collect::<Vec<_>>(),
+    );
     let record = section.choice(
         "record",
         RecordKind::Predictions,
@@ -221,7 +284,14 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
     if model.is_none() && !models.is_empty() {
         section.problem("model", format!("{model_name:?} is no model of this plan; name one of [[model]]"));
     }
-    let kind = if is_push { Kind::Push } else { Kind::File(files(&section, around)) };
+    let kind = match word {
+        "file" => Kind::File(files(&section, around)),
+        "push" => Kind::Push,
+        "cloudevents" => {
+            Kind::Events(Events { patience: section.duration("patience", Duration::from_secs(24 * 3600)) })
+        }
+        word => Kind::Pull(pull::pull(&section, word, &name, around)),
+    };
     let columns: BTreeMap<String, String> = section.string_map("columns").into_iter().collect();
     let constants: BTreeMap<String, String> = section.string_map("constants").into_iter().collect();
     check_fields(&section, &columns, &constants, record, layout);
@@ -269,18 +339,16 @@ fn files(section: &Section<'_>, around: &Surroundings<'_>) -> Files {
     }
     Files {
         paths: paths.iter().map(|path| around.folder.join(path).to_string_lossy().into_owned()).collect(),
-        format: section.choice(
-            "format",
-            None,
-            &[
-                ("auto", None),
-                ("csv", Some(Format::Csv)),
-                ("ndjson", Some(Format::Ndjson)),
-                ("parquet", Some(Format::Parquet)),
-            ],
-        ),
+        format: format(section),
         settle: section.duration("settle", Duration::from_secs(2)),
     }
+}
+
+/// The format of files; by their names when absent.
+pub(super) fn format(section: &Section<'_>) -> Option<Format> {
+    let formats = [("csv", Format::Csv), ("ndjson", Format::Ndjson), ("parquet", Format::Parquet)];
+    let formats = formats.map(|(word, format)| (word, Some(format)));
+    section.choice("format", None, &[&[("auto", None)], &formats[..]].concat())
 }
 
 fn check_fields(

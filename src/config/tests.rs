@@ -310,3 +310,55 @@ fn a_clear_limit_stands_on_the_right_side() {
     assert!(!rule("below = 0.8", 0.82).contains("clear"));
     assert!(!rule("above = 0.8", 0.7).contains("clear"));
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_sources() {
+    let document = include_str!("../../docs/sources.md");
+    let examples: Vec<&str> = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let model = MINIMAL.split("[[source]]").next().expect("the model");
+    let mut words = Vec::new();
+    for example in &examples {
+        let checked = check(&format!("{model}\n{example}"));
+        if example.contains("kind = \"kafka\"") && !cfg!(feature = "kafka") {
+            let problems = checked.expect_err("not in this program");
+            assert!(problems.len() == 1 && problems[0].contains("--features kafka"), "{problems:?}");
+            words.push("kafka");
+            continue;
+        }
+        let plan = checked.unwrap_or_else(|problems| panic!("{example}\n{problems:#?}"));
+        words.push(plan.sources[0].pull().expect("it is asked").upstream.word());
+    }
+    assert_eq!(words, ["sql", "http", "objects", "nats", "kafka"]);
+}
+
+#[test]
+fn sources_that_are_asked_name_their_mistakes() {
+    let model = MINIMAL.split("[[source]]").next().expect("the model").to_owned();
+    let columns = "columns = { case = \"c\", occurred_at = \"t\", version = \"v\" }\n";
+    let told = |source: &str| {
+        let text = format!("{model}[[source]]\nname = \"my source\"\n{source}\n{columns}");
+        check(&text).expect_err("a mistake").join("\n")
+    };
+    for (source, wanted) in [
+        ("kind = \"sql\"\nurl = \"mysql://x\"", "DOSIMETER_SOURCE_MY_SOURCE_URL"),
+        (
+            "kind = \"sql\"\nurl = \"postgres://h/d\"\nquery = \"select $1\"\ncursor = \"c\"",
+            "write what $1 is at first",
+        ),
+        ("kind = \"sql\"\noverlap = \"long\"", "\"1000\" when it is a number"),
+        ("kind = \"sql\"\npaths = [\"x\"]", "paths: is not a key here"),
+        ("kind = \"http\"\nurl = \"https://me:secret@host/a\"", "has a password in it"),
+        ("kind = \"http\"\nurl = \"https://host\"\npaging = \"cursor\"", "where in the answer the cursor is"),
+        ("kind = \"http\"\nurl = \"https://host\"\noverlap = \"1h\"", "needs since_parameter"),
+        ("kind = \"http\"\nurl = \"https://host\"\nrecords = \"items\"", "is no JSON pointer"),
+        ("kind = \"objects\"\nurl = \"gs://b\"", "write s3://bucket/prefix"),
+        ("kind = \"objects\"\nurl = \"s3://b\"\nendpoint = \"http://h\"", "is not encrypted"),
+        ("kind = \"objects\"\nurl = \"s3://b\"\naccess_key_id = \"a\"", "belong together"),
+        ("kind = \"nats\"\nservers = [\"nats://a:b@h\"]\nstream = \"S\"", "use user and password"),
+        ("kind = \"nats\"\nservers = [\"nats://h\"]", "name the stream"),
+        ("kind = \"mqtt\"", "\"kafka\""),
+    ] {
+        let told = told(source);
+        assert!(told.contains(wanted), "{source}: {wanted} not in {told}");
+    }
+}

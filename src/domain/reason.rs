@@ -33,11 +33,13 @@ pub enum Reason {
     Conflict,
     /// A whole file that cannot be read.
     UnreadableFile,
+    /// Half of an inference whose other half never came.
+    Unpaired,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedRow,
         Self::MissingField,
         Self::BadTime,
@@ -53,6 +55,7 @@ impl Reason {
         Self::TooManyVersions,
         Self::Conflict,
         Self::UnreadableFile,
+        Self::Unpaired,
     ];
 
     /// The reason as one word, as it is stored and exported.
@@ -74,6 +77,7 @@ impl Reason {
             Self::TooManyVersions => "too-many-versions",
             Self::Conflict => "conflict",
             Self::UnreadableFile => "unreadable-file",
+            Self::Unpaired => "unpaired",
         }
     }
 }

@@ -4,6 +4,8 @@
 //! family is declared in [`FAMILIES`] or is a metric of the catalogue, with its help.
 //! Must never: ask the database during a scrape.
 
+pub mod traffic;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -42,6 +44,10 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("start_timestamp_seconds", "When the daemon started."),
     ("snapshot_timestamp_seconds", "When these numbers were put together."),
     ("series", "Series in this exposition."),
+    ("http_requests_total", "Requests over HTTP by route, method and class of the answer's status."),
+    ("http_request_seconds", "Time until the answer to a request began, by route and method."),
+    ("http_refused_total", "Requests that were refused: unauthorised, forbidden, rate, size, slow."),
+    ("http_connections", "Connections to the HTTP server that are open."),
     ("job_runs_total", "Runs of a job by outcome."),
     ("job_run_seconds_total", "Time spent in a job."),
     ("job_last_success_timestamp_seconds", "When a job last ended without failure."),
@@ -50,6 +56,15 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("source_last_progress_timestamp_seconds", "When a source last took records in."),
     ("source_files_pending", "Files that a source has found and not yet finished."),
     ("source_folders_closed", "Folders of a source that cannot be looked into."),
+    (
+        "source_last_success_timestamp_seconds",
+        "When a source that is asked last answered, and all of it was committed.",
+    ),
+    ("source_newest_record_timestamp_seconds", "The latest time that the records of a source that is asked state."),
+    ("source_lag_seconds", "How far the latest time that the records of a source state is behind the clock."),
+    ("source_pending", "Messages or objects of a source that wait to be read."),
+    ("source_failing", "1 while a source that is asked fails, 0 while it answers."),
+    ("source_failures_total", "Attempts to read a source that failed, by reason."),
     ("dirty_buckets", "Buckets that wait to be folded."),
     ("outbox_pending", "Notices that wait to be sent."),
     ("outbox_oldest_seconds", "Age of the oldest notice that waits; 0 when none does."),
@@ -128,6 +143,7 @@ impl Snapshot {
 pub struct Exporter {
     current: Arc<RwLock<Arc<Snapshot>>>,
     registry: Registry,
+    traffic: traffic::Traffic,
 }
 
 impl Exporter {
@@ -140,7 +156,14 @@ impl Exporter {
         let registry = Registry::new();
         let desc = Desc::new("dosimeter_snapshot".into(), "The present snapshot.".into(), vec![], [].into())?;
         registry.register(Box::new(SnapshotCollector { current: current.clone(), desc }))?;
-        Ok(Self { current, registry })
+        let traffic = traffic::Traffic::new(&registry)?;
+        Ok(Self { current, registry, traffic })
+    }
+
+    /// What goes over HTTP.
+    #[must_use]
+    pub fn traffic(&self) -> &traffic::Traffic {
+        &self.traffic
     }
 
     /// Replace the snapshot.

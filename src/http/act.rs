@@ -113,7 +113,7 @@ fn facts(alert: &AlertRow) -> Vec<(&'static str, String)> {
 
 /// The page of a failure of the store.
 fn failure(title: &str, error: Error) -> Response {
-    let Problem { status, detail } = Problem::of_step(error);
+    let Problem { status, detail, .. } = Problem::of_step(error);
     Page::problem(title, detail).answer(status)
 }
 

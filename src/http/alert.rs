@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::alerts::Shown;
+use super::auth::Caller;
 use super::id::Id;
 use super::{Problem, Shared};
 use crate::store::alert::EventRow;
@@ -18,8 +19,18 @@ pub(super) struct Answer {
     notices: Vec<NoticeRow>,
 }
 
-pub(super) async fn get(State(shared): State<Shared>, Id(id): Id) -> Result<Json<Answer>, Problem> {
+pub(super) async fn get(caller: Caller, State(shared): State<Shared>, Id(id): Id) -> Result<Json<Answer>, Problem> {
+    require(&caller, &shared, id).await?;
     answer(&shared, id).await.map(Json)
+}
+
+/// Refuse an alert about a model that the caller may not see.
+pub(super) async fn require(caller: &Caller, shared: &Shared, id: i64) -> Result<(), Problem> {
+    if caller.models().is_none() {
+        return Ok(());
+    }
+    let alert = shared.context().store.load_alert(id).await.map_err(Problem::of_step)?;
+    caller.require_model(&alert.model)
 }
 
 /// Everything about an alert.

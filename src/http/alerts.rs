@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::store::alert::AlertRow;
 
@@ -34,10 +35,12 @@ impl From<AlertRow> for Shown {
 }
 
 pub(super) async fn get(
+    caller: Caller,
     State(shared): State<Shared>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<Shown>>, Problem> {
     let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let alerts = shared.context().store.list_alerts(parameters.open, MOST).await.map_err(Problem::internal)?;
+    let mut alerts = shared.context().store.list_alerts(parameters.open, MOST).await.map_err(Problem::internal)?;
+    alerts.retain(|alert| caller.sees(&alert.model));
     Ok(Json(alerts.into_iter().map(Shown::from).collect()))
 }

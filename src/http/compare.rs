@@ -3,12 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 
+use super::auth::Caller;
 use super::query::{Asked, parameters, problem};
 use super::{Problem, Shared};
 use crate::query::compare::{Against, Comparison, compare};
 
-pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<Comparison>, Problem> {
-    let parameters = parameters(asked)?;
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    asked: Asked,
+) -> Result<Json<Comparison>, Problem> {
+    let parameters = parameters(asked, &caller)?;
     let slice = parameters.against_slice.as_deref().map(str::parse).transpose();
     let slice = slice.map_err(|error: String| Problem::bad_request(error))?;
     let against = Against { version: parameters.against_version.clone(), slice };

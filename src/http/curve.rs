@@ -3,12 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 
+use super::auth::Caller;
 use super::query::{Asked, parameters, problem};
 use super::{Problem, Shared};
 use crate::query::curve::{CurveAnswer, draw};
 
-pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<CurveAnswer>, Problem> {
-    let parameters = parameters(asked)?;
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    asked: Asked,
+) -> Result<Json<CurveAnswer>, Problem> {
+    let parameters = parameters(asked, &caller)?;
     let known = "roc, precision-recall, reliability, isotonic, net-benefit, histogram";
     let kind = parameters.kind.ok_or_else(|| Problem::bad_request(format!("kind is missing; it is one of {known}")))?;
     draw(&shared.context(), &parameters.question()?, kind).await.map(Json).map_err(problem)

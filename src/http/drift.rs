@@ -3,10 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 
+use super::auth::Caller;
 use super::query::{Asked, parameters, problem};
 use super::{Problem, Shared};
 use crate::query::drift::{Moved, rank};
 
-pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<Vec<Moved>>, Problem> {
-    rank(&shared.context(), &parameters(asked)?.question()?).await.map(Json).map_err(problem)
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    asked: Asked,
+) -> Result<Json<Vec<Moved>>, Problem> {
+    rank(&shared.context(), &parameters(asked, &caller)?.question()?).await.map(Json).map_err(problem)
 }

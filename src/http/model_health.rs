@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::store::health::HealthRow;
 
@@ -15,6 +16,7 @@ pub(super) struct Parameters {
 }
 
 pub(super) async fn get(
+    caller: Caller,
     State(shared): State<Shared>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<HealthRow>>, Problem> {
@@ -25,7 +27,8 @@ pub(super) async fn get(
         let problem = format!("there is no model {unknown:?}; known are {}", names.join(", "));
         return Err(Problem::bad_request(problem));
     }
+    model.as_ref().map(|model| caller.require_model(model)).transpose()?;
     let mut rows = context.store.list_health().await.map_err(Problem::internal)?;
-    rows.retain(|row| model.as_ref().is_none_or(|model| row.model == *model));
+    rows.retain(|row| caller.sees(&row.model) && model.as_ref().is_none_or(|model| row.model == *model));
     Ok(Json(rows))
 }

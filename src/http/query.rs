@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::domain::Window;
 use crate::domain::window::parse_instant;
@@ -63,8 +64,10 @@ impl Parameters {
 pub(super) type Asked = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
 
 /// The parameters of a request, or what is wrong with them.
-pub(super) fn parameters(asked: Asked) -> Result<Parameters, Problem> {
-    asked.map(|Query(parameters)| parameters).map_err(|rejection| Problem::bad_request(rejection.body_text()))
+pub(super) fn parameters(asked: Asked, caller: &Caller) -> Result<Parameters, Problem> {
+    let Query(parameters) = asked.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    caller.require_model(&parameters.model)?;
+    Ok(parameters)
 }
 
 /// What an unanswered question is to a caller.
@@ -75,7 +78,7 @@ pub(super) fn problem(error: Error) -> Problem {
     }
 }
 
-pub(super) async fn get(State(shared): State<Shared>, asked: Asked) -> Result<Json<Answer>, Problem> {
-    let question = parameters(asked)?.question()?;
+pub(super) async fn get(caller: Caller, State(shared): State<Shared>, asked: Asked) -> Result<Json<Answer>, Problem> {
+    let question = parameters(asked, &caller)?.question()?;
     ask(&shared.context(), &question).await.map(Json).map_err(problem)
 }

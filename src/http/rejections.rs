@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::store::rejection::{Rejection, RejectionFilter};
 
@@ -22,11 +23,22 @@ pub(super) struct Parameters {
 }
 
 pub(super) async fn get(
+    caller: Caller,
     State(shared): State<Shared>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<Rejection>>, Problem> {
     let Query(Parameters { source, reason, before }) =
         parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    if caller.models().is_some() {
+        let context = shared.context();
+        let Some(name) = &source else {
+            return Err(Problem::bad_request("the token is for some models only; name a source of theirs: source="));
+        };
+        match context.plan.sources.iter().find(|known| known.name == *name) {
+            Some(source) => caller.require_model(&source.model)?,
+            None => return Err(Problem::forbidden(format!("there is no source {name:?} of the token's models"))),
+        }
+    }
     let filter = RejectionFilter { source, reason, before, limit: MOST };
     Ok(Json(shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?))
 }

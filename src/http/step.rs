@@ -8,8 +8,8 @@ use axum::extract::rejection::JsonRejection;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Answer, answer};
-use super::auth::Authorised;
+use super::alert::{Answer, answer, require};
+use super::auth::Caller;
 use super::id::Id;
 use super::{Problem, Shared};
 use crate::person::{self, Person};
@@ -18,23 +18,24 @@ use crate::store::alert::HumanStep;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Step {
-    /// Who does it.
-    by: String,
+    /// Who does it; the token alone if absent.
+    by: Option<String>,
     /// Why.
     reason: String,
 }
 
 impl Step {
     /// The person who does it.
-    pub(super) fn person(&self) -> Result<Person, Problem> {
-        Person::new(&self.by, &self.reason).map_err(Problem::of_step)
+    pub(super) fn person(&self, caller: &Caller) -> Result<Person, Problem> {
+        caller.person(self.by.as_deref(), &self.reason)
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Silence {
-    by: String,
+    /// Who does it; the token alone if absent.
+    by: Option<String>,
     reason: String,
     /// How long: 4h, 2d.
     r#for: String,
@@ -59,42 +60,45 @@ pub(super) fn length(text: &str) -> Result<Duration, Problem> {
 }
 
 async fn take(
+    caller: &Caller,
     shared: &Shared,
     id: i64,
     step: HumanStep,
     given: Result<Json<Step>, JsonRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    let person = body(given)?.person()?;
+    let person = body(given)?.person(caller)?;
+    require(caller, shared, id).await?;
     person::step(&shared.context(), id, step, &person).await.map_err(Problem::of_step)?;
     answer(shared, id).await.map(Json)
 }
 
 pub(super) async fn acknowledge(
-    _: Authorised,
+    caller: Caller,
     State(shared): State<Shared>,
     Id(id): Id,
     given: Result<Json<Step>, JsonRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    take(&shared, id, HumanStep::Acknowledge, given).await
+    take(&caller, &shared, id, HumanStep::Acknowledge, given).await
 }
 
 pub(super) async fn resolve(
-    _: Authorised,
+    caller: Caller,
     State(shared): State<Shared>,
     Id(id): Id,
     given: Result<Json<Step>, JsonRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    take(&shared, id, HumanStep::Resolve, given).await
+    take(&caller, &shared, id, HumanStep::Resolve, given).await
 }
 
 pub(super) async fn silence(
-    _: Authorised,
+    caller: Caller,
     State(shared): State<Shared>,
     Id(id): Id,
     given: Result<Json<Silence>, JsonRejection>,
 ) -> Result<Json<Made>, Problem> {
     let Silence { by, reason, r#for } = body(given)?;
-    let person = Person::new(&by, &reason).map_err(Problem::of_step)?;
+    let person = caller.person(by.as_deref(), &reason)?;
+    require(&caller, &shared, id).await?;
     let made = person::silence_alert(&shared.context(), id, length(&r#for)?, &person).await;
     let (silence_id, ends_at) = made.map_err(Problem::of_step)?;
     Ok(Json(Made { silence_id, ends_at }))

@@ -5,6 +5,7 @@ use axum::extract::{Query, State};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::domain::window::parse_instant;
 use crate::query::streams::{Asked, Listing, Shown, list, show};
@@ -21,8 +22,9 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    fn asked(self) -> Result<(Asked, Option<DateTime<Utc>>), Problem> {
+    fn asked(self, caller: &Caller) -> Result<(Asked, Option<DateTime<Utc>>), Problem> {
         let Self { model, version, watch, output, slice, to } = self;
+        let model = caller.scope(model)?;
         let to = to.map(|to| parse_instant(&to)).transpose().map_err(Problem::bad_request)?;
         Ok((Asked { model, version, watch, output, slice }, to))
     }
@@ -30,14 +32,22 @@ impl Parameters {
 
 type Given = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
 
-pub(super) async fn get(State(shared): State<Shared>, parameters: Given) -> Result<Json<Listing>, Problem> {
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    parameters: Given,
+) -> Result<Json<Listing>, Problem> {
     let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let (asked, _) = parameters.asked()?;
+    let (asked, _) = parameters.asked(&caller)?;
     Ok(Json(list(&shared.context(), &asked).await.map_err(super::query::problem)?))
 }
 
-pub(super) async fn get_one(State(shared): State<Shared>, parameters: Given) -> Result<Json<Shown>, Problem> {
+pub(super) async fn get_one(
+    caller: Caller,
+    State(shared): State<Shared>,
+    parameters: Given,
+) -> Result<Json<Shown>, Problem> {
     let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let (asked, to) = parameters.asked()?;
+    let (asked, to) = parameters.asked(&caller)?;
     Ok(Json(show(&shared.context(), &asked, to).await.map_err(super::query::problem)?))
 }

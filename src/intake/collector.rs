@@ -1,7 +1,8 @@
 //! A batch in the making: what is admitted and refused, with identities that are distinct within it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::Admitted;
@@ -28,14 +29,44 @@ impl Kept {
     }
 }
 
+/// What became of a record in a batch in the making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is this one of the predictions.
+    Prediction(usize),
+    /// It is this one of the assertions.
+    Assertion(usize),
+    /// Its identity stands there already, and it does not contradict it.
+    Duplicate,
+    /// Its identity stands there with other content: why it is refused.
+    Conflict(&'static str),
+}
+
+impl Admitted {
+    fn position(&self) -> &Position {
+        match self {
+            Self::Prediction(new) => &new.position,
+            Self::Assertion(new) => &new.position,
+        }
+    }
+
+    /// What is kept of it should it be refused: what it says, without whom it is about.
+    fn kept(&self) -> Kept {
+        match self {
+            Self::Prediction(new) => Kept { payload: new.said(), fingerprint: new.digest },
+            Self::Assertion(new) => Kept { payload: new.said(), fingerprint: new.digest },
+        }
+    }
+}
+
 /// Collects what is admitted and refused into a batch whose identities are distinct.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Collector {
-    pub(super) predictions: Vec<NewPrediction>,
-    assertions: Vec<NewAssertion>,
-    pub(super) rejections: Vec<NewRejection>,
-    pub(super) duplicates: u64,
-    ignored: u64,
+    pub(crate) predictions: Vec<NewPrediction>,
+    pub(crate) assertions: Vec<NewAssertion>,
+    pub(crate) rejections: Vec<NewRejection>,
+    pub(crate) duplicates: u64,
+    pub(crate) ignored: u64,
     seen: HashMap<(String, i16, String), usize>,
 }
 
@@ -43,6 +74,12 @@ impl Collector {
     /// Leave a row out that the plan has no interest in.
     pub fn ignore(&mut self) {
         self.ignored += 1;
+    }
+
+    /// Rows that were left out.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
     }
 
     /// Rows and records at hand.
@@ -55,6 +92,13 @@ impl Collector {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The latest time that the records state.
+    #[must_use]
+    pub fn newest_at(&self) -> Option<DateTime<Utc>> {
+        let predictions = self.predictions.iter().map(|new| new.prediction.occurred_at);
+        predictions.chain(self.assertions.iter().map(|new| new.assertion.observed_at)).max()
     }
 
     /// Versions that the predictions name.
@@ -89,36 +133,73 @@ impl Collector {
 
     /// Take a record in. One that is in this batch already is a duplicate, says more, or is a conflict that is rejected.
     pub fn admit(&mut self, admitted: Admitted, kept: impl FnOnce() -> Kept) {
-        let (position, meeting) = match admitted {
+        let position = admitted.position().clone();
+        match self.place(admitted) {
+            Admission::Conflict(message) => {
+                self.reject(Problem::new("id", Reason::Conflict, message), position, kept());
+            }
+            Admission::Duplicate => self.duplicates += 1,
+            Admission::Prediction(_) | Admission::Assertion(_) => {}
+        }
+    }
+
+    /// Take in what another collector holds, and tell of each of its records what became of it here. Those that stand here
+    /// already are not counted as duplicates of this one.
+    pub fn absorb(&mut self, other: Self) -> Vec<(Position, Admission)> {
+        self.rejections.extend(other.rejections);
+        self.duplicates += other.duplicates;
+        self.ignored += other.ignored;
+        let records = other.predictions.into_iter().map(Admitted::Prediction);
+        let mut told = Vec::new();
+        for record in records.chain(other.assertions.into_iter().map(Admitted::Assertion)) {
+            let (position, kept) = (record.position().clone(), record.kept());
+            let admission = self.place(record);
+            match admission {
+                Admission::Conflict(message) => {
+                    self.reject(Problem::new("id", Reason::Conflict, message), position.clone(), kept);
+                }
+                Admission::Duplicate => self.duplicates += 1,
+                Admission::Prediction(_) | Admission::Assertion(_) => {}
+            }
+            told.push((position, admission));
+        }
+        told
+    }
+
+    /// Put a record to its kind, unless its identity stands there already.
+    fn place(&mut self, admitted: Admitted) -> Admission {
+        let meeting = match admitted {
             Admitted::Prediction(new) => {
                 let key = (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
                 let Some(known) = self.seen.get(&key).map(|at| &mut self.predictions[*at]) else {
                     self.seen.insert(key, self.predictions.len());
-                    return self.predictions.push(new);
+                    self.predictions.push(new);
+                    return Admission::Prediction(self.predictions.len() - 1);
                 };
                 let meeting = Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction));
                 if let Meeting::Extends(both) = &meeting {
                     known.prediction = both.clone();
                     known.digest = both.digest(&known.version);
                 }
-                (new.position, meeting)
+                meeting
             }
             Admitted::Assertion(new) => {
                 let key = (new.assertion.case_id.clone(), ASSERTION, new.record_id.clone());
                 let Some(known) = self.seen.get(&key).map(|at| &self.assertions[*at]) else {
                     self.seen.insert(key, self.assertions.len());
-                    return self.assertions.push(new);
+                    self.assertions.push(new);
+                    return Admission::Assertion(self.assertions.len() - 1);
                 };
-                let meeting = if known.digest == new.digest { Meeting::Same } else { Meeting::Conflict };
-                (new.position, meeting)
+                if known.digest == new.digest { Meeting::Same } else { Meeting::Conflict }
             }
         };
-        if meeting == Meeting::Conflict {
-            let message =
-                "a record with this identity stands earlier in the same file with other content; the first one stands";
-            return self.reject(Problem::new("id", Reason::Conflict, message), position, kept());
+        match meeting {
+            Meeting::Conflict => Admission::Conflict(
+                "a record with this identity was sent before, in the same file or at the same moment, with other content; \
+                 the first one stands",
+            ),
+            Meeting::Same | Meeting::Extends(_) => Admission::Duplicate,
         }
-        self.duplicates += 1;
     }
 
     /// Refuse a record.
@@ -138,7 +219,7 @@ impl Collector {
         source: String,
         origin: String,
         progress: Progress,
-        versions: &HashMap<String, i32>,
+        versions: &BTreeMap<String, i32>,
     ) -> Batch {
         let numbered = self.predictions.into_iter().map(|record| {
             // unwrap safety: the caller numbered every one of `versions()`.

@@ -10,13 +10,14 @@ mod identity;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-pub use collector::{Collector, Kept};
+pub use collector::{Admission, Collector, Kept};
 pub use identity::Pseudonyms;
 
 use crate::config::{Finding, Intake, Model};
 use crate::domain::window::show_instant;
 use crate::domain::{Assertion, Opinion, Prediction, Real, Reason, Status};
-use crate::source::{AssertionDraft, Draft, PredictionDraft, Problem};
+use crate::source::mapping::Mapping;
+use crate::source::{AssertionDraft, BrokenRow, Draft, PredictionDraft, Problem, Row, RowResult};
 use crate::store::batch::{NewAssertion, NewPrediction, Position};
 use crate::store::catalog::ModelNumbers;
 
@@ -246,6 +247,29 @@ impl Door {
             show_instant(latest)
         );
         Err(Problem::new(field, Reason::TimeRange, message))
+    }
+}
+
+/// Take one row's records in, or refuse them with their reasons.
+pub fn admit_row(door: &Door, mapping: &Mapping<'_>, row: RowResult, now: DateTime<Utc>, collector: &mut Collector) {
+    let row: Row = match row {
+        Ok(row) => row,
+        Err(BrokenRow { line, message }) => {
+            let kept = Kept::of_text(&message);
+            let problem = Problem::new("", Reason::MalformedRow, message);
+            return collector.reject(problem, Position { line, item: 0 }, kept);
+        }
+    };
+    if mapping.ignores(&row) {
+        return collector.ignore();
+    }
+    let kept = || Kept { payload: mapping.payload(&row), fingerprint: row.fingerprint() };
+    for (item, draft) in (0_i32..).zip(mapping.drafts(&row)) {
+        let position = Position { line: row.line, item };
+        match draft.and_then(|draft| door.admit(draft, position.clone(), now)) {
+            Ok(admitted) => collector.admit(admitted, kept),
+            Err(problem) => collector.reject(problem, position, kept()),
+        }
     }
 }
 

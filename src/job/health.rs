@@ -349,18 +349,24 @@ impl Data<'_> {
         Ok(rows.collect())
     }
 
-    /// A source that cannot be looked into, or is silent. That the only source of predictions, or of truth, is silent is said by
+    /// A source that cannot be looked into, or does not answer, or is silent. That the only source of predictions, or of truth, is silent is said by
     /// those rules already.
     async fn stale_sources(&self, patience: Patience) -> std::result::Result<Vec<HealthRow>, Error> {
         let mut rows = Vec::new();
+        let pulled = self.context.store.list_pulled().await?;
         for source in &self.sources {
+            let failing = source.pull().and_then(|pull| {
+                let message = pulled.get(&source.name)?.message.as_ref()?;
+                Some(format!("{}: {message}", pull.upstream.place()))
+            });
             let searched = source.files().cloned();
             let looked = tokio::task::spawn_blocking(move || {
                 let found = searched.as_ref().map(file::discover).unwrap_or_default();
                 let locked = found.locked();
                 (found.missing, found.closed.into_iter().chain(locked).collect::<Vec<_>>())
             });
-            let (missing, closed) = looked.await?;
+            let (missing, mut closed) = looked.await?;
+            closed.extend(failing);
             let (rule, what) = match source.record {
                 RecordKind::Predictions => (HealthRule::NoPredictions, "prediction"),
                 RecordKind::Assertions => (HealthRule::NoTruth, "truth"),

@@ -6,6 +6,7 @@
 
 pub mod alerting;
 pub mod answer;
+pub mod commit;
 pub mod detect;
 pub mod evaluate;
 pub mod evidence;

@@ -12,8 +12,10 @@ use crate::domain::{MetricKey, Reason};
 use crate::export::Snapshot;
 use crate::metric::catalogue::{self, Tier};
 use crate::runtime::Outcome;
+use crate::source::feed::Failure;
 use crate::source::file;
 use crate::store::catalog::Version;
+use crate::store::cursor::Pulled;
 use crate::store::estimate::StoredEstimate;
 
 /// Put a snapshot together and publish it.
@@ -289,6 +291,7 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     }
     let status = context.store.status().await?;
     let progress = context.store.source_progress().await?;
+    let pulled = context.store.list_pulled().await?;
     for source in &context.plan.sources {
         let name = ("source", source.name.as_str());
         let kind = match source.record {
@@ -305,6 +308,13 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         }
         if let Some(at) = progress.get(&source.name) {
             snapshot.add("source_last_progress_timestamp_seconds", &[name], timestamp(*at));
+        }
+        if source.pull().is_some() {
+            add_pulled(snapshot, name, pulled.get(&source.name), now);
+            for reason in Failure::REASONS {
+                let total = status.total("pull", &source.name, reason) as f64;
+                snapshot.add("source_failures_total", &[name, ("reason", reason)], total);
+            }
         }
         let Some(model) = context.plan.model(&source.model) else { continue };
         let mapping = source.mapping_digest(model, &context.plan.intake);
@@ -331,6 +341,23 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         }
     }
     Ok(())
+}
+
+/// How far behind a source is that is asked again and again, and whether it answers.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn add_pulled(snapshot: &mut Snapshot, name: (&str, &str), pulled: Option<&Pulled>, now: DateTime<Utc>) {
+    let Some(pulled) = pulled else { return };
+    snapshot.add("source_failing", &[name], f64::from(u8::from(pulled.failing_since.is_some())));
+    if let Some(at) = pulled.succeeded_at {
+        snapshot.add("source_last_success_timestamp_seconds", &[name], timestamp(at));
+    }
+    if let Some(at) = pulled.newest_at {
+        snapshot.add("source_newest_record_timestamp_seconds", &[name], timestamp(at));
+        snapshot.add("source_lag_seconds", &[name], (now - at).as_seconds_f64().max(0.0));
+    }
+    if let Some(pending) = pulled.pending {
+        snapshot.add("source_pending", &[name], pending as f64);
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds are far below 2^53")]

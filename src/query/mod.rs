@@ -9,6 +9,7 @@ pub mod curve;
 pub mod drift;
 mod read;
 mod rows;
+pub mod sources;
 pub mod streams;
 
 use std::collections::BTreeSet;

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::csv::CsvRows;
 use super::mapping::Mapping;
 use super::ndjson::NdjsonRows;
+use super::object::Objects;
 use super::parquet::{self, ParquetRows};
 use super::{RowResult, UnreadableFile};
 use crate::config::{Files, Format, Source, hex};
@@ -28,7 +28,9 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn at(path: PathBuf) -> Option<Self> {
+    /// A file as it is now; `None` when there is none.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Option<Self> {
         let metadata = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
         let modified_at = DateTime::<Utc>::from(metadata.modified().ok()?).trunc_subsecs(6);
         Some(Self { path, bytes: i64::try_from(metadata.len()).unwrap_or(i64::MAX), modified_at })
@@ -124,10 +126,14 @@ struct Kind {
     packing: Packing,
 }
 
+/// How something is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
+pub enum Packing {
+    /// Not at all.
     None,
+    /// By gzip.
     Gzip,
+    /// By Zstandard.
     Zstd,
 }
 
@@ -152,14 +158,6 @@ fn kind_of(path: &Path, configured: Option<Format>) -> Result<Kind, UnreadableFi
         )
     })?;
     Ok(Kind { format, packing })
-}
-
-fn unpack(file: File, packing: Packing) -> std::io::Result<Box<dyn BufRead + Send>> {
-    Ok(match packing {
-        Packing::None => Box::new(BufReader::with_capacity(1 << 16, file)),
-        Packing::Gzip => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(file)))),
-        Packing::Zstd => Box::new(BufReader::with_capacity(1 << 16, zstd::Decoder::new(file)?)),
-    })
 }
 
 /// What a first pass over a file found.
@@ -207,7 +205,7 @@ pub fn inspect(format: Option<Format>, path: &Path) -> std::io::Result<Inspectio
     if kind.packing != Packing::None {
         is_terminated = true;
         file.rewind()?;
-        let unpacked = unpack(file, kind.packing).and_then(|mut text| std::io::copy(&mut text, &mut std::io::sink()));
+        let unpacked = kind.packing.unpack(file).and_then(|mut text| std::io::copy(&mut text, &mut std::io::sink()));
         damage = unpacked.err().map(|error| format!("the packed file is damaged or not complete: {error}"));
     }
     Ok(Inspection { digest, is_terminated, damage })
@@ -228,8 +226,7 @@ impl Reading {
     /// As a source's plan says.
     #[must_use]
     pub fn of(source: &Source, mapping: &Mapping<'_>) -> Self {
-        let format = source.files().and_then(|files| files.format);
-        Self { format, delimiter: source.delimiter, wanted: Some(mapping.columns()) }
+        Self { format: source.format(), delimiter: source.delimiter, wanted: Some(mapping.columns()) }
     }
 }
 
@@ -249,17 +246,17 @@ pub fn open(reading: &Reading, path: &Path, skip: usize, check: ColumnCheck<'_>)
     let check = |columns: &_| check(columns).map_err(UnreadableFile::Format);
     Ok(match kind.format {
         Format::Csv => {
-            let rows = CsvRows::new(unpack(file, kind.packing)?, delimiter(reading.delimiter, path))?;
+            let rows = CsvRows::new(kind.packing.unpack(file)?, delimiter(reading.delimiter, path))?;
             check(rows.columns())?;
             Box::new(rows.skip(skip))
         }
-        Format::Ndjson => Box::new(NdjsonRows::new(unpack(file, kind.packing)?).skip(skip)),
+        Format::Ndjson => Box::new(NdjsonRows::new(kind.packing.unpack(file)?, Objects::default()).skip(skip)),
         Format::Parquet => {
             let file = match kind.packing {
                 Packing::None => file,
                 packing => {
                     let mut plain = tempfile::tempfile()?;
-                    std::io::copy(&mut unpack(file, packing)?, &mut plain)?;
+                    std::io::copy(&mut packing.unpack(file)?, &mut plain)?;
                     plain.rewind()?;
                     plain
                 }

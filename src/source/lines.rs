@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 /// A longer line is refused; the rest of it is skipped.
-const LONGEST_LINE: u64 = 1 << 20;
+pub(super) const LONGEST_LINE: usize = 1 << 20;
 
 /// A line without its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,11 +31,11 @@ impl Line {
 /// When the text cannot be read.
 pub fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
     let mut line = Vec::new();
-    let read = std::io::Read::take(&mut *input, LONGEST_LINE).read_until(b'\n', &mut line)?;
+    let read = std::io::Read::take(&mut *input, LONGEST_LINE as u64).read_until(b'\n', &mut line)?;
     if read == 0 {
         return Ok(None);
     }
-    if read as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
+    if read == LONGEST_LINE && line.last() != Some(&b'\n') {
         input.skip_until(b'\n')?;
         return Ok(Some(Line::TooLong));
     }

@@ -1,14 +1,27 @@
 //! Sources: where records come from. Each turns what it finds into rows, and rows into drafts of records.
 //!
-//! Must never: decide whether a record is valid; that is the door's task (`intake`).
-//! Look next at `file::discover` and `mapping::Mapping`.
+//! Must never: decide whether a record is valid; that is the door's task (`intake`). Must never: know what is stored.
+//! Look next at `file::discover`, `feed::Feed` and `mapping::Mapping`.
 
+pub mod arrow;
+pub mod body;
+pub mod bucket;
 pub mod csv;
+pub mod feed;
 pub mod file;
+pub mod http;
+pub mod inference;
+pub mod json;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod lines;
 pub mod mapping;
+pub mod message;
+pub mod nats;
 pub mod ndjson;
+pub mod object;
 pub mod parquet;
+pub mod sql;
 pub mod time;
 
 use std::collections::HashMap;

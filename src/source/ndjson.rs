@@ -1,24 +1,22 @@
 //! Newline-delimited JSON: one object per line. A bad line costs one row.
 
-use std::collections::HashMap;
 use std::io::BufRead;
-use std::sync::Arc;
-
-use serde_json::Value;
 
 use super::lines::{Line, next_line};
-use super::{BrokenRow, Row, RowResult};
+use super::object::Objects;
+use super::{BrokenRow, RowResult};
 
 /// Rows of an NDJSON text. Nested objects are flattened with dots: `{"study": {"uid": 1}}` has the column `study.uid`.
 pub struct NdjsonRows<R> {
     input: R,
+    objects: Objects,
     line: i64,
 }
 
 impl<R: BufRead> NdjsonRows<R> {
     /// Rows of a text.
-    pub fn new(input: R) -> Self {
-        Self { input, line: 0 }
+    pub fn new(input: R, objects: Objects) -> Self {
+        Self { input, objects, line: 0 }
     }
 }
 
@@ -35,37 +33,11 @@ impl<R: BufRead> Iterator for NdjsonRows<R> {
                 Ok(Some(line)) => break line,
             }
         };
-        let broken = |message: String| Ok(Err(BrokenRow { line: self.line, message }));
-        let Line::Whole(text) = line else { return Some(broken(format!("the line {}", Line::TOO_LONG))) };
-        Some(match serde_json::from_slice::<Value>(&text) {
-            Ok(Value::Object(object)) => {
-                let mut flat = Vec::new();
-                for (name, value) in &object {
-                    flatten(name, value, &mut flat);
-                }
-                let columns = flat.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
-                let columns: Arc<HashMap<String, usize>> = Arc::new(columns);
-                Ok(Ok(Row::new(self.line, columns, flat.into_iter().map(|(_, value)| value).collect())))
-            }
-            Ok(_) => broken("the line is not a JSON object; write {\"column\": value, ...}".into()),
-            Err(error) => broken(format!("the line is not JSON: {error}")),
-        })
+        Some(Ok(match line {
+            Line::Whole(text) => self.objects.row(self.line, &text),
+            Line::TooLong => Err(BrokenRow { line: self.line, message: format!("the line {}", Line::TOO_LONG) }),
+        }))
     }
-}
-
-fn flatten(name: &str, value: &Value, into: &mut Vec<(String, Option<String>)>) {
-    let text = match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Object(object) => {
-            for (key, value) in object {
-                flatten(&format!("{name}.{key}"), value, into);
-            }
-            return;
-        }
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) => Some(value.to_string()),
-    };
-    into.push((name.to_owned(), text));
 }
 
 #[cfg(test)]
@@ -78,7 +50,8 @@ mod tests {
         let text = format!(
             "{{\"a\": 0.1, \"b\": {{\"c\": true}}}}\n\n[1]\n{{\"a\": \n{{\"a\": null}}\n{{\"a\": \"{absurd}\"}}\n"
         );
-        let rows: Vec<RowResult> = NdjsonRows::new(text.as_bytes()).map(|row| row.expect("memory")).collect();
+        let rows: Vec<RowResult> =
+            NdjsonRows::new(text.as_bytes(), Objects::default()).map(|row| row.expect("memory")).collect();
         let first = rows[0].as_ref().expect("a row");
         assert_eq!((first.get("a"), first.get("b.c")), (Some("0.1"), Some("true")));
         assert_eq!(rows[1].as_ref().expect_err("an array").line, 3);

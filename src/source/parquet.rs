@@ -1,12 +1,14 @@
 //! Apache Parquet, by polars, a part at a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use chrono::DateTime;
 use polars::prelude::*;
+use polars_parquet::parquet::page::CompressedPage;
+use polars_parquet::parquet::read::{PageReader, read_metadata};
 
 use super::{Row, RowResult, UnreadableFile};
 
@@ -20,7 +22,32 @@ pub struct ParquetRows {
     columns: Arc<HashMap<String, usize>>,
     height: usize,
     next: usize,
-    ahead: VecDeque<Row>,
+    ahead: Block,
+}
+
+/// Columns of which the rows are made one by one: as texts they take many times the memory.
+#[derive(Default)]
+pub(super) struct Block {
+    columns: Vec<Series>,
+    height: usize,
+    next: usize,
+}
+
+impl Block {
+    pub(super) fn new(columns: Vec<Series>, height: usize) -> Self {
+        Self { columns, height, next: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.next >= self.height
+    }
+
+    /// The values of the next row as texts.
+    pub(super) fn next_values(&mut self) -> Vec<Option<String>> {
+        let at = self.next;
+        self.next += 1;
+        self.columns.iter().map(|column| column.get(at).ok().and_then(|value| text(&value))).collect()
+    }
 }
 
 impl ParquetRows {
@@ -37,7 +64,7 @@ impl ParquetRows {
         let names = schema.iter_names().map(ToString::to_string);
         let wanted: Vec<String> = names.filter(|name| wanted.is_none_or(|wanted| wanted.contains(name))).collect();
         let columns = Arc::new(wanted.iter().cloned().zip(0..).collect());
-        Ok(Self { file, wanted, columns, height, next: skip, ahead: VecDeque::new() })
+        Ok(Self { file, wanted, columns, height, next: skip, ahead: Block::default() })
     }
 
     /// The columns that are there and wanted.
@@ -51,12 +78,8 @@ impl ParquetRows {
             .with_columns(Some(self.wanted.clone()))
             .with_slice(Some((self.next, PART.min(self.height - self.next))));
         let frame = reader.finish().map_err(std::io::Error::other)?;
-        for at in 0..frame.height() {
-            let values = frame.columns().iter().map(|column| column.get(at).ok().and_then(|value| text(&value)));
-            self.next += 1;
-            let line = i64::try_from(self.next).unwrap_or(i64::MAX);
-            self.ahead.push_back(Row::typed(line, self.columns.clone(), values.collect()));
-        }
+        let columns = frame.columns().iter().map(|column| column.as_materialized_series().clone()).collect();
+        self.ahead = Block::new(columns, frame.height());
         Ok(())
     }
 }
@@ -65,17 +88,104 @@ impl Iterator for ParquetRows {
     type Item = std::io::Result<RowResult>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ahead.is_empty() && self.next < self.height {
-            let before = self.next;
+        if self.ahead.is_empty() {
+            if self.next >= self.height {
+                return None;
+            }
             if let Err(error) = self.read_part() {
                 return Some(Err(error));
             }
-            if self.next == before {
+            if self.ahead.is_empty() {
                 return Some(Err(std::io::Error::other("the file has fewer rows than it says")));
             }
         }
-        self.ahead.pop_front().map(|row| Ok(Ok(row)))
+        self.next += 1;
+        let line = i64::try_from(self.next).unwrap_or(i64::MAX);
+        Some(Ok(Ok(Row::typed(line, self.columns.clone(), self.ahead.next_values()))))
     }
+}
+
+/// A column of a row group may have so many packed bytes, if its sender is not trusted.
+const LARGEST_CHUNK: u64 = 64 << 20;
+/// What is unpacked at once, a page of each column, may have so many bytes.
+const LARGEST_PAGES: usize = 64 << 20;
+
+/// Measure a file that somebody sent: what its pages claim to be once they are unpacked. The footer's own claims are not believed.
+///
+/// # Errors
+/// When it is no Parquet file, or when reading it would take more memory than is given to a body.
+pub fn measure(file: &mut File, wanted: &[String]) -> Result<(), UnreadableFile> {
+    let broken = |why: String| UnreadableFile::Format(format!("the body is no complete Parquet file: {why}"));
+    let too_large = |what: &str, most: usize| {
+        let most = most >> 20;
+        UnreadableFile::Format(format!(
+            "{what} of the Parquet file has more than {most} MiB; write smaller row groups and pages"
+        ))
+    };
+    let bytes = file.metadata()?.len();
+    let metadata = read_metadata(file).map_err(|error| broken(error.to_string()))?;
+    for group in &metadata.row_groups {
+        let mut together = 0;
+        for column in group.parquet_columns() {
+            let path = &column.descriptor().path_in_schema;
+            if !path.first().is_some_and(|name| wanted.iter().any(|wanted| *wanted == name.as_str())) {
+                continue;
+            }
+            let (from, length) =
+                (column.dictionary_page_offset().unwrap_or(column.data_page_offset()), column.compressed_size());
+            let (Ok(from), Ok(length)) = (u64::try_from(from), u64::try_from(length)) else {
+                return Err(broken("a column lies before its start".into()));
+            };
+            if from.checked_add(length).is_none_or(|end| end > bytes) {
+                return Err(broken("a column lies beyond its end".into()));
+            }
+            if length > LARGEST_CHUNK {
+                return Err(too_large("a column of a row group", usize::try_from(LARGEST_CHUNK).unwrap_or(usize::MAX)));
+            }
+            let mut chunk = Vec::new();
+            file.seek(SeekFrom::Start(from))?;
+            Read::take(&mut *file, length).read_to_end(&mut chunk)?;
+            let dictionary = dictionary_bytes(&chunk).ok_or_else(|| broken("a page has no head".into()))?;
+            let mut largest = 0;
+            for page in PageReader::new(Cursor::new(chunk.into()), column, Vec::new(), usize::MAX) {
+                if let CompressedPage::Data(page) = page.map_err(|error| broken(error.to_string()))? {
+                    largest = largest.max(page.uncompressed_size());
+                }
+            }
+            together += dictionary + largest;
+            if together > LARGEST_PAGES {
+                return Err(too_large("a page", LARGEST_PAGES));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The unpacked size of the dictionary at the start of a column; zero without one. A page's head begins with its kind and its
+/// unpacked size, in the compact protocol of Thrift; `None` when it does not.
+fn dictionary_bytes(chunk: &[u8]) -> Option<usize> {
+    /// A field with the next number, of 32 bits.
+    const NEXT_I32: u8 = 0x15;
+    const DICTIONARY: u64 = 2;
+    let mut rest = chunk.iter().copied();
+    let mut field = || {
+        let mut number = 0_u64;
+        (rest.next()? == NEXT_I32).then_some(())?;
+        for shift in (0..35).step_by(7) {
+            let byte = rest.next()?;
+            number |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                // Zigzag: what is negative is odd.
+                return (number & 1 == 0).then_some(number >> 1);
+            }
+        }
+        None
+    };
+    if chunk.is_empty() {
+        return Some(0);
+    }
+    let (kind, bytes) = (field()?, field()?);
+    if kind == DICTIONARY { usize::try_from(bytes).ok() } else { Some(0) }
 }
 
 /// Whether a file ends as a Parquet file does: without it a writer may be at work.
@@ -169,6 +279,23 @@ mod tests {
         assert_eq!((value("list"), value("array")), ("[0.5,-1.25]".to_owned(), "[0.5,-1.25]".to_owned()));
         assert_eq!(value("decimal").parse::<f64>(), Ok(0.25));
         assert!(rows.next().is_none());
+    }
+
+    #[test]
+    fn a_small_file_that_unpacks_to_gigabytes_is_refused_and_ordinary_ones_are_not() {
+        let wanted = ["n".to_owned()];
+        let distinct: Vec<i64> = (0..50_000).collect();
+        let frame = DataFrame::new(50_000, vec![Column::new("n".into(), distinct)]).expect("a frame");
+        measure(&mut written(frame), &wanted).expect("an ordinary file");
+        let values: Vec<String> = (0..40_000).map(|row| format!("{row:06}{}", "0".repeat(4096))).collect();
+        let mut frame = DataFrame::new(40_000, vec![Column::new("n".into(), values)]).expect("a frame");
+        let mut file = tempfile::tempfile().expect("a file");
+        let writer = ParquetWriter::new(&mut file).with_compression(ParquetCompression::Zstd(None));
+        writer.with_data_page_size(Some(1 << 30)).finish(&mut frame).expect("it can be written");
+        assert!(file.metadata().expect("a size").len() < 2 << 20, "it is small");
+        let refused = measure(&mut file, &wanted).expect_err("160 MB in a page").to_string();
+        assert!(refused.contains("smaller"), "{refused}");
+        measure(&mut file, &[]).expect("a column that nobody reads costs nothing");
     }
 
     #[test]

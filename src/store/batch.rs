@@ -48,6 +48,31 @@ pub struct NewAssertion {
     pub position: Position,
 }
 
+/// What is told of a record that contradicts a known one.
+pub const CONFLICT: &str = "a record with this identity is known with other content; the first one stands. Send a correction \
+    as a record of its own: with its own id, or, where ids are not sent, with another instant";
+
+impl NewPrediction {
+    /// What it says, without whom it is about.
+    #[must_use]
+    pub fn said(&self) -> serde_json::Value {
+        let p = &self.prediction;
+        let scores: Vec<f64> = p.scores.iter().map(|(_, score)| *score).collect();
+        serde_json::json!({ "occurred_at": p.occurred_at, "version": self.version, "scores": scores,
+            "attributes": p.attributes })
+    }
+}
+
+impl NewAssertion {
+    /// What it says, without whom it is about.
+    #[must_use]
+    pub fn said(&self) -> serde_json::Value {
+        let a = &self.assertion;
+        serde_json::json!({ "value": a.opinion.to_word(), "status": a.status.as_str(), "source": a.source,
+            "reader": a.reader, "observed_at": a.observed_at })
+    }
+}
+
 /// A refused record.
 #[derive(Clone, Debug)]
 pub struct NewRejection {
@@ -93,6 +118,8 @@ pub enum Progress {
     Sent,
     /// A file, up to a row.
     File(FileProgress),
+    /// Events with these ids, which are forgotten.
+    Events(Vec<String>),
     /// A stream or a query, up to a position.
     Cursor(CursorProgress),
 }
@@ -121,7 +148,31 @@ impl Meeting {
     }
 }
 
-/// What became of a batch.
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was new.
+    New,
+    /// It says more than was known.
+    Extends,
+    /// It was known with the same content.
+    Known,
+    /// It contradicts what is known and was refused.
+    Conflict,
+}
+
+/// What became of a batch, and of each of its records.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The counts.
+    pub committed: Committed,
+    /// Of each prediction, in the batch's order.
+    pub predictions: Vec<Fate>,
+    /// Of each assertion, in the batch's order.
+    pub assertions: Vec<Fate>,
+}
+
+/// What became of a batch, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// Its number.

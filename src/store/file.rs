@@ -17,6 +17,8 @@ pub struct FileProgress {
     pub bytes: i64,
     /// Modification time.
     pub modified_at: DateTime<Utc>,
+    /// What an object store calls the content; nothing of files.
+    pub tag: Option<String>,
     /// Digest of what the plan makes of its columns.
     pub mapping: String,
     /// Rows taken in.
@@ -38,6 +40,9 @@ pub struct KnownFile {
     pub state: String,
 }
 
+/// What a path held: path, size, modification time, tag.
+pub type Held = (String, i64, DateTime<Utc>, Option<String>);
+
 impl Store {
     /// A content by its digest.
     ///
@@ -55,21 +60,21 @@ impl Store {
         .named("find_file")
     }
 
-    /// Path, size and modification time of every path whose content a source has finished under this mapping.
+    /// Path, size, modification time and tag of every path whose content a source has finished under this mapping.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn finished_files(&self, source: &str, mapping: &str) -> Result<HashSet<(String, i64, DateTime<Utc>)>> {
-        let rows = sqlx::query!(
-            "select path, bytes, modified_at from source_path join source_file using (source, digest)
+    pub async fn finished_files(&self, source: &str, mapping: &str) -> Result<HashSet<Held>> {
+        let rows: Vec<Held> = sqlx::query_as(
+            "select path, bytes, modified_at, tag from source_path join source_file using (source, digest)
             where source = $1 and mapping = $2 and state <> 'reading'",
-            source,
-            mapping
         )
+        .bind(source)
+        .bind(mapping)
         .fetch_all(&self.pool)
         .await
         .named("finished_files")?;
-        Ok(rows.into_iter().map(|row| (row.path, row.bytes, row.modified_at)).collect())
+        Ok(rows.into_iter().collect())
     }
 
     /// The instant at which each source last made progress.
@@ -96,16 +101,17 @@ impl Store {
 }
 
 async fn store_path(transaction: &mut Transaction, source: &str, progress: &FileProgress) -> Result<()> {
-    sqlx::query!(
-        "insert into source_path (source, path, bytes, modified_at, digest) values ($1, $2, $3, $4, $5)
+    sqlx::query(
+        "insert into source_path (source, path, bytes, modified_at, tag, digest) values ($1, $2, $3, $4, $5, $6)
         on conflict (source, path) do update
-        set bytes = excluded.bytes, modified_at = excluded.modified_at, digest = excluded.digest",
-        source,
-        progress.path,
-        progress.bytes,
-        progress.modified_at,
-        progress.digest
+        set bytes = excluded.bytes, modified_at = excluded.modified_at, tag = excluded.tag, digest = excluded.digest",
     )
+    .bind(source)
+    .bind(&progress.path)
+    .bind(progress.bytes)
+    .bind(progress.modified_at)
+    .bind(&progress.tag)
+    .bind(&progress.digest)
     .execute(&mut **transaction)
     .await
     .named("store_path")?;

@@ -6,13 +6,16 @@
 pub mod alert;
 pub mod batch;
 pub mod catalog;
+mod copy;
 pub mod cursor;
 pub mod estimate;
+pub mod event;
 pub mod file;
 pub mod health;
 pub mod intake;
 pub mod lease;
 pub mod ledger;
+mod meet;
 pub mod outbox;
 pub mod reference;
 pub mod rejection;
@@ -22,6 +25,7 @@ pub mod silence;
 pub mod status;
 pub mod stream;
 pub mod summary;
+pub mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -92,12 +96,23 @@ trait Named<T> {
 impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
     fn named(self, statement: &'static str) -> Result<T> {
         self.map_err(|source| match source {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-                Error::Unreachable(source)
+            sqlx::Error::Io(_)
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Tls(_) => Error::Unreachable(source),
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| is_passing(&code)) => {
+                Error::Unreachable(sqlx::Error::Database(error))
             }
             source => Error::Statement { statement, source },
         })
     }
+}
+
+/// Whether a state that Postgres reports (SQLSTATE) passes by itself: connections that break, resources that run out, a server
+/// that stops, starts or takes no connections, and transactions that gave way to others.
+fn is_passing(code: &str) -> bool {
+    ["08", "40", "53", "57P", "55000"].iter().any(|class| code.starts_with(class))
 }
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

@@ -147,7 +147,11 @@ impl Server {
         if !alone {
             return Ok(());
         }
-        stop(&self.bin, &self.data, "fast").map(drop)
+        match stop(&self.bin, &self.data, "fast") {
+            // It died on the way: there is nothing to stop.
+            Err(_) if running_port(&self.bin, &self.data).is_none() => Ok(()),
+            stopped => stopped.map(drop),
+        }
     }
 }
 

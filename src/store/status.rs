@@ -7,11 +7,11 @@ use super::{Named, Result, Store, Transaction};
 /// A count that only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// What is counted: record, rejection or notice.
+    /// What is counted: record, rejection, notice or pull.
     pub family: String,
-    /// The source of records and rejections; the route of notices.
+    /// The source of records, rejections and failed pulls; the route of notices.
     pub place: String,
-    /// Outcome of a record or notice, reason of a rejection.
+    /// Outcome of a record or notice, reason of a rejection or a failed pull.
     pub kind: String,
     /// How many there have been.
     pub total: i64,
