@@ -37,3 +37,4 @@ mod server;
 mod storm;
 mod sources;
 mod support;
+mod watching;

@@ -10,6 +10,8 @@ use super::service::secret;
 use super::{Surroundings, seconds};
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// A stream may be without evidence for so long: a reference comes of age, a rare finding has its next case.
+const UNWATCHED_DAYS: u32 = 14;
 
 /// What can be wrong with the data of a model, whatever its numbers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,11 +32,13 @@ pub enum HealthRule {
     Schema,
     /// A version speaks that the plan does not list.
     UnknownVersion,
+    /// A stream of a watch cannot be watched, or has had no case for long.
+    Unwatched,
 }
 
 impl HealthRule {
     /// All rules.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoPredictions,
         Self::NoTruth,
         Self::Coverage,
@@ -43,6 +47,7 @@ impl HealthRule {
         Self::StaleSource,
         Self::Schema,
         Self::UnknownVersion,
+        Self::Unwatched,
     ];
     /// What the names of their alerts begin with; no other rule's name may.
     pub const PREFIX: &str = "health/";
@@ -59,6 +64,7 @@ impl HealthRule {
             Self::StaleSource => "stale_source",
             Self::Schema => "schema",
             Self::UnknownVersion => "unknown_version",
+            Self::Unwatched => "unwatched",
         }
     }
 
@@ -112,6 +118,8 @@ pub struct Health {
     pub schema: Option<f64>,
     /// Whether versions that the plan does not list are told of.
     pub unknown_version: bool,
+    /// How long a stream may be without evidence.
+    pub unwatched: Option<Duration>,
 }
 
 impl Health {
@@ -127,6 +135,7 @@ impl Health {
             HealthRule::StaleSource => self.stale_source.is_some(),
             HealthRule::Schema => self.schema.is_some(),
             HealthRule::UnknownVersion => self.unknown_version,
+            HealthRule::Unwatched => self.unwatched.is_some(),
         }
     }
 }
@@ -141,6 +150,8 @@ pub(super) fn health(section: Section<'_>) -> Health {
         stale_source: patience(&section, "stale_source"),
         schema: share(&section, "schema", 0.5),
         unknown_version: section.boolean("unknown_version", true),
+        unwatched: on(&section, "unwatched")
+            .then(|| positive(&section, "unwatched", section.duration("unwatched", UNWATCHED_DAYS * DAY))),
     };
     section.refuse_unknown();
     health

@@ -38,7 +38,7 @@ use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
 pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
 pub use source::{Events, Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
-pub use watch::{Budget, Measure, Method, Side, Unit, Watch, Weekends};
+pub use watch::{Budget, Measure, Method, Side, Tier, Unit, Watch, Weekends};
 
 /// A configuration that has passed every check.
 #[derive(Clone, Debug, Serialize)]

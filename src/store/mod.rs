@@ -24,6 +24,7 @@ pub mod server;
 pub mod silence;
 pub mod status;
 pub mod stream;
+pub mod stream_check;
 pub mod summary;
 pub mod token;
 
