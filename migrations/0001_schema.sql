@@ -320,6 +320,22 @@ comment on column source_pull.attempts is 'How often it has failed since.';
 comment on column source_pull.reason is 'Why it fails, as metrics name it.';
 comment on column source_pull.message is 'Why it fails, in words.';
 
+create table inference_event (
+    source text not null,
+    event_id text not null,
+    half text not null check (half in ('request', 'response')),
+    body text not null,
+    received_at timestamptz not null,
+    primary key (source, event_id, half)
+);
+create index inference_event_age on inference_event (source, received_at);
+comment on table inference_event is 'Events of inference servers that wait for their other half, or to be taken in; then they go.';
+comment on column inference_event.source is 'The source.';
+comment on column inference_event.event_id is 'Id of the event, the same for both halves of an inference.';
+comment on column inference_event.half is 'Whether it is the request or the response.';
+comment on column inference_event.body is 'The event as JSON: attributes and data. It may hold identifiers, and goes with the transaction that takes it in.';
+comment on column inference_event.received_at is 'When it came.';
+
 create table dirty_bucket (
     version_id integer not null references model_version,
     bucket timestamptz not null,
@@ -497,7 +513,7 @@ comment on column ledger.with_truth is 'Whether cases wait for truth.';
 comment on column ledger.day is 'The day of the seal, in UTC.';
 comment on column ledger.output_id is 'The output.';
 comment on column ledger.slice is 'The slice in canonical form.';
-comment on column ledger.body is 'Scores by truth, and how many cases came of age, in the encoding of sealed days.';
+comment on column ledger.body is 'Scores by truth, subjects with several cases, pairs with other versions, and how many cases came of age, in the encoding of sealed days.';
 
 create table stream (
     stream_id bigint generated always as identity primary key,
@@ -537,16 +553,31 @@ comment on column stream.ended_at is 'When it was replaced, or its watch or vers
 
 create table stream_tier (
     stream_id bigint not null references stream,
-    tier text not null check (tier in ('page', 'ticket')),
+    tier text not null check (tier in ('page', 'ticket', 'watch')),
     weight double precision not null,
     threshold double precision not null,
     primary key (stream_id, tier)
 );
 comment on table stream_tier is 'The present part of a stream in each tier; evidence keeps what it was on each day.';
 comment on column stream_tier.stream_id is 'The stream.';
-comment on column stream_tier.tier is 'page or ticket.';
+comment on column stream_tier.tier is 'page, ticket or watch.';
 comment on column stream_tier.weight is 'Its share of the tier''s budget; 0 of a chart.';
-comment on column stream_tier.threshold is 'The evidence at which there is an alarm.';
+comment on column stream_tier.threshold is 'The evidence at which there is an alarm, or at which it is watched although no other stream is.';
+
+create table stream_check (
+    stream_id bigint not null references stream,
+    month timestamptz not null,
+    from_day timestamptz not null,
+    effect json,
+    checked_at timestamptz not null,
+    primary key (stream_id, month)
+);
+comment on table stream_check is 'Whether the cases or subjects of a stream''s days hang together, found once a month of sealed days, append-only.';
+comment on column stream_check.stream_id is 'The stream.';
+comment on column stream_check.month is 'The beginning of the month: days sealed before it were looked at.';
+comment on column stream_check.from_day is 'The first day that was looked at.';
+comment on column stream_check.effect is 'The design effect with its limits; absent where the days do not tell.';
+comment on column stream_check.checked_at is 'When.';
 
 create table health (
     model_id integer not null references model,
@@ -618,7 +649,7 @@ comment on column alert.closed_at is 'When it was resolved, cleared or expired.'
 
 create table evidence (
     stream_id bigint not null references stream,
-    tier text not null check (tier in ('page', 'ticket')),
+    tier text not null check (tier in ('page', 'ticket', 'watch')),
     day timestamptz not null,
     evidence double precision not null,
     weight double precision not null,
@@ -634,7 +665,7 @@ create table evidence (
 create index evidence_alarms on evidence (looked_at) where alarms;
 comment on table evidence is 'What each sealed day made of a stream''s evidence in a tier, append-only; days without a unit have no row.';
 comment on column evidence.stream_id is 'The stream.';
-comment on column evidence.tier is 'page or ticket: each tier has a budget and evidence of its own.';
+comment on column evidence.tier is 'page, ticket or watch: each tier has a budget and evidence of its own.';
 comment on column evidence.day is 'The sealed day.';
 comment on column evidence.evidence is 'The evidence M after it, or the sum or average of a chart.';
 comment on column evidence.weight is 'The stream''s share of the tier''s budget on this day; 0 of a chart.';

@@ -5,11 +5,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::config::{Classes, Finding, Quantity};
 use crate::domain::{Opinion, Prediction, Real, Slice, Truth, Window};
 use crate::intake::read_value;
+use crate::job::evidence::is_fitted;
 use crate::job::{Context, shape_of};
 use crate::query::{Error, Extent, Place, find, from_rows};
 use crate::source::Row;
@@ -92,7 +91,7 @@ async fn freeze_embeddings(
         let first = |row: &Prediction| seen.insert((row.case_id.clone(), row.occurred_at));
         let given = rows.predictions.into_iter().filter(|row| row.embedding.is_some()).filter(first);
         let given = given.filter_map(|row| Some((row.case_id, row.embedding?)));
-        let (fitted, held_out): (Vec<_>, Vec<_>) = given.partition(|(case, _)| Sha256::digest(case)[0] & 1 == 0);
+        let (fitted, held_out): (Vec<_>, Vec<_>) = given.partition(|(case, _)| is_fitted(case));
         let fitted: Vec<Vec<f32>> = fitted.into_iter().map(|(_, embedding)| embedding).collect();
         let projector = Projector::fit(&fitted)?;
         let projections = held_out.iter().map(|(_, embedding)| projector.project(embedding));

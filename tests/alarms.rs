@@ -4,18 +4,19 @@
 //! `make alarms` runs them at full size and prints the figures of docs/alarms.md; `make test` at a tenth of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dosimeter::config::{Budget, Measure, Severity, Unit, Watch};
+use dosimeter::config::{Budget, Measure, Side, Unit, Watch};
 use dosimeter::detect::bets::Bank;
-use dosimeter::detect::budget::threshold;
+use dosimeter::detect::budget::{alone, threshold, watched};
+use dosimeter::detect::day::{Day, Mean};
 use dosimeter::detect::detector::Detector;
-use dosimeter::detect::loss::Loss;
+use dosimeter::detect::loss::{Loss, Way};
 use dosimeter::detect::sealing::Buckets;
 use dosimeter::detect::stream::Stream;
 use dosimeter::stats::channel::{self, Scale};
 use dosimeter::stats::resample::{Binomial, normal};
 use dosimeter::stats::special::{logit, sigmoid};
 use dosimeter::stats::spectrum::{Class, Spectrum};
-use dosimeter::summary::sealed::Sealed;
+use dosimeter::summary::sealed::{Pair, Sealed, grouped};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -79,7 +80,7 @@ fn scores(rng: &mut ChaCha8Rng, n: u32, shift: f64) -> Spectrum {
 /// Bets on drift from a reference of twenty-five days of two hundred cases.
 fn drift_bank(rng: &mut ChaCha8Rng) -> Bank {
     let days: Vec<Spectrum> = (0..25).map(|_| scores(rng, 200, 0.0)).collect();
-    Bank::of_drift(&days.iter().collect::<Vec<_>>(), (0.05, 0.0), Unit::Case).expect("a reference")
+    Bank::of_drift(&days.iter().map(Day::from).collect::<Vec<_>>(), (0.05, 0.0), Unit::Case).expect("a reference")
 }
 
 /// Alarms of one stream over so many days, with resets.
@@ -129,19 +130,19 @@ fn delay(name: &str, runs: u32, at_most: f64, of_run: impl Fn(u32) -> Vec<u32> +
 
 #[test]
 fn a_quiet_year_keeps_the_promise() {
-    let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
+    let bank = Bank::of_counts(Mean::of(Loss::Missed(0.5)), 0.1);
     quiet_years("sensitivity .90", repeats(20_000), 0.1, |year| {
         let mut rng = rng(year);
         alarms(&bank, C, YEAR, |_| missed(&mut rng, 0.1)).len()
     });
     let shift = 2.0_f64.sqrt() * 1.281_551_565_545; // an area of .90
     quiet_years("AUROC .90 by blocks", repeats(1000), 0.1, |year| {
-        let bank = Bank::of_area(0.1, Unit::Case, 0.05, &year.to_string());
+        let bank = Bank::of_area(Way::Rise, 0.1, (Unit::Case, 0.05), &year.to_string());
         let mut rng = rng(100_000 + year);
         alarms(&bank, C, YEAR, |_| binormal(&mut rng, shift)).len()
     });
     for tolerance in [0.0, 0.1] {
-        let bank = Bank::of_calibration(tolerance, Unit::Case);
+        let bank = Bank::of_calibration(Side::Both, tolerance, Unit::Case);
         quiet_years(&format!("calibration, tolerance {tolerance}"), repeats(1000), 0.1, |year| {
             let mut rng = rng(200_000 + year);
             alarms(&bank, C, YEAR, |_| calibrated(&mut rng, 0.0)).len()
@@ -157,9 +158,8 @@ fn a_quiet_year_keeps_the_promise() {
 #[test]
 fn a_fleet_keeps_its_budget() {
     // A hundred streams that share nine tenths of their days' luck.
-    let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.95 };
-    let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
-    let c = threshold(&budget, Severity::Page, 0.01);
+    let bank = Bank::of_counts(Mean::of(Loss::Missed(0.5)), 0.1);
+    let c = threshold(1.0, 0.01);
     let fleet = |year: u32| -> usize {
         let mut rngs: Vec<ChaCha8Rng> = (0..100).map(|stream| rng(1_000_000 + year * 100 + stream)).collect();
         let mut shared = rng(5_000_000 + year);
@@ -191,7 +191,7 @@ fn a_fleet_keeps_its_budget() {
 
 #[test]
 fn changes_are_found_in_time() {
-    let bank = Bank::of_counts(Loss::Missed(0.5), 0.1);
+    let bank = Bank::of_counts(Mean::of(Loss::Missed(0.5)), 0.1);
     let sensitivity = |name: &str, bank: &Bank, c: f64, after: f64, at_most: f64| {
         delay(name, repeats(5000), at_most, |run| {
             let mut rng = rng(10_000_000 + run);
@@ -201,16 +201,16 @@ fn changes_are_found_in_time() {
     sensitivity("sensitivity .90 to .80", &bank, C, 0.2, 8.0);
     sensitivity("sensitivity .90 to .85", &bank, C, 0.15, 25.0);
     sensitivity("sensitivity .90 to .80 in a fleet of 100", &bank, 36_500.0, 0.2, 12.0);
-    let means = Bank::of_means(Loss::Missed(0.5), 0.1, 0.003, Unit::Cluster);
+    let means = Bank::of_means(Mean::of(Loss::Missed(0.5)), 0.1, 0.003, Unit::Cluster);
     sensitivity("sensitivity .90 to .80, days as units", &means, C, 0.2, 18.0);
     let root = 2.0_f64.sqrt();
     let (before, after) = (root * 1.281_551_565_545, root * 1.036_433_389_494);
     delay("AUROC .90 to .85 by blocks", repeats(600), 9.0, |run| {
-        let bank = Bank::of_area(0.1, Unit::Case, 0.05, &run.to_string());
+        let bank = Bank::of_area(Way::Rise, 0.1, (Unit::Case, 0.05), &run.to_string());
         let mut rng = rng(20_000_000 + run);
         alarms(&bank, C, 200, |at| binormal(&mut rng, if at < 60 { before } else { after }))
     });
-    let bank = Bank::of_calibration(0.0, Unit::Case);
+    let bank = Bank::of_calibration(Side::Both, 0.0, Unit::Case);
     delay("calibration off by half a unit of log odds", repeats(600), 6.0, |run| {
         let mut rng = rng(30_000_000 + run);
         alarms(&bank, C, 200, |at| calibrated(&mut rng, if at < 60 { 0.0 } else { 0.5 }))
@@ -244,9 +244,9 @@ fn days_that_hang_together_break_case_units_and_not_cluster_units() {
         }
     };
     let years = repeats(2000);
-    let days = Bank::of_means(Loss::Missed(0.5), 0.1, 0.007, Unit::Cluster);
+    let days = Bank::of_means(Mean::of(Loss::Missed(0.5)), 0.1, 0.007, Unit::Cluster);
     quiet_years("sensitivity with days that hang together, days as units", years, 0.1, of_units(days, 50_000_000));
-    let cases = of_units(Bank::of_counts(Loss::Missed(0.5), 0.1), 60_000_000);
+    let cases = of_units(Bank::of_counts(Mean::of(Loss::Missed(0.5)), 0.1), 60_000_000);
     let broken = (0..years).into_par_iter().filter(|year| cases(*year) > 0).count();
     println!(
         "the same with cases as units: an alarm in {:.3} of the years",
@@ -289,18 +289,18 @@ fn department(rng: &mut ChaCha8Rng, measure: Measure, days: u32, change: u32, by
             let (score, positive) = row(rng);
             (channel::key(score), if positive { Class::Positive } else { Class::Negative }, 1)
         });
-        Sealed { spectrum: Spectrum::from_cells(Scale::Probability, cells.collect()), matured: n, settled: n }
+        Sealed::of(Spectrum::from_cells(Scale::Probability, cells.collect()), n, n)
     };
     // The first of January 1970 was a Thursday, the fifth a Monday; a lag of a week keeps the kind of day.
     (0..days).map(|at| (day(at + 4), sealed(at))).collect()
 }
 
 /// A watch with a reference of `weeks` and what follows: alarms as days after the change.
-fn watched(rng: &mut ChaCha8Rng, watch: &Watch, weeks: u32, days: u32, change: u32, by: f64) -> Vec<u32> {
+fn alarms_of_watch(rng: &mut ChaCha8Rng, watch: &Watch, weeks: u32, days: u32, change: u32, by: f64) -> Vec<u32> {
     let reference = department(rng, watch.measure, weeks * 7, u32::MAX, 0.0);
     let stream = Stream::new(watch, ("w", watch.maturity_days), &reference, 0.95).expect("a reference");
     let history = department(rng, watch.measure, days, change, by);
-    let threshold = threshold(&Budget { pages: 0.1, tickets: 1.2, confidence: 0.95 }, Severity::Page, 1.0);
+    let threshold = threshold(0.1, 1.0);
     let alarms = stream.replay(&history, threshold).alarms;
     alarms.iter().map(|alarm| u32::try_from((alarm.bucket - day(4)).num_days()).expect("days")).collect()
 }
@@ -313,7 +313,7 @@ fn watches_as_they_come_keep_their_promise_with_weekends() {
         let years = repeats(if measure == Measure::Auroc { 300 } else { 600 });
         quiet_years(&format!("{measure}, as it comes, with weekends"), years, 0.15, |year| {
             let mut rng = rng(70_000_000 + at * 1_000_000 + year);
-            watched(&mut rng, &watch(measure), 12, YEAR - 1, u32::MAX, 0.0).len()
+            alarms_of_watch(&mut rng, &watch(measure), 12, YEAR - 1, u32::MAX, 0.0).len()
         });
     }
 }
@@ -323,11 +323,208 @@ fn watches_as_they_come_find_changes() {
     let found = |name: &str, measure: Measure, by: f64, at_most: f64| {
         delay(&format!("{name}, as it comes"), repeats(300), at_most, |run| {
             let mut rng = rng(80_000_000 + run);
-            watched(&mut rng, &watch(measure), 26, 301, 60, by)
+            alarms_of_watch(&mut rng, &watch(measure), 26, 301, 60, by)
         });
     };
     found("sensitivity down by .10", Measure::Sensitivity, 0.10, 30.0);
     found("AUROC .90 to .85", Measure::Auroc, 0.346, 30.0);
     found("calibration off by a unit of log odds", Measure::Calibration, 1.0, 60.0);
     found("scores moved by half a deviation", Measure::ScoreDrift, 0.5, 60.0);
+}
+
+/// Both ways of a sensitivity and of an area of .90, each with half of the budget.
+fn either_way() -> (Bank, Bank) {
+    let missed = Mean::of(Loss::Missed(0.5));
+    let both = |up: Bank, down: Bank| Bank::Both { up: Box::new(up), down: Box::new(down) };
+    let area = |way: Way, m0: f64| Bank::of_area(way, m0, (Unit::Case, 0.05), "both");
+    (
+        both(Bank::of_counts(missed, 0.1), Bank::of_counts(missed.turned(), 0.9)),
+        both(area(Way::Rise, 0.1), area(Way::Fall, 0.9)),
+    )
+}
+
+#[test]
+fn two_sides_share_one_budget_and_an_improvement_is_found() {
+    let (sensitivity, area) = either_way();
+    quiet_years("sensitivity .90 both ways", repeats(5000), 0.1, |year| {
+        let mut rng = rng(90_000_000 + year);
+        alarms(&sensitivity, C, YEAR, |_| missed(&mut rng, 0.1)).len()
+    });
+    let shift = 2.0_f64.sqrt() * 1.281_551_565_545;
+    quiet_years("AUROC .90 both ways", repeats(300), 0.1, |year| {
+        let mut rng = rng(91_000_000 + year);
+        alarms(&area, C, YEAR, |_| binormal(&mut rng, shift)).len()
+    });
+    for (name, after, at_most) in [("down to .80", 0.2, 9.0), ("up to .97", 0.03, 20.0)] {
+        delay(&format!("sensitivity .90 {name}, both ways watched"), repeats(1000), at_most, |run| {
+            let mut rng = rng(92_000_000 + run);
+            alarms(&sensitivity, C, 300, |at| missed(&mut rng, if at < 60 { 0.1 } else { after }))
+        });
+    }
+    // Phi(2.3262 / sqrt 2) is .95.
+    delay("AUROC .90 up to .95, both ways watched", repeats(300), 14.0, |run| {
+        let mut rng = rng(93_000_000 + run);
+        alarms(&area, C, 300, |at| binormal(&mut rng, if at < 60 { shift } else { 2.326_174_307_6 }))
+    });
+}
+
+/// Two hundred cases of a day by categories with these shares.
+fn categories(rng: &mut ChaCha8Rng, shares: [f64; 5]) -> Spectrum {
+    let mut left = 200;
+    let mut below = 1.0;
+    let cells = (1..).zip(shares).map(|(key, share)| {
+        let part = if share >= below { 1.0 } else { share / below };
+        let n = if left > 0 { Binomial::new(left, part).draw(rng) } else { 0 };
+        left -= n;
+        below -= share;
+        (key, Class::Unlabelled, n)
+    });
+    Spectrum::from_cells(Scale::Probability, cells.collect())
+}
+
+#[test]
+fn shares_of_categories_keep_the_budget_and_are_found() {
+    let usual = [0.5, 0.3, 0.15, 0.045, 0.005];
+    let bank = |rng: &mut ChaCha8Rng| {
+        let days: Vec<Spectrum> = (0..25).map(|_| categories(rng, usual)).collect();
+        let days: Vec<Day<'_>> = days.iter().map(Day::from).collect();
+        Bank::of_categories(&days, (0.05, 0.0), Unit::Case).expect("a reference")
+    };
+    quiet_years("shares of five categories, a reference of 5,000", repeats(300), 0.15, |year| {
+        let mut rng = rng(94_000_000 + year);
+        let bank = bank(&mut rng);
+        alarms(&bank, C, YEAR, |_| categories(&mut rng, usual)).len()
+    });
+    for (name, moved, at_most) in [
+        ("a share of .30 grows to .40", [0.4, 0.3, 0.25, 0.045, 0.005], 12.0),
+        ("a new category has one case in thirty", [0.48, 0.29, 0.145, 0.047, 0.038], 12.0),
+    ] {
+        delay(name, repeats(300), at_most, |run| {
+            let mut rng = rng(95_000_000 + run);
+            let bank = bank(&mut rng);
+            alarms(&bank, C, 200, |at| categories(&mut rng, if at < 60 { usual } else { moved }))
+        });
+    }
+}
+
+#[test]
+fn two_versions_are_compared_on_the_same_cases() {
+    let bank = Bank::of_pairs(Mean { paired: true, ..Mean::of(Loss::Error(0.5)) }, 0.5, Unit::Case);
+    // Two hundred cases a day, about some of which one version alone is wrong.
+    let run = |rng: &mut ChaCha8Rng, days: u32, of_day: &dyn Fn(u32) -> [f64; 2]| -> Vec<u32> {
+        let nothing = Spectrum::default();
+        let mut detector = Detector::new(bank.bets());
+        let mut alarms = Vec::new();
+        for at in 0..days {
+            let [worse, better] = of_day(at);
+            let pairs: Vec<Pair> = (0..200)
+                .map(|_| {
+                    let draw = rng.random::<f64>();
+                    let (own, other) = if draw < worse {
+                        (0.2, 0.8)
+                    } else if draw < worse + better {
+                        (0.8, 0.2)
+                    } else {
+                        (0.8, 0.9)
+                    };
+                    Pair { own: channel::key(own), other: channel::key(other), class: Class::Positive }
+                })
+                .collect();
+            let day_of_pairs = Day { pairs: &pairs, ..Day::from(&nothing) };
+            let increments = bank.increments("", day_of_pairs).expect("pairs");
+            if detector.take(day(at), &increments).log >= C.ln() {
+                alarms.push(at);
+                detector.reset();
+            }
+        }
+        alarms
+    };
+    quiet_years("two versions that are equally good", repeats(1000), 0.1, |year| {
+        run(&mut rng(96_000_000 + year), YEAR, &|_| [0.03, 0.03]).len()
+    });
+    delay("a version comes to be wrong about .03 more", repeats(300), 14.0, |year| {
+        run(&mut rng(97_000_000 + year), 300, &|at| if at < 60 { [0.03, 0.03] } else { [0.055, 0.025] })
+    });
+}
+
+#[test]
+fn many_images_of_one_patient_count_once() {
+    let mean = Mean::of(Loss::Missed(0.5));
+    // Sixteen patients a day with one to five images, of which all are missed or none.
+    let of_unit = |bank: Bank, stream: u32, after: f64| {
+        move |year: u32| -> Vec<u32> {
+            let mut rng = rng(stream + year);
+            let mut detector = Detector::new(bank.bets());
+            let mut alarms = Vec::new();
+            for at in 0..YEAR {
+                let rate = if at < 60 { 0.1 } else { after };
+                let subjects: Vec<Vec<(u64, Class, u64)>> = (0..16)
+                    .map(|_| {
+                        let score = if rng.random_bool(rate) { 0.2 } else { 0.8 };
+                        vec![(channel::key(score), Class::Positive, 1); rng.random_range(1..=5)]
+                    })
+                    .collect();
+                let spectrum = Spectrum::from_cells(Scale::Probability, subjects.concat());
+                let subjects = grouped(Scale::Probability, subjects.into_iter());
+                let own = Day { subjects: &subjects, ..Day::from(&spectrum) };
+                let increments = bank.increments("", own).expect("positives");
+                if detector.take(day(at), &increments).log >= C.ln() {
+                    alarms.push(at);
+                    detector.reset();
+                }
+            }
+            alarms
+        }
+    };
+    let subjects = || Bank::of_means(mean, 0.1, 0.09, Unit::Subject);
+    let quiet = of_unit(subjects(), 98_000_000, 0.1);
+    quiet_years("patients with several images, patients as units", repeats(1000), 0.1, |year| quiet(year).len());
+    let years = repeats(1000);
+    let cases = of_unit(Bank::of_counts(mean, 0.1), 99_000_000, 0.1);
+    let broken = (0..years).into_par_iter().filter(|year| !cases(*year).is_empty()).count();
+    println!("the same with images as units: an alarm in {:.3} of the years", broken as f64 / f64::from(years));
+    assert!(broken > years as usize / 2, "that is what the unit is for");
+    delay("sensitivity .90 to .80, patients as units", repeats(300), 14.0, of_unit(subjects(), 100_000_000, 0.2));
+}
+
+/// A hundred quiet streams that share nine tenths of their days' luck: how often is any listed at the end of a year?
+#[test]
+fn what_is_listed_as_watched_is_seldom_there_in_error() {
+    let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.95, watched_in_error: 0.1 };
+    let bank = Bank::of_counts(Mean::of(Loss::Missed(0.5)), 0.1);
+    let most = alone(&budget, 100).ln();
+    let year = |(year, decayed): (u32, usize)| -> (usize, usize) {
+        let mut rngs: Vec<ChaCha8Rng> = (0..100).map(|stream| rng(2_000_000 + year * 100 + stream)).collect();
+        let mut shared = rng(6_000_000 + year);
+        let mut detectors = vec![Detector::new(bank.bets()); 100];
+        for at in 0..YEAR {
+            let common = missed(&mut shared, 0.1);
+            for (stream, (detector, own)) in detectors.iter_mut().zip(&mut rngs).enumerate() {
+                let rate = if stream < decayed && at >= 340 { 0.2 } else { 0.1 };
+                let usual = rate == 0.1 && own.random_bool(0.9);
+                let spectrum = if usual { common.clone() } else { missed(own, rate) };
+                let Some(increments) = bank.increments("", &spectrum) else { continue };
+                let over = detector.take(day(at), &increments).log - most;
+                if over > 0.0 {
+                    detector.scale((-over).exp());
+                }
+            }
+        }
+        let evidence: Vec<f64> = detectors.iter().map(|detector| detector.evidence().log.exp()).collect();
+        let listed = watched(&budget, &evidence);
+        let count = |streams: &[bool]| streams.iter().filter(|listed| **listed).count();
+        (count(&listed[..decayed]), count(&listed[decayed..]))
+    };
+    let years = repeats(200);
+    for decayed in [0, 20] {
+        let of_years: Vec<(usize, usize)> = (0..years).into_par_iter().map(|at| year((at, decayed))).collect();
+        let share = |(right, wrong): &(usize, usize)| *wrong as f64 / (right + wrong).max(1) as f64;
+        let wrong = of_years.iter().map(share).sum::<f64>() / f64::from(years);
+        let right = of_years.iter().map(|(right, _)| *right as f64).sum::<f64>() / f64::from(years);
+        println!(
+            "listed as watched at the end of a year, {decayed} of 100 streams decayed for 25 days: {right:.1} of them, and a share of {wrong:.4} in error"
+        );
+        assert!(wrong <= 0.1 + 3.0 * (0.09 / f64::from(years)).sqrt(), "{wrong}");
+        assert!(right >= 0.8 * decayed as f64, "{right}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dosimeter::config::Severity;
+use dosimeter::config::Tier as Level;
 use dosimeter::query::backtest::{Asked, Order, Report, Tier, backtest, power};
 
 use crate::support::{Installation, SMALL, window};
@@ -74,7 +74,7 @@ async fn replayed(installation: &Installation, asked: &Asked) -> Vec<Report> {
     backtest(&installation.context(), asked).await.expect("a backtest").streams
 }
 
-fn tier(report: &Report, tier: Severity) -> &Tier {
+fn tier(report: &Report, tier: Level) -> &Tier {
     report.tier(tier).unwrap_or_else(|| panic!("{:?}", report.reason))
 }
 
@@ -87,7 +87,7 @@ async fn a_drop_is_found_days_after_it_is_sealed_and_its_beginning_is_dated() {
     let installation = installation(SENSITIVITY, false).await;
     let exam = replayed(&installation, &asked(Order::Exam)).await;
     let sealed = replayed(&installation, &asked(Order::Sealed)).await;
-    let [exam, page] = [&exam[0], &sealed[0]].map(|report| tier(report, Severity::Page));
+    let [exam, page] = [&exam[0], &sealed[0]].map(|report| tier(report, Level::Page));
     assert_eq!((exam.share.threshold, exam.share.weight), (365.0, 1.0));
     let (first, later) = (&days(exam)[0], &days(page)[0]);
     assert!(first.as_str() >= "2025-03-01" && first.as_str() <= "2025-03-25", "{first}");
@@ -103,7 +103,7 @@ async fn a_drop_is_found_days_after_it_is_sealed_and_its_beginning_is_dated() {
     assert!(measured.value == 0.5 && measured.n >= 20 && measured.interval.is_some(), "{measured:?}");
     assert!(alarm.evidence >= 365.0);
     // A watch that may page opens a ticket first, within the tickets' own budget.
-    let ticket = tier(&sealed[0], Severity::Ticket);
+    let ticket = tier(&sealed[0], Level::Ticket);
     assert!((ticket.share.threshold - 365.0 / 12.0).abs() < 1e-9);
     assert!(days(ticket)[0] <= days(page)[0], "{:?} {later}", days(ticket));
     // The same question has the same answer.
@@ -115,9 +115,9 @@ async fn a_drop_is_found_days_after_it_is_sealed_and_its_beginning_is_dated() {
 async fn what_was_sealed_is_not_what_was_corrected_later() {
     let installation = installation(SENSITIVITY, true).await;
     let exam = replayed(&installation, &asked(Order::Exam)).await;
-    assert!(!days(tier(&exam[0], Severity::Page)).is_empty(), "with the truth of today the drop is there");
+    assert!(!days(tier(&exam[0], Level::Page)).is_empty(), "with the truth of today the drop is there");
     let sealed = replayed(&installation, &asked(Order::Sealed)).await;
-    let replay = &tier(&sealed[0], Severity::Page).replay;
+    let replay = &tier(&sealed[0], Level::Page).replay;
     assert_eq!((replay.buckets, replay.alarms.len()), (0, 0), "at its seal no case was positive");
 }
 
@@ -164,7 +164,7 @@ output = "nodule"
         .iter()
         .map(|stream| {
             let weight = |of| stream.tier(of).map_or(0.0, |tier| tier.share.weight);
-            (stream.watch.as_str(), stream.slice.as_str(), weight(Severity::Page), weight(Severity::Ticket))
+            (stream.watch.as_str(), stream.slice.as_str(), weight(Level::Page), weight(Level::Ticket))
         })
         .collect();
     // Four watches may page and five may open tickets; the last has no cases, and keeps its share.
@@ -209,7 +209,7 @@ async fn truth_that_comes_later_than_before_is_told() {
     let installation = installation(&SENSITIVITY.replace("3d", "1d"), false).await;
     // Truth comes a day later, so a case of one day is settled at the end of its day of age; with the false truth corrected, too.
     let streams = replayed(&installation, &asked(Order::Sealed)).await;
-    assert_eq!((streams[0].stressed.as_deref(), tier(&streams[0], Severity::Page).replay.coverage), (None, Some(1.0)));
+    assert_eq!((streams[0].stressed.as_deref(), tier(&streams[0], Level::Page).replay.coverage), (None, Some(1.0)));
     let late = Installation::new(&plan(&SENSITIVITY.replace("3d", "1d")), "2025-04-30").await;
     let (predictions, truth) = files(false);
     late.write("predictions/1.csv", predictions);
@@ -242,7 +242,7 @@ async fn charts_are_labelled_as_what_they_are_and_take_no_share_of_the_budget() 
     let streams = replayed(&installation, &asked(Order::Sealed)).await;
     // The days of the reference are all alike: a chart has nothing to go by.
     assert!(streams[0].reason.as_deref().is_some_and(|reason| reason.contains("varies")));
-    assert_eq!(tier(&streams[2], Severity::Page).share.weight, 1.0, "the charts take nothing of it");
+    assert_eq!(tier(&streams[2], Level::Page).share.weight, 1.0, "the charts take nothing of it");
 
     // A reference with the decay's first days in it varies.
     let varied = Asked {
@@ -253,7 +253,7 @@ async fn charts_are_labelled_as_what_they_are_and_take_no_share_of_the_budget() 
     let streams = replayed(&installation, &varied).await;
     for stream in &streams[..2] {
         assert!(stream.promise.contains("200 days"), "{}", stream.promise);
-        assert!(!days(tier(stream, Severity::Page)).is_empty(), "{}: a drop by half is found", stream.watch);
+        assert!(!days(tier(stream, Level::Page)).is_empty(), "{}: a drop by half is found", stream.watch);
     }
     assert!(streams[2].promise.contains("budget"));
 }

@@ -8,8 +8,8 @@ fn config(contract: &str) -> String {
     let columns = "dimension = [{ name = \"site\", values = [\"north\", \"south\"], required = true }, { name = \"sex\" }]\n\
                    feature = [{ name = \"kv\", minimum = 40, maximum = 150 }, { name = \"scanner\", kind = \"categorical\", values = [\"A\", \"B\"] }]";
     SMALL.replacen("dimension = [{ name = \"site\" }, { name = \"sex\" }]", columns, 1).replacen(
-        "unknown_version = false }",
-        &format!("unknown_version = false, {contract} }}"),
+        "unknown_version = false",
+        &format!("unknown_version = false, {contract}"),
         1,
     )
 }

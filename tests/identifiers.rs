@@ -157,7 +157,8 @@ async fn the_commands_resolve_forget_and_rotate_with_codes_for_programs() {
     let person = ["--by", "Dr Example", "--reason", "a call back"];
     let ask =
         |command: &str, pseudonym: &str| run(folder.path(), &url, &[&[command, pseudonym][..], &person[..]].concat());
-    assert_eq!(ask("resolve", &patient), (Some(0), "subject PATIENT-7\n".to_owned()));
+    let (code, told) = ask("resolve", &patient);
+    assert!(code == Some(0) && told.starts_with("subject PATIENT-7\n"), "{told}");
     let (code, told) = ask("resolve", &"0".repeat(32));
     assert!(code == Some(3) && told.contains("no id is kept"), "{told}");
     let (code, told) = run(folder.path(), &url, &["resolve", &patient, "--by", "x", "--reason", ""]);
@@ -176,7 +177,7 @@ async fn the_commands_resolve_forget_and_rotate_with_codes_for_programs() {
         "{told}"
     );
     assert_eq!(told.matches("decrypts").count(), 2, "{told}");
-    assert_eq!(ask("resolve", &patient).1, "subject PATIENT-7\n");
+    assert!(ask("resolve", &patient).1.starts_with("subject PATIENT-7\n"));
 
     assert_eq!(ask("forget", &patient).0, Some(0));
     let (code, told) = ask("resolve", &patient);

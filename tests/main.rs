@@ -41,3 +41,4 @@ mod server;
 mod storm;
 mod sources;
 mod support;
+mod watching;

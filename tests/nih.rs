@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dosimeter::config::Severity;
+use dosimeter::config::Tier as Level;
 use dosimeter::query::backtest::{Asked, Order, Report, backtest};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::rows::Knowledge;
@@ -109,7 +109,7 @@ async fn alarms_of(
     data: &Path,
     (alarms, watches): (&str, &str),
     order: Order,
-) -> impl Fn(&str, &str, Severity) -> (f64, Vec<String>) {
+) -> impl Fn(&str, &str, Level) -> (f64, Vec<String>) {
     let config = CONFIG.replacen("[[source]]", &format!("{watches}[[source]]"), 1);
     let config = format!("[alarms]\n{alarms}\n\n{config}");
     let installation = installation(data, &config).await;
@@ -136,7 +136,7 @@ fn within(alarms: &[String], from: &str, to: &str) -> bool {
 }
 
 /// What never decays, and nothing at all before the change.
-fn nothing_else(alarms: &impl Fn(&str, &str, Severity) -> (f64, Vec<String>), tier: Severity) {
+fn nothing_else(alarms: &impl Fn(&str, &str, Level) -> (f64, Vec<String>), tier: Level) {
     for output in ["Cardiomegaly", "Effusion", "Infiltration", "Nodule", "Pneumothorax", "Consolidation", "Edema"] {
         let (_, days) = alarms("area", output, tier);
         assert!(days.iter().all(|day| day.as_str() >= "2025-05-01"), "{output}: {days:?}");
@@ -154,8 +154,8 @@ async fn a_backtest_in_exam_order_finds_the_decay_and_nothing_before_it() {
     let budget = "pages_per_year = 0.7\ntickets_per_year = 7\nconfidence = 0.65";
     let alarms = alarms_of(&data, (budget, AREAS), Order::Exam).await;
     for (tier, c, effusion, edema) in [
-        (Severity::Page, 3650.0, ("2025-05-18", "2025-05-24"), ("2025-06-15", "2025-06-30")),
-        (Severity::Ticket, 365.0, ("2025-05-15", "2025-05-21"), ("2025-05-23", "2025-06-15")),
+        (Level::Page, 3650.0, ("2025-05-18", "2025-05-24"), ("2025-06-15", "2025-06-30")),
+        (Level::Ticket, 365.0, ("2025-05-15", "2025-05-21"), ("2025-05-23", "2025-06-15")),
     ] {
         let (threshold, days) = alarms("area", "Effusion", tier);
         assert!((threshold - c).abs() < 1e-6, "{threshold}");
@@ -163,14 +163,14 @@ async fn a_backtest_in_exam_order_finds_the_decay_and_nothing_before_it() {
         let (_, days) = alarms("area", "Edema", tier);
         assert!(within(&days, edema.0, edema.1), "edema, c = {c}: {days:?}");
     }
-    nothing_else(&alarms, Severity::Page);
+    nothing_else(&alarms, Level::Page);
     // The scores move with the case mix, at once.
     let alarms = alarms_of(&data, ("", MIX), Order::Exam).await;
-    let (_, moved) = alarms("scores", "Effusion", Severity::Ticket);
+    let (_, moved) = alarms("scores", "Effusion", Level::Ticket);
     assert!(within(&moved, "2025-05-01", "2025-05-10"), "{moved:?}");
     // So do the shares of the views, one up and one down, with days as units.
     for view in ["view=AP", "view=PA"] {
-        let (_, moved) = alarms("views", view, Severity::Ticket);
+        let (_, moved) = alarms("views", view, Level::Ticket);
         assert!(within(&moved, "2025-05-01", "2025-05-10"), "{view}: {moved:?}");
     }
 }
@@ -180,11 +180,11 @@ async fn a_backtest_in_exam_order_finds_the_decay_and_nothing_before_it() {
 async fn a_backtest_in_sealed_order_finds_the_decay_later() {
     let Some(data) = data() else { return };
     let alarms = alarms_of(&data, ("pages_per_year = 1\nconfidence = 0.65", AREAS), Order::Sealed).await;
-    let (threshold, days) = alarms("area", "Effusion", Severity::Page);
+    let (threshold, days) = alarms("area", "Effusion", Level::Page);
     assert!((threshold - 2555.0).abs() < 1e-6, "{threshold}");
     assert!(within(&days, "2025-05-22", "2025-06-15"), "{days:?}");
-    nothing_else(&alarms, Severity::Page);
+    nothing_else(&alarms, Level::Page);
     let alarms = alarms_of(&data, ("", MIX), Order::Sealed).await;
-    let (_, moved) = alarms("scores", "Effusion", Severity::Ticket);
+    let (_, moved) = alarms("scores", "Effusion", Level::Ticket);
     assert!(within(&moved, "2025-05-02", "2025-05-11"), "{moved:?}");
 }

@@ -366,13 +366,15 @@ async fn malformed_bodies_are_answered_and_nothing_of_them_is_taken_in() {
     let taken = installation.count("prediction").await;
     assert!(taken <= 2000 && taken == installation.count("record_key").await, "{taken}");
 
-    let post = "POST /api/v1/models/chest-xray/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let post =
+        "POST /api/v1/models/chest-xray/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let large_head = format!("{post}X-Large: {}\r\n\r\n", "x".repeat(1 << 20));
     assert!(raw(&served.base, large_head.as_bytes()).starts_with("HTTP/1.1 431"));
     let lying_length = format!("{post}Content-Length: 99999999999999999999\r\n\r\n{{}}");
     assert!(raw(&served.base, lying_length.as_bytes()).starts_with("HTTP/1.1 400"));
     let bad_chunk = format!("{post}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{{}}\r\n");
-    assert!(raw(&served.base, bad_chunk.as_bytes()).starts_with("HTTP/1.1 400"));
+    let answer = raw(&served.base, bad_chunk.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(served.send_json("predictions", &prediction(4711)).await.0, 200, "and it goes on");
 }
 
@@ -432,4 +434,119 @@ async fn without_a_database_nothing_is_acknowledged_and_the_sender_is_told_when_
     let (status, answer) = served.send_json("predictions", &prediction(2)).await;
     assert_eq!((status, answer["accepted"].as_u64()), (200, Some(1)), "it recovers by itself: {answer}");
     assert_eq!(Job::Ingest.run(&installation.context()).await, dosimeter::runtime::Outcome::Idle);
+}
+
+/// A plan whose predictions are logged by an inference server.
+const LOGGED: &str = r#"
+[[model]]
+name = "chest-xray"
+minimum_n = 0
+output = [{ name = "effusion" }, { name = "nodule" }]
+dimension = [{ name = "site" }]
+windows = ["7d"]
+
+[[source]]
+name = "server"
+kind = "cloudevents"
+columns = { case = "request.parameters.study", occurred_at = "event.time", version = "response.model_version" }
+outputs = { effusion = "response.outputs.probabilities.0", nodule = "response.outputs.probabilities.1" }
+attributes = { site = "request.parameters.site" }
+patience = "1h"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inference_logger_points_at_us_and_its_halves_meet_in_any_order() {
+    let installation = Installation::new(LOGGED, NOW).await;
+    let served = serve(&installation, MOST_TOGETHER).await;
+    let event = |id: &str, half: &str, data: &Value| {
+        json!({ "specversion": "1.0", "id": id, "source": "http://localhost:9081/", "time": "2025-02-01T10:00:00Z",
+            "type": format!("org.kubeflow.serving.inference.{half}"), "data": data })
+    };
+    let request = json!({ "inputs": [{ "name": "image", "shape": [2], "datatype": "BYTES", "data": ["x", "y"] }],
+        "parameters": { "study": ["s1", "s2"], "site": "north" } });
+    let response = json!({ "model_name": "chest", "model_version": "7", "outputs": [
+        { "name": "probabilities", "shape": [2, 2], "datatype": "FP64", "data": [0.25, 0.5, 0.75, 1] }] });
+    // The response first, structured; then the request, with its attributes in the headers, as KServe's logger sends it.
+    let (status, answer) =
+        served.send("events", "application/cloudevents+json", "", event("a", "response", &response).to_string()).await;
+    assert_eq!((status, answer["accepted"].as_u64()), (200, Some(1)), "{answer}");
+    installation.pass().await;
+    assert_eq!(installation.count("prediction").await, 0, "half of it waits");
+    let binary = served.client.post(served.url("events")).header("content-type", "application/json");
+    let binary = binary.header("ce-specversion", "1.0").header("ce-id", "a").header("ce-source", "x");
+    let binary =
+        binary.header("ce-type", "org.kubeflow.serving.inference.request").header("ce-time", "2025-02-01T09:59:59Z");
+    let response_to = binary.body(request.to_string()).send().await.expect("an answer");
+    assert_eq!(response_to.status().as_u16(), 200);
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("inference_event").await), (2, 0));
+    let answer =
+        installation.ask("nodule", "site=north", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
+    assert_eq!(crate::support::value(&answer, "predictions"), 2.0);
+    assert_eq!(crate::support::value(&answer, "mean_score"), 0.75);
+
+    // The same pair again, a pair that contradicts itself, and a half alone.
+    let mut broken = response.clone();
+    broken["outputs"][0]["shape"] = json!([2, 3]);
+    let batch = json!([
+        event("a", "request", &request),
+        event("a", "response", &response),
+        event("b", "request", &request),
+        event("b", "response", &broken),
+        event("c", "request", &request)
+    ]);
+    let (status, answer) = served.send("events", "application/cloudevents-batch+json", "", batch.to_string()).await;
+    assert_eq!((status, answer["accepted"].as_u64()), (200, Some(5)), "{answer}");
+    let (_, again) = served.send("events", "application/cloudevents-batch+json", "", batch.to_string()).await;
+    assert_eq!((again["accepted"].as_u64(), again["duplicates"].as_u64()), (Some(0), Some(5)), "{again}");
+    installation.pass().await;
+    installation.hand.turn_to(at("2025-02-03T02:00:00Z"));
+    installation.pass().await;
+    assert_eq!((installation.count("prediction").await, installation.count("inference_event").await), (2, 0));
+    let reasons: Vec<String> = installation.rejections().await.into_iter().map(|(.., reason)| reason).collect();
+    assert_eq!(reasons, ["unpaired", "malformed-row"]);
+    for (media, body, expected) in [
+        ("application/cloudevents+json", "{", 400),
+        ("application/cloudevents+json", "{}", 422),
+        ("application/json", "{}", 422),
+        ("text/plain", "{}", 415),
+    ] {
+        assert_eq!(served.send("events", media, "", body).await.0, expected, "{media} {body}");
+    }
+}
+
+/// Run a program of the documents against a server.
+fn example(served: &Served, program: &str, arguments: &[&str]) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).current_dir(root).env("DOSIMETER", &served.base);
+    command.env("PYTHONPATH", root.join("target/tools/usr/lib/python3/dist-packages"));
+    let ran = command.output().expect("it runs; `make test` installs it");
+    assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_do_what_they_say() {
+    let installation = installation().await;
+    let served = serve(&installation, MOST_TOGETHER).await;
+    let said = example(&served, "python3", &["examples/push.py"]);
+    assert!(said.contains("'accepted': 1") && said.contains("'accepted': 2"), "{said}");
+    let said = example(&served, "python3", &["examples/push.py"]);
+    assert!(said.contains("'duplicates': 1") && said.contains("'duplicates': 2"), "again, and nothing changes: {said}");
+    installation.write("some.ndjson", lines(&(0..50).map(prediction).collect::<Vec<_>>()));
+    let file = installation.path("some.ndjson");
+    let said = example(&served, "examples/push.sh", &[file.to_str().expect("text")]);
+    assert!(said.contains("\"accepted\":50"), "{said}");
+    // The commands of the page itself.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/push.md")).expect("the page");
+    let commands = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
+    let commands = commands.replace("http://127.0.0.1:9187", &served.base);
+    let said = example(
+        &served,
+        "sh",
+        &["-ec", &commands.replace("curl --json", "curl -sS -H 'Content-Type: application/json' -d")],
+    );
+    assert!(said.contains("\"duplicates\":1") && said.contains("\"duplicates\":2"), "the same records: {said}");
+    assert_eq!(installation.count("prediction").await, 51);
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
-use dosimeter::config::Severity;
+use dosimeter::config::Tier;
 use dosimeter::job::Job;
 use dosimeter::query::backtest::{Asked, Order, backtest};
 use dosimeter::reference::{Maker, freeze};
@@ -128,7 +128,7 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
         recorded: None,
     };
     let replayed = backtest(&context, &asked).await.expect("a backtest");
-    let tier = replayed.streams[0].tier(Severity::Page).expect("a tier");
+    let tier = replayed.streams[0].tier(Tier::Page).expect("a tier");
     assert_eq!(tier.replay.alarms[0].bucket, page.day);
 
     // The stored state is what a replay of the ledger comes to, to the last bit.
@@ -168,7 +168,7 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     // The shadow detector tells the difference: with the truth of today the alarm has no support.
     let all = dosimeter::query::streams::Asked::default();
     let shown = dosimeter::query::streams::show(&context, &all, None).await.expect("a stream");
-    let history = shown.history.iter().find(|history| history.tier == Severity::Page).expect("a tier");
+    let history = shown.history.iter().find(|history| history.tier == Tier::Page).expect("a tier");
     let days: Vec<DateTime<Utc>> = history.days.iter().filter(|day| day.alarms).map(|day| day.day).collect();
     let replayed: Vec<DateTime<Utc>> = history.replayed.alarms.iter().map(|alarm| alarm.bucket).collect();
     assert_eq!((days.first(), &replayed), (Some(&page.day), &days), "the replay is what was stored");

@@ -25,7 +25,7 @@ output = [{ name = "effusion" }, { name = "nodule" }]
 dimension = [{ name = "site" }, { name = "sex" }]
 crossings = ["site & sex"]
 windows = ["7d", "30d"]
-health = { no_predictions = false, no_truth = false, coverage = false, delay = false, rejections = false, stale_source = false, schema = false, unknown_version = false }
+health = { no_predictions = false, no_truth = false, coverage = false, delay = false, rejections = false, stale_source = false, schema = false, unknown_version = false, unwatched = false }
 
 [model.truth]
 policy = "latest-final"

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::report::{Alarm, Event, Kind, Place, Report, encode_query, quoted, with_interval};
-use crate::config::{Method, Severity, Watch};
+use crate::config::{Method, Severity, Tier, Unit, Watch};
 use crate::detect::budget::Share;
+use crate::detect::dependence::DesignEffect;
 use crate::detect::stream::Stream;
 use crate::domain::Estimate;
 use crate::domain::window::show_instant;
@@ -41,6 +42,8 @@ pub struct Facts<'a> {
     pub measured: Option<&'a Estimate>,
     /// The share of cases that had truth in time since the stream was made.
     pub coverage: Option<f64>,
+    /// How much units were last found to hang together.
+    pub check: Option<&'a DesignEffect>,
     /// What has moved beside it.
     pub moved: Vec<Moved>,
     /// How people reach this daemon.
@@ -164,16 +167,31 @@ fn lines(
         .filter_map(|stratum| {
             let null = stratum.null.as_ref()?;
             let reference = null.reference.map_or_else(
-                || "a contract".to_owned(),
+                || if watch.against.is_some() { "no difference" } else { "a contract" }.to_owned(),
                 |reference| format!("the reference was {reference:.4}, from {} cases", null.n),
             );
-            Some(format!("{} {:.4} on {} ({reference})", measure, null.limit, stratum.days.as_str()))
+            let limit = null.other_limit.map_or_else(
+                || format!("{:.4}", null.limit),
+                |other| format!("{:.4} to {:.4}", null.limit.min(other), null.limit.max(other)),
+            );
+            Some(format!("{measure} {limit} on {} ({reference})", stratum.days.as_str()))
         })
         .collect();
     let well = if limits.is_empty() { format!("within a tolerance of {}", watch.tolerance) } else { limits.join("; ") };
     let since = match facts.measured {
         Some(measured) => {
-            format!("{measure} of the {} cases sealed since {} is {}", measured.n, day(change), with_interval(measured))
+            let units = if watch.unit == Unit::Subject { "subjects" } else { "cases" };
+            let what = watch.against.as_ref().map_or_else(
+                || measure.to_string(),
+                |against| format!("the difference of {measure} from that of version {against}"),
+            );
+            let way = stream.way(measured.value).map_or_else(String::new, |way| format!(", on the {way} side"));
+            format!(
+                "{what} of the {} {units} sealed since {} is {}{way}",
+                measured.n,
+                day(change),
+                with_interval(measured)
+            )
         }
         None => format!("{measure} has changed since {}", day(change)),
     };
@@ -186,8 +204,8 @@ fn lines(
             facts.evidence, facts.threshold, facts.threshold
         )
     };
-    let share = Share { tier: facts.severity, weight: facts.weight, threshold: facts.threshold };
-    let stressed = stream.stressed(facts.coverage);
+    let share = Share { tier: Tier::of(facts.severity), weight: facts.weight, threshold: facts.threshold };
+    let stressed = stream.stressed(facts.coverage, facts.check);
     let guarantee = match &stressed {
         None => format!("holds: {}", stream.promise(watch, &[share])),
         Some(reason) => format!("stressed: {reason}. Otherwise: {}", stream.promise(watch, &[share])),

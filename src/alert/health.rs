@@ -103,6 +103,10 @@ fn advice(rule: HealthRule) -> (&'static str, &'static str) {
             "whether a release was planned: the version speaks already, and is estimated by itself",
             "add it to versions of the model, and freeze and approve a reference for it; or stop the release",
         ),
+        HealthRule::Unwatched => (
+            "`dosimeter streams list`: each stream with what it lacks, and the last day that it took in",
+            "freeze and approve a reference that is long enough, give the watch a limit, or remove a watch that nothing comes for",
+        ),
     }
 }
 

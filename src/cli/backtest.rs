@@ -171,7 +171,11 @@ fn table(backtest: &Backtest) -> String {
             format!("{} (M {:.0}{since}{measured})", show_instant(alarm.bucket), alarm.evidence)
         };
         let alarms: Vec<String> = tier.replay.alarms.iter().map(alarm).collect();
-        let said = if alarms.is_empty() { "none".to_owned() } else { alarms.join("; ") };
+        let said = match tier.share.tier {
+            crate::config::Tier::Watch => "raises none, is listed".to_owned(),
+            _ if alarms.is_empty() => "none".to_owned(),
+            _ => alarms.join("; "),
+        };
         let greatest = format!("{:.1}", tier.replay.greatest);
         [watch, stream, threshold, well(report), tier.replay.buckets.to_string(), greatest, said]
     };

@@ -102,6 +102,7 @@ pub(super) fn plan(plan: &Plan) -> String {
             Kind::Pull(pull) => {
                 format!("from {}, every {}", pull.upstream.place(), humantime::format_duration(pull.pace.every))
             }
+            Kind::Events(_) => format!("by POST of CloudEvents to /api/v1/models/{}/events", source.model),
             Kind::Push => format!("by POST to /api/v1/models/{}/{}", source.model, source.record.as_str()),
         };
         let _ = writeln!(out, "\nsource {}: {} for {}, {way}", source.name, source.record.as_str(), source.model);

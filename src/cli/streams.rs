@@ -127,7 +127,15 @@ fn listed(listing: &Listing) -> String {
             spent.allowed
         )
     });
-    format!("{table}\n{}", spent.collect::<String>())
+    let watched = listing.streams.iter().filter(|row| row.watched);
+    let watched: Vec<String> =
+        watched.map(|row| format!("{} of {}, {}, {}", row.watch, row.version, row.output, row.slice)).collect();
+    let watched = if watched.is_empty() { "none".to_owned() } else { watched.join("; ") };
+    let stressed = listing.streams.iter().filter_map(|row| {
+        let reason = row.dependent.as_ref()?;
+        Some(format!("{} of {}, {}, {}: guarantee stressed: {reason}\n", row.watch, row.version, row.output, row.slice))
+    });
+    format!("{table}\n{}watched: {watched}\n{}", spent.collect::<String>(), stressed.collect::<String>())
 }
 
 fn shown_stream(shown: &Shown) -> String {

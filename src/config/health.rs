@@ -10,6 +10,8 @@ use super::service::secret;
 use super::{Surroundings, seconds};
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// A stream may be without evidence for so long: a reference comes of age, a rare finding has its next case.
+const UNWATCHED_DAYS: u32 = 14;
 
 /// What can be wrong with the data of a model, whatever its numbers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,11 +34,13 @@ pub enum HealthRule {
     UnknownVersion,
     /// Attributes hold what the contract of the plan does not allow.
     Contract,
+    /// A stream of a watch cannot be watched, or has had no case for long.
+    Unwatched,
 }
 
 impl HealthRule {
     /// All rules.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoPredictions,
         Self::NoTruth,
         Self::Coverage,
@@ -46,6 +50,7 @@ impl HealthRule {
         Self::Schema,
         Self::UnknownVersion,
         Self::Contract,
+        Self::Unwatched,
     ];
     /// What the names of their alerts begin with; no other rule's name may.
     pub const PREFIX: &str = "health/";
@@ -63,6 +68,7 @@ impl HealthRule {
             Self::Schema => "schema",
             Self::UnknownVersion => "unknown_version",
             Self::Contract => "contract",
+            Self::Unwatched => "unwatched",
         }
     }
 
@@ -120,6 +126,8 @@ pub struct Health {
     pub contract: Option<Response>,
     /// The share of a day's predictions above which an attribute breaks it.
     pub contract_share: f64,
+    /// How long a stream may be without evidence.
+    pub unwatched: Option<Duration>,
 }
 
 /// What becomes of a rule that is broken.
@@ -148,6 +156,7 @@ impl Health {
             HealthRule::Schema => self.schema.is_some(),
             HealthRule::UnknownVersion => self.unknown_version,
             HealthRule::Contract => self.contract.is_some(),
+            HealthRule::Unwatched => self.unwatched.is_some(),
         }
     }
 }
@@ -167,6 +176,8 @@ pub(super) fn health(section: Section<'_>) -> Health {
             section.choice("contract", Response::Count, &words)
         }),
         contract_share: section.number("contract_share").unwrap_or(0.01),
+        unwatched: on(&section, "unwatched")
+            .then(|| positive(&section, "unwatched", section.duration("unwatched", UNWATCHED_DAYS * DAY))),
     };
     if !(0.0..1.0).contains(&health.contract_share) {
         section.problem("contract_share", "is no share; write a number from 0 up to 1");

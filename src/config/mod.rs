@@ -37,8 +37,8 @@ pub use reader::Problem;
 use reader::Section;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
 pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
-pub use source::{Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
-pub use watch::{Budget, Measure, Method, Side, Unit, Watch, Weekends};
+pub use source::{Events, Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
+pub use watch::{Budget, Measure, Method, Side, Tier, Unit, Watch, Weekends};
 
 /// A configuration that has passed every check.
 #[derive(Clone, Debug, Serialize)]
@@ -105,6 +105,19 @@ impl Plan {
             let known: Vec<&str> = own.by_ref().map(|source| source.name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             format!("{name:?} is no source of kind push for {} of {model}; known are {known}", record.as_str())
+        })
+    }
+
+    /// The source that takes in the events of an inference server: the named one, or the first of the model.
+    ///
+    /// # Errors
+    /// When there is none, or the name is that of no such source.
+    pub fn event_source(&self, model: &str, name: Option<&str>) -> Result<&Source, String> {
+        let own = || self.sources.iter().filter(|source| source.model == model && source.events().is_some());
+        own().find(|source| name.is_none_or(|name| source.name == name)).ok_or_else(|| {
+            let known: Vec<&str> = own().map(|source| source.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!("the plan has no such source of kind cloudevents for {model:?}; known are {known}")
         })
     }
 

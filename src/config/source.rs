@@ -54,8 +54,18 @@ pub enum Kind {
     File(Files),
     /// By HTTP, from whoever sends them.
     Push,
+    /// By HTTP, as events of an inference server.
+    Events(Events),
     /// From something that is asked again and again.
     Pull(Pull),
+}
+
+/// How events of an inference server are put together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Events {
+    /// A request or a response may wait for its other half for so long.
+    #[serde(serialize_with = "seconds")]
+    pub patience: Duration,
 }
 
 /// Where files are.
@@ -106,8 +116,24 @@ impl Source {
     pub fn files(&self) -> Option<&Files> {
         match &self.kind {
             Kind::File(files) => Some(files),
-            Kind::Push | Kind::Pull(_) => None,
+            Kind::Push | Kind::Pull(_) | Kind::Events(_) => None,
         }
+    }
+
+    /// How its events are put together, if it is a source of events.
+    #[must_use]
+    pub fn events(&self) -> Option<&Events> {
+        match &self.kind {
+            Kind::Events(events) => Some(events),
+            Kind::File(_) | Kind::Push | Kind::Pull(_) => None,
+        }
+    }
+
+    /// Whether its columns are found in requests, too, and not only in responses.
+    #[must_use]
+    pub fn needs_request(&self) -> bool {
+        let columns = self.columns.values().chain(self.outputs.values()).chain(self.attributes.values());
+        columns.into_iter().any(|column| column.starts_with("request."))
     }
 
     /// The format of its files, if it has any; by their names when absent.
@@ -116,7 +142,7 @@ impl Source {
         match &self.kind {
             Kind::File(files) => files.format,
             Kind::Pull(Pull { upstream: Upstream::Objects(objects), .. }) => objects.format,
-            Kind::Pull(_) | Kind::Push => None,
+            Kind::Pull(_) | Kind::Push | Kind::Events(_) => None,
         }
     }
 
@@ -125,7 +151,7 @@ impl Source {
     pub fn pull(&self) -> Option<&Pull> {
         match &self.kind {
             Kind::Pull(pull) => Some(pull),
-            Kind::File(_) | Kind::Push => None,
+            Kind::File(_) | Kind::Push | Kind::Events(_) => None,
         }
     }
 
@@ -139,7 +165,7 @@ impl Source {
             Kind::File(files) => {
                 (Kind::File(Files { paths: Vec::new(), settle: Duration::ZERO, ..files.clone() }), None)
             }
-            Kind::Push => (Kind::Push, None),
+            Kind::Push | Kind::Events(_) => (Kind::Push, None),
             Kind::Pull(pull) => (Kind::Push, Some(pull.upstream.shape())),
         };
         let source = (Self { kind, ..self.clone() }, shape);
@@ -242,7 +268,7 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
     let word = section.choice(
         "kind",
         "file",
-        &["file", "push"].iter().chain(&pull::WORDS).map(|word| (*word, *word)).collect::<Vec<_>>(),
+        &["file", "push", "cloudevents"].iter().chain(&pull::WORDS).map(|word| (*word, *word)).collect::<Vec<_>>(),
     );
     let record = section.choice(
         "record",
@@ -261,6 +287,9 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
     let kind = match word {
         "file" => Kind::File(files(&section, around)),
         "push" => Kind::Push,
+        "cloudevents" => {
+            Kind::Events(Events { patience: section.duration("patience", Duration::from_secs(24 * 3600)) })
+        }
         word => Kind::Pull(pull::pull(&section, word, &name, around)),
     };
     let columns: BTreeMap<String, String> = section.string_map("columns").into_iter().collect();

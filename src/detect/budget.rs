@@ -5,20 +5,42 @@
 
 use serde::Serialize;
 
-use crate::config::{Budget, Method, Severity, Watch};
+use crate::config::{Budget, Method, Tier, Watch};
 
 /// Sealed days of a year.
 const DAYS: f64 = 365.0;
 
-/// The threshold `c` of a stream that has `weight` of a tier's budget.
+/// The threshold `c` of a stream that has `weight` of a budget of so many false alarms a year.
 #[must_use]
-pub fn threshold(budget: &Budget, tier: Severity, weight: f64) -> f64 {
-    let allowed = match tier {
-        Severity::Page => budget.pages,
-        Severity::Ticket => budget.tickets,
-    };
+pub fn threshold(allowed: f64, weight: f64) -> f64 {
     DAYS / (allowed * weight)
 }
+
+/// The evidence from which one of so many streams is listed as watched although no other is.
+#[must_use]
+pub fn alone(budget: &Budget, streams: usize) -> f64 {
+    streams as f64 * DAYS / budget.watched_in_error
+}
+
+/// Which streams are listed as watched: those with the most evidence, as many as there can be of which each has at least one `k`th of
+/// what one has to have that is listed alone, `k` being how many they are (the e-detector form of Benjamini and Hochberg's rule, after
+/// Dandapanthula and Ramdas 2025).
+///
+/// Of those listed at a time the expected share that is there in error is at most the level of a day times the days until then, whatever
+/// the streams have to do with one another, and however the time is chosen.
+#[must_use]
+pub fn watched(budget: &Budget, evidence: &[f64]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..evidence.len()).collect();
+    order.sort_by(|a, b| evidence[*b].total_cmp(&evidence[*a]));
+    let bar = alone(budget, evidence.len());
+    let most = (1..=order.len()).rev().find(|k| evidence[order[k - 1]] * *k as f64 >= bar * (1.0 - ROUNDING));
+    let mut watched = vec![false; evidence.len()];
+    order.into_iter().take(most.unwrap_or(0)).for_each(|at| watched[at] = true);
+    watched
+}
+
+/// Evidence is kept as a logarithm; what is stored as the bar itself may come out a little below it.
+const ROUNDING: f64 = 1e-9;
 
 /// The weights of streams by rule: every watch of the whole deployment has the same share, half of it for the slice of
 /// everything and half for the other slices together, if it has both.
@@ -39,10 +61,10 @@ pub fn weights<W: Ord>(streams: &[(W, bool)], watches: usize) -> Vec<f64> {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Share {
     /// The tier.
-    pub tier: Severity,
+    pub tier: Tier,
     /// Its share of the tier's budget; 0 of a chart.
     pub weight: f64,
-    /// The evidence at which it alarms; a chart has a limit of its own.
+    /// The evidence at which it alarms, or is listed as watched although no other is; a chart has a limit of its own.
     pub threshold: f64,
 }
 
@@ -66,13 +88,18 @@ pub fn shares<'w, W: Ord + Copy>(
     watches: impl Iterator<Item = &'w Watch> + Clone,
 ) -> Vec<Vec<Share>> {
     let mut shares: Vec<Vec<Share>> = vec![Vec::new(); streams.len()];
-    for tier in Severity::ALL {
+    for tier in Tier::ALL {
         let takes_part = |watch: &Watch| watch.method == Method::Evidence && watch.tiers().contains(&tier);
         let own: Vec<usize> = (0..streams.len()).filter(|at| takes_part(streams[*at].watch)).collect();
         let keys: Vec<(W, bool)> = own.iter().map(|at| (streams[*at].id, streams[*at].is_whole)).collect();
         let count = watches.clone().filter(|watch| takes_part(watch)).count();
-        for (at, weight) in own.into_iter().zip(weights(&keys, count)) {
-            shares[at].push(Share { tier, weight, threshold: threshold(budget, tier, weight) });
+        for (at, weight) in own.iter().zip(weights(&keys, count)) {
+            let threshold = match tier {
+                Tier::Page => threshold(budget.pages, weight),
+                Tier::Ticket => threshold(budget.tickets, weight),
+                Tier::Watch => alone(budget, own.len()),
+            };
+            shares[*at].push(Share { tier, weight, threshold });
         }
     }
     for (stream, shares) in
@@ -83,11 +110,11 @@ pub fn shares<'w, W: Ord + Copy>(
     shares
 }
 
-/// The confidence of a stream's null values, of which all together hold with the budget's: the same for every tier. Every watch is among
-/// the tickets, so there the weights of all sum to one.
+/// The confidence of a stream's null values, of which all together hold with the budget's: the same for every tier. Every watch may be
+/// listed, so there the weights of all sum to one.
 #[must_use]
 pub fn confidence(budget: &Budget, shares: &[Share]) -> f64 {
-    let weight = shares.iter().find(|share| share.tier == Severity::Ticket).map_or(0.0, |share| share.weight);
+    let weight = shares.iter().find(|share| share.tier == Tier::Watch).map_or(0.0, |share| share.weight);
     1.0 - (1.0 - budget.confidence) * weight
 }
 
@@ -101,10 +128,10 @@ mod tests {
         let streams = [(0, true), (0, false), (0, false), (1, false), (2, true)];
         let weights = weights(&streams, 3);
         assert_eq!(weights, [1.0 / 6.0, 1.0 / 12.0, 1.0 / 12.0, 1.0 / 3.0, 1.0 / 3.0]);
-        let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.95 };
-        let expected: f64 = weights.iter().map(|weight| 365.0 / threshold(&budget, Severity::Page, *weight)).sum();
+        let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.95, watched_in_error: 0.1 };
+        let expected: f64 = weights.iter().map(|weight| 365.0 / threshold(budget.pages, *weight)).sum();
         assert!((expected - 1.0).abs() < 1e-12, "false pages a year: {expected}");
-        assert_eq!(threshold(&budget, Severity::Ticket, 0.5), 365.0 / 6.0);
+        assert_eq!(threshold(budget.tickets, 0.5), 365.0 / 6.0);
     }
 
     #[test]
@@ -116,18 +143,40 @@ mod tests {
     fn charts_take_no_share_and_a_page_is_among_the_tickets() {
         let watch =
             |name: &str, tier, method| Watch { name: name.into(), tier, method, ..Watch::plain(Measure::Auroc) };
-        let page = watch("page", Severity::Page, Method::Evidence);
-        let ticket = watch("ticket", Severity::Ticket, Method::Evidence);
-        let chart = watch("chart", Severity::Page, Method::Cusum);
-        let streams = [(&page, 0), (&ticket, 1), (&chart, 2)].map(|(watch, id)| Sharing { id, watch, is_whole: true });
-        let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.9 };
-        let shares = shares(&budget, &streams, [&page, &ticket, &chart].into_iter());
+        let page = watch("page", Tier::Page, Method::Evidence);
+        let ticket = watch("ticket", Tier::Ticket, Method::Evidence);
+        let chart = watch("chart", Tier::Page, Method::Cusum);
+        let listed = watch("listed", Tier::Watch, Method::Evidence);
+        let streams = [(&page, 0), (&ticket, 1), (&chart, 2), (&listed, 3)].map(|(watch, id)| Sharing {
+            id,
+            watch,
+            is_whole: true,
+        });
+        let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.9, watched_in_error: 0.1 };
+        let shares = shares(&budget, &streams, [&page, &ticket, &chart, &listed].into_iter());
         let of = |at: usize| shares[at].iter().map(|share| (share.tier, share.weight)).collect::<Vec<_>>();
-        assert_eq!(of(0), [(Severity::Page, 1.0), (Severity::Ticket, 0.5)]);
-        assert_eq!(of(1), [(Severity::Ticket, 0.5)]);
-        assert_eq!(of(2), [(Severity::Page, 0.0)]);
-        // The null values of both hold together with .9.
-        let fails: f64 = shares[..2].iter().map(|shares| 1.0 - confidence(&budget, shares)).sum();
+        let third = 1.0 / 3.0;
+        assert_eq!(of(0), [(Tier::Page, 1.0), (Tier::Ticket, 0.5), (Tier::Watch, third)]);
+        assert_eq!(of(1), [(Tier::Ticket, 0.5), (Tier::Watch, third)]);
+        assert_eq!(of(2), [(Tier::Page, 0.0)]);
+        assert_eq!(of(3), [(Tier::Watch, third)]);
+        assert!((shares[3][0].threshold - 3.0 * 365.0 / 0.1).abs() < 1e-9);
+        // The null values of all hold together with .9.
+        let fails: f64 =
+            [&shares[0], &shares[1], &shares[3]].into_iter().map(|shares| 1.0 - confidence(&budget, shares)).sum();
         assert!((fails - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn several_streams_are_listed_with_less_evidence_each() {
+        let budget = Budget { pages: 1.0, tickets: 12.0, confidence: 0.9, watched_in_error: 0.365 };
+        // Alone among four: 4,000. Two of 2,000 are listed together, as are four of 1,000.
+        let of = |evidence: [f64; 4]| watched(&budget, &evidence);
+        assert_eq!(of([3_999.0, 1.0, 0.0, 2.0]), [false; 4]);
+        assert_eq!(of([1.0, 4_000.0, 0.0, 2.0]), [false, true, false, false]);
+        assert_eq!(of([2_000.0, 1.0, 2_500.0, 2.0]), [true, false, true, false]);
+        assert_eq!(of([1_000.0; 4]), [true; 4]);
+        assert_eq!(of([9_000.0, 1_333.0, 1_334.0, 1.0]), [true, false, false, false]);
+        assert_eq!(watched(&budget, &[]), Vec::<bool>::new());
     }
 }

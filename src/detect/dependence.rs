@@ -22,6 +22,8 @@ pub struct DesignEffect {
     pub value: f64,
     /// Its upper 90 % limit.
     pub upper: f64,
+    /// Its lower 90 % limit.
+    pub lower: f64,
 }
 
 /// Case units need the upper limit of the design effect to be at most this.
@@ -55,19 +57,26 @@ impl DesignEffect {
             // No loss varies within its bucket: either none varies at all, or all of a bucket are the same.
             let correlation = if between > 1e-12 { 1.0 } else { 0.0 };
             let value = of_correlation(correlation);
-            return Some(Self { correlation, size, buckets, value, upper: value });
+            return Some(Self { correlation, size, buckets, value, upper: value, lower: value });
         }
         let ratio = between / within;
         let correlation = |ratio: f64| (ratio - 1.0) / (ratio + size - 1.0);
-        let upper = correlation(ratio / f_quantile(0.1, k - groups, n - k));
+        let [upper, lower] = [0.1, 0.9].map(|tail| correlation(ratio / f_quantile(tail, k - groups, n - k)));
         let correlation = correlation(ratio);
-        Some(Self { correlation, size, buckets, value: of_correlation(correlation), upper: of_correlation(upper) })
+        let [value, upper, lower] = [correlation, upper, lower].map(of_correlation);
+        Some(Self { correlation, size, buckets, value, upper, lower })
     }
 
     /// Whether cases may be units.
     #[must_use]
     pub fn allows_cases(&self) -> bool {
         self.upper <= MOST
+    }
+
+    /// Whether cases are shown to hang together: what is estimated is past the limit, and chance alone does not explain it.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.value > MOST && self.lower > 1.0
     }
 }
 
@@ -126,8 +135,9 @@ mod tests {
             let days: Vec<Bucket> = (0..365).map(day).collect();
             DesignEffect::of(&[days]).expect("varied")
         };
-        assert!(effect(0.0).value < 1.2);
+        let alone = effect(0.0);
+        assert!(alone.value < 1.2 && alone.lower < alone.value && !alone.is_shown(), "{alone:?}");
         let clustered = effect(0.07);
-        assert!(clustered.value > 1.5 && !clustered.allows_cases(), "{clustered:?}");
+        assert!(clustered.value > 1.5 && !clustered.allows_cases() && clustered.is_shown(), "{clustered:?}");
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A model that falls silent has no bad numbers, so no rule on numbers can see it. What is usual is learnt from the model's
 //! own past, and never from its numbers. `silence` judges arrivals, `truth` the coverage and delay of truth, `schema` columns
-//! and attributes. Must never: promise a rate of false alarms; a department that closes unannounced is silent as well.
+//! and attributes, `unwatched` the streams of watches. Must never: promise a rate of false alarms; a department that closes unannounced is silent as well.
 //! Look next at `job::health`, which collects the facts, and at `docs/health.md`.
 
 pub mod schema;
 pub mod silence;
 pub mod truth;
+pub mod unwatched;
 
 use chrono::{DateTime, Utc};
 

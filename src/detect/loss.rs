@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Costs;
-use crate::stats::spectrum::{Channel, Spectrum};
+use crate::stats::channel;
+use crate::stats::spectrum::{Channel, Class, Spectrum};
+use crate::summary::sealed::Pair;
 
 /// A loss between 0 and 1 of each case that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,40 +31,74 @@ pub enum Loss {
     LogLoss,
     /// A case that is flagged, with truth or without.
     Flagged(f64),
-    /// A case that is not.
-    Cleared(f64),
+}
+
+/// Which way a mean is bet to have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Up.
+    Rise,
+    /// Down.
+    Fall,
 }
 
 impl Loss {
-    /// The losses of one bucket: `(loss, cases)`.
-    pub(super) fn of(self, spectrum: &Spectrum) -> Vec<(f64, u64)> {
+    /// The losses of one bucket, or of a fall one minus them: `(loss, cases)`.
+    pub(super) fn of(self, spectrum: &Spectrum, way: Way) -> Vec<(f64, u64)> {
         let of_channel = |channel: &Channel| -> Vec<(f64, u64)> {
-            // Inside a coarse channel the end counts that makes the loss smaller: then the bet is no larger than it should be.
+            // Inside a coarse channel the end counts that makes what is bet on smaller: then the bet is no larger than it should be.
             let (low, high) = spectrum.range(channel);
+            let (low, high) = if way == Way::Fall { (high, low) } else { (low, high) };
             let (positive, negative) = (channel.positive(), channel.negative());
-            let at = |p: f64, threshold: f64| f64::from(u8::from(p >= threshold));
             match self {
-                Self::Missed(threshold) => vec![(1.0 - at(high, threshold), positive)],
-                Self::FalselyFlagged(threshold) => vec![(at(low, threshold), negative)],
-                Self::FlaggedInVain(threshold) if low >= threshold => vec![(0.0, positive), (1.0, negative)],
-                Self::FlaggedInVain(threshold) if high >= threshold => vec![(0.0, positive)],
-                Self::FlaggedInVain(_) => vec![],
-                Self::Error(threshold) => vec![(1.0 - at(high, threshold), positive), (at(low, threshold), negative)],
-                Self::Cost { at: threshold, costs } => {
-                    let scaled = |cost: f64| scaled(&costs, cost);
-                    let of = |flagged: bool, yes: f64, no: f64| scaled(if flagged { yes } else { no });
-                    vec![
-                        (of(high >= threshold, costs.true_positive, costs.false_negative), positive),
-                        (of(low >= threshold, costs.false_positive, costs.true_negative), negative),
-                    ]
+                Self::FlaggedInVain(threshold) if low >= threshold && high >= threshold => {
+                    vec![(0.0, positive), (1.0, negative)]
                 }
-                Self::Brier => vec![((1.0 - high) * (1.0 - high), positive), (low * low, negative)],
-                Self::LogLoss => vec![(log_loss(high), positive), (log_loss(1.0 - low), negative)],
-                Self::Flagged(threshold) => vec![(at(low, threshold), channel.total())],
-                Self::Cleared(threshold) => vec![(1.0 - at(high, threshold), channel.total())],
+                Self::FlaggedInVain(threshold) if high >= threshold => vec![(0.0, positive)],
+                Self::FlaggedInVain(threshold) if low >= threshold => vec![(1.0, negative)],
+                Self::FlaggedInVain(_) => vec![],
+                Self::Flagged(_) => vec![(self.of_case(low, Class::Unlabelled).unwrap_or_default(), channel.total())],
+                _ => [(high, Class::Positive, positive), (low, Class::Negative, negative)]
+                    .into_iter()
+                    .filter_map(|(p, class, cases)| Some((self.of_case(p, class)?, cases)))
+                    .collect(),
             }
         };
-        spectrum.channels().iter().flat_map(of_channel).filter(|(_, cases)| *cases > 0).collect()
+        let turn = |loss: f64| if way == Way::Fall { 1.0 - loss } else { loss };
+        let all = spectrum.channels().iter().flat_map(of_channel).filter(|(_, cases)| *cases > 0);
+        all.map(|(loss, cases)| (turn(loss), cases)).collect()
+    }
+
+    /// What one case loses; `None` of one that it is not about.
+    #[must_use]
+    pub fn of_case(self, p: f64, class: Class) -> Option<f64> {
+        let at = |threshold: f64| f64::from(u8::from(p >= threshold));
+        Some(match (self, class) {
+            (Self::Flagged(threshold), _) => at(threshold),
+            (Self::Missed(threshold) | Self::Error(threshold), Class::Positive) => 1.0 - at(threshold),
+            (Self::FalselyFlagged(threshold) | Self::Error(threshold), Class::Negative) => at(threshold),
+            (Self::FlaggedInVain(threshold), Class::Positive) if p >= threshold => 0.0,
+            (Self::FlaggedInVain(threshold), Class::Negative) if p >= threshold => 1.0,
+            (Self::Cost { at: threshold, costs }, Class::Positive) => {
+                scaled(&costs, if p >= threshold { costs.true_positive } else { costs.false_negative })
+            }
+            (Self::Cost { at: threshold, costs }, Class::Negative) => {
+                scaled(&costs, if p >= threshold { costs.false_positive } else { costs.true_negative })
+            }
+            (Self::Brier, Class::Positive) => (1.0 - p) * (1.0 - p),
+            (Self::Brier, Class::Negative) => p * p,
+            (Self::LogLoss, Class::Positive) => log_loss(p),
+            (Self::LogLoss, Class::Negative) => log_loss(1.0 - p),
+            _ => return None,
+        })
+    }
+
+    /// What a case loses more by its own version than by the other; `None` of one that it is not about.
+    #[must_use]
+    pub fn difference(self, pair: &Pair) -> Option<f64> {
+        let of = |key: u64| self.of_case(channel::probability(key), pair.class);
+        Some(of(pair.own)? - of(pair.other)?)
     }
 
     /// Whether every case loses all or nothing.
@@ -75,9 +111,7 @@ impl Loss {
     #[must_use]
     pub fn in_its_terms(loss: Option<Self>, mean: f64) -> f64 {
         match loss {
-            None | Some(Self::Missed(_) | Self::FalselyFlagged(_) | Self::FlaggedInVain(_) | Self::Cleared(_)) => {
-                1.0 - mean
-            }
+            None | Some(Self::Missed(_) | Self::FalselyFlagged(_) | Self::FlaggedInVain(_)) => 1.0 - mean,
             Some(Self::LogLoss) => mean * libm::log(100.0),
             Some(Self::Cost { costs, .. }) => {
                 let [least, most] = costs.ends();
@@ -109,16 +143,6 @@ impl Loss {
             _ => 1.0,
         }
     }
-
-    /// Cases and the sum of their losses and of the squares.
-    #[must_use]
-    pub fn sums(self, spectrum: &Spectrum) -> (u64, f64, f64) {
-        let add = |(n, sum, square): (u64, f64, f64), (loss, cases): (f64, u64)| {
-            let count = cases as f64;
-            (n + cases, sum + count * loss, square + count * loss * loss)
-        };
-        self.of(spectrum).into_iter().fold((0, 0.0, 0.0), add)
-    }
 }
 
 /// A cost between the least and the greatest, between 0 and 1.
@@ -135,8 +159,9 @@ fn log_loss(p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::channel::{self, Scale};
-    use crate::stats::spectrum::Class;
+    use crate::config::Unit;
+    use crate::detect::day::{Day, Mean};
+    use crate::stats::channel::Scale;
 
     #[test]
     fn costs_are_scaled_and_come_back_in_their_own_unit() {
@@ -144,7 +169,8 @@ mod tests {
         let loss = Loss::Cost { at: 0.5, costs };
         let cells = [(0.9, Class::Positive), (0.1, Class::Positive), (0.8, Class::Negative), (0.2, Class::Negative)];
         let cells = cells.map(|(p, class)| (channel::key(p), class, 1)).to_vec();
-        let (n, sum, square) = loss.sums(&Spectrum::from_cells(Scale::Probability, cells));
+        let spectrum = Spectrum::from_cells(Scale::Probability, cells);
+        let (n, sum, square) = Mean::of(loss).sums(&Day::from(&spectrum), Unit::Case);
         // One of each cell: (1 + 21 + 3 + 0) / 4.
         let own = Loss::in_its_terms(Some(loss), sum / n as f64);
         assert!((own - 6.25).abs() < 1e-12, "{own}");

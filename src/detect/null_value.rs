@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bets::area;
+use super::bets::whole;
+use super::day::{Day, Mean, mean};
 use super::dependence::DesignEffect;
-use super::loss::Loss;
+use super::loss::Way;
 use super::sealing::Days;
 use crate::config::Unit;
 use crate::metric::discrimination;
@@ -22,9 +23,9 @@ pub struct NullValue {
     pub value: f64,
     /// The same as a bound of what is watched, in its own terms: sensitivity, AUROC, Brier score.
     pub limit: f64,
-    /// Of a share that is watched both ways, the bound below.
+    /// Of what is watched both ways, the bound on the other side: how much better it may be, or how small a share.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub lower_limit: Option<f64>,
+    pub other_limit: Option<f64>,
     /// What the reference was, in the same terms; absent under a contract.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<f64>,
@@ -45,9 +46,9 @@ pub struct Margin {
 pub const LEAST_DAYS: usize = 8;
 
 /// `DeLong`'s standard error of the area over all days together; of cases with one score each it is what independent cases have.
-fn delong(reference: &[&Spectrum]) -> f64 {
+fn delong(reference: &[Day<'_>]) -> f64 {
     let mut pooled = Spectrum::default();
-    reference.iter().for_each(|spectrum| pooled.merge(spectrum));
+    reference.iter().for_each(|day| pooled.merge(&day.spectrum));
     discrimination::area(&pooled).ok().and_then(|area| area.standard_error).unwrap_or_default()
 }
 
@@ -60,32 +61,36 @@ pub fn too_few(days: Days, k: usize) -> String {
     )
 }
 
-/// The mean loss of one day and the cases that it is of; `None` without any. The loss `None` is one minus the area.
+/// The mean of one day and the units that it is of; `None` without any. Of an area that of all pairs, and as many units as the rarer class has
+/// cases.
 #[must_use]
-pub fn mean_of(loss: Option<Loss>, spectrum: &Spectrum) -> Option<(u64, f64)> {
-    let Some(loss) = loss else {
+pub fn mean_of(of: Mean, day: &Day<'_>, unit: Unit) -> Option<(u64, f64)> {
+    if of.loss.is_none() {
+        // One case of each subject, always the same one.
+        let spectrum = day.thinned(unit, "");
         let [_, negatives, positives] = spectrum.totals();
-        return area(spectrum).map(|area| (negatives.min(positives), 1.0 - area));
-    };
-    let (n, sum, _) = loss.sums(spectrum);
-    (n > 0).then(|| (n, sum / n as f64))
+        return whole(&spectrum, of.way).map(|mean| (negatives.min(positives), mean));
+    }
+    let losses = of.losses(day, unit);
+    let n = losses.iter().map(|(_, n)| n).sum();
+    mean(losses.into_iter()).map(|mean| (n, mean))
 }
 
-/// The upper confidence bound of a mean loss on the days of a reference.
+/// The upper confidence bound of a mean on the days of a reference.
 ///
-/// Of days as units: Student's bound of the mean over days; of cases, of the mean over cases with its error over days (a ratio
-/// estimate). It is never below what so few cases allow by themselves: Clopper and Pearson's bound of a 0/1 loss, with as many cases as the
+/// Of days as units: Student's bound of the mean over days; of cases and subjects, of the mean over these with its error over days (a
+/// ratio estimate). It is never below what so few cases allow by themselves: Clopper and Pearson's bound of a 0/1 loss, with as many cases as the
 /// design effect leaves, or the bound of no loss at all among so many. Of cases with 0/1 losses that bound stands alone: it is exact.
 ///
 /// # Errors
 /// Why there is none, and the remedy.
 pub fn of_reference(
-    loss: Option<Loss>,
-    (days, reference): (Days, &[&Spectrum]),
+    of: Mean,
+    (days, reference): (Days, &[Day<'_>]),
     (unit, margin): (Unit, Margin),
     effect: Option<&DesignEffect>,
 ) -> Result<NullValue, String> {
-    let samples: Vec<(u64, f64)> = reference.iter().filter_map(|spectrum| mean_of(loss, spectrum)).collect();
+    let samples: Vec<(u64, f64)> = reference.iter().filter_map(|day| mean_of(of, day, unit)).collect();
     let k = samples.len();
     if k < LEAST_DAYS {
         return Err(too_few(days, k));
@@ -95,7 +100,8 @@ pub fn of_reference(
     let events: f64 = samples.iter().map(|(n, mean)| *n as f64 * mean).sum();
     let shrink = effect.map_or(1.0, |effect| effect.value.max(1.0));
     let (few, cases) = (events / shrink, n as f64 / shrink);
-    let is_binary = loss.is_some_and(Loss::is_binary);
+    // A subject loses a part where some of its cases do.
+    let is_binary = of.is_binary() && unit != Unit::Subject;
     let by_count = if !is_binary {
         1.0 - libm::pow(tail, 1.0 / cases)
     } else if events >= n as f64 {
@@ -103,31 +109,47 @@ pub fn of_reference(
     } else {
         beta_quantile(margin.confidence, few + 1.0, cases - few)
     };
-    let weighted = |(n, mean): &(u64, f64)| (if unit == Unit::Case { *n as f64 } else { 1.0 }, *mean);
+    let weighted = |(n, mean): &(u64, f64)| (if unit == Unit::Cluster { 1.0 } else { *n as f64 }, *mean);
     let (mean, error) = weighted_mean(&samples.iter().map(weighted).collect::<Vec<_>>());
-    let error = error.max(if loss.is_none() { delong(reference) } else { 0.0 });
+    let error = error.max(if of.loss.is_none() { delong(reference) } else { 0.0 });
     let by_days = mean + student_upper_quantile(tail, k as f64 - 1.0) * error;
     let bound = if unit == Unit::Case && is_binary { by_count } else { by_days.max(by_count) };
-    let value = bound + margin.tolerance * Loss::own_unit(loss);
+    let value = bound + margin.tolerance * of.own_unit();
     if value >= 1.0 {
-        return Err(format!(
-            "the reference's bound on {} is as bad as can be, so nothing worse can be found; take a longer reference, or give the watch a limit",
-            days.as_str()
-        ));
+        return Err(match of.way {
+            Way::Rise => format!(
+                "the reference's bound on {} is as bad as can be, so nothing worse can be found; take a longer reference, or give the watch a \
+                 limit",
+                days.as_str()
+            ),
+            Way::Fall => format!(
+                "the reference's bound on {} is as good, or as small, as can be, so nothing beyond it can be found; take a longer reference, or \
+                 watch the other side alone",
+                days.as_str()
+            ),
+        });
     }
-    let [limit, reference] = [value, mean].map(|mean| Loss::in_its_terms(loss, mean));
-    Ok(NullValue { value, limit, lower_limit: None, reference: Some(reference), n })
+    let [limit, reference] = [value, mean].map(|mean| of.in_its_terms(mean));
+    Ok(NullValue { value, limit, other_limit: None, reference: Some(reference), n })
 }
 
-/// A contract: at least so much of a share or an area, at most so much of a loss, on every day.
+/// A contract: at least so much of a share or an area, at most so much of a loss, on every day; of a fall the other way round.
 #[must_use]
-pub fn by_contract(loss: Option<Loss>, limit: f64) -> NullValue {
-    NullValue { value: Loss::from_its_terms(loss, limit), limit, lower_limit: None, reference: None, n: 0 }
+pub fn by_contract(of: Mean, limit: f64) -> NullValue {
+    NullValue { value: of.from_its_terms(limit), limit, other_limit: None, reference: None, n: 0 }
+}
+
+/// That a version loses no more than another on the same cases, and a tolerance.
+#[must_use]
+pub fn no_difference(of: Mean, tolerance: f64) -> NullValue {
+    let value = 0.5 + tolerance * of.own_unit();
+    NullValue { value, limit: of.in_its_terms(value), other_limit: None, reference: None, n: 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::loss::Loss;
     use crate::stats::channel::{self, Scale};
     use crate::stats::spectrum::Class;
 
@@ -137,10 +159,10 @@ mod tests {
     }
 
     const MARGIN: Margin = Margin { confidence: 0.95, tolerance: 0.0 };
-    const MISSED: Option<Loss> = Some(Loss::Missed(0.5));
+    const MISSED: Mean = Mean { loss: Some(Loss::Missed(0.5)), way: Way::Rise, paired: false };
 
     fn bound(days: &[Spectrum], unit: Unit, margin: Margin) -> Result<NullValue, String> {
-        let days: Vec<&Spectrum> = days.iter().collect();
+        let days: Vec<Day<'_>> = days.iter().map(Day::from).collect();
         of_reference(MISSED, (Days::Working, &days), (unit, margin), None)
     }
 
@@ -188,8 +210,9 @@ mod tests {
     #[test]
     fn a_contract_is_taken_at_its_word() {
         assert!((by_contract(MISSED, 0.85).value - 0.15).abs() < 1e-12);
-        assert!((by_contract(None, 0.85).value - 0.15).abs() < 1e-12);
-        assert_eq!(by_contract(Some(Loss::Brier), 0.2).value, 0.2);
-        assert!((by_contract(Some(Loss::LogLoss), libm::log(10.0)).value - 0.5).abs() < 1e-12);
+        assert!((by_contract(Mean::AREA, 0.85).value - 0.15).abs() < 1e-12);
+        assert_eq!(by_contract(Mean::of(Loss::Brier), 0.2).value, 0.2);
+        assert!((by_contract(Mean::of(Loss::LogLoss), libm::log(10.0)).value - 0.5).abs() < 1e-12);
+        assert!((by_contract(MISSED.turned(), 0.85).value - 0.85).abs() < 1e-12, "that it is above .85 is the bet");
     }
 }

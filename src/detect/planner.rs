@@ -6,9 +6,8 @@
 use serde::Serialize;
 
 use super::bets::{Bank, recalibrated, stake};
-use super::loss::Loss;
 use super::stream::{Engine, Stratum, Stream};
-use crate::config::{Measure, Unit};
+use crate::config::{Measure, Side, Unit};
 use crate::stats::special::{logit, normal_upper_quantile, normal_upper_tail, sigmoid};
 use crate::stats::spectrum::Spectrum;
 
@@ -31,7 +30,7 @@ pub struct Found {
 /// them 0, that has the mean and the variance of a unit's loss.
 fn growth_of_mean(stratum: &Stratum, (bank, reference): (&Bank, f64), mean: f64) -> Option<Vec<f64>> {
     let (m0, lambdas, unit, is_binary) = match bank {
-        Bank::Loss { loss, m0, lambdas, unit } => (*m0, lambdas, *unit, loss.is_binary()),
+        Bank::Loss { mean, m0, lambdas, unit } => (*m0, lambdas, *unit, mean.is_binary()),
         Bank::Area { m0, lambdas, unit, .. } => (*m0, lambdas, *unit, false),
         // Planned for a rise; the bets on a fall lose.
         Bank::Both { up, down } => {
@@ -51,7 +50,7 @@ fn growth_of_mean(stratum: &Stratum, (bank, reference): (&Bank, f64), mean: f64)
     };
     let far = ((variance + mean * mean) / mean).min(1.0);
     let share = mean / far;
-    let units = if unit == Unit::Case { stratum.size } else { 1.0 };
+    let units = if unit == Unit::Cluster { 1.0 } else { stratum.size };
     let growth = |lambda: &f64| {
         let at = |loss: f64| libm::log1p(lambda * (loss - m0));
         units * (share * at(far) + (1.0 - share) * at(0.0))
@@ -65,7 +64,9 @@ fn growth_of_factors(bets: &[Vec<(f64, f64)>], unit: Unit, size: f64) -> Vec<f64
         let mean: f64 = law.iter().map(|(factor, share)| factor * share).sum();
         let square: f64 = law.iter().map(|(factor, share)| factor * factor * share).sum();
         match unit {
-            Unit::Case => size * law.iter().map(|(factor, share)| share * libm::log(*factor)).sum::<f64>(),
+            Unit::Case | Unit::Subject => {
+                size * law.iter().map(|(factor, share)| share * libm::log(*factor)).sum::<f64>()
+            }
             // The expected logarithm of a bet on a mean of so many, to the second order.
             Unit::Cluster => {
                 let stake = stake(law.iter().map(|(factor, _)| *factor).fold(1.0, f64::min));
@@ -94,6 +95,14 @@ fn moved((shares, ratios): (&[f64], &[Vec<f64>]), shift: f64) -> Vec<Vec<(f64, f
         })
         .collect();
     ratios.iter().map(|ratios| ratios.iter().copied().zip(shifted.iter().copied()).collect()).collect()
+}
+
+/// The factors of each bet when a part of all cases comes to be of categories that are rare or new.
+fn other((shares, ratios): (&[f64], &[Vec<f64>]), part: f64) -> Vec<Vec<(f64, f64)>> {
+    let last = shares.len().saturating_sub(1);
+    let share = |(at, share): (usize, &f64)| (1.0 - part) * share + if at == last { part } else { 0.0 };
+    let moved: Vec<f64> = shares.iter().enumerate().map(share).collect();
+    ratios.iter().map(|ratios| ratios.iter().copied().zip(moved.iter().copied()).collect()).collect()
 }
 
 /// The factors of each bet when the log odds of the truth are `shift` above those stated.
@@ -138,6 +147,11 @@ impl Stream {
         if self.strata.iter().any(|stratum| matches!(stratum.engine, Engine::Chart { .. })) {
             return Err("a chart is planned by its run length".to_owned());
         }
+        if self.against.is_some() || self.mean.is_some_and(|mean| mean.paired) {
+            return Err(
+                "how often two versions differ is not known before; see what a backtest of both shows".to_owned()
+            );
+        }
         let none = || format!("no change is found within {days:.0} days of its seal at this volume");
         let moves = |most: f64, growth: &dyn Fn(&Stratum, &Bank, f64) -> Option<Vec<f64>>| {
             let found =
@@ -145,7 +159,16 @@ impl Stream {
             bisected(most, found).ok_or_else(none)
         };
         match self.measure {
-            Measure::ScoreDrift | Measure::FeatureDrift => {
+            Measure::FeatureDrift if self.categorical => {
+                let change = moves(1.0, &|stratum, bank, by| match bank {
+                    Bank::Drift { shares, ratios, unit, .. } => {
+                        Some(growth_of_factors(&other((shares, ratios), by), *unit, stratum.size))
+                    }
+                    _ => None,
+                })?;
+                Ok(Found { change, unit: "of the cases in rare or new categories".to_owned(), without_error: None })
+            }
+            Measure::ScoreDrift | Measure::FeatureDrift | Measure::EmbeddingDrift => {
                 let change = moves(5.0, &|stratum, bank, by| match bank {
                     Bank::Drift { shares, ratios, unit, .. } => {
                         Some(growth_of_factors(&moved((shares, ratios), by), *unit, stratum.size))
@@ -155,9 +178,10 @@ impl Stream {
                 Ok(Found { change, unit: "standard deviations".to_owned(), without_error: None })
             }
             Measure::Calibration => {
+                let way = if self.side == Side::Down { -1.0 } else { 1.0 };
                 let change = moves(5.0, &|stratum, bank, by| match bank {
                     Bank::Calibration { tolerance, lines, unit } => {
-                        let factors = miscalibrated(lines, *tolerance, reference, by);
+                        let factors = miscalibrated(lines, *tolerance, reference, way * by);
                         Some(growth_of_factors(&factors, *unit, stratum.size))
                     }
                     _ => None,
@@ -165,7 +189,7 @@ impl Stream {
                 Ok(Found { change, unit: "log odds".to_owned(), without_error: None })
             }
             measure => {
-                let loss = self.loss;
+                let of = self.mean.ok_or_else(none)?;
                 let by = moves(1.0, &|stratum, bank, by| self.grown(stratum, bank, by))?;
                 let exact = self.without_error().and_then(|exact| {
                     let found = |by: f64| {
@@ -173,7 +197,7 @@ impl Stream {
                     };
                     bisected(1.0, found)
                 });
-                let value = |by: f64| Loss::in_its_terms(loss, (self.mean() + by).min(1.0));
+                let value = |by: f64| of.in_its_terms((self.mean() + by).min(1.0));
                 Ok(Found { change: value(by), unit: measure.to_string(), without_error: exact.map(value) })
             }
         }
@@ -181,9 +205,9 @@ impl Stream {
 
     /// The mean loss of a kind of days before the change: the reference's, or what the contract allows.
     fn mean_of(&self, stratum: &Stratum) -> f64 {
-        let loss = self.loss;
         let of = |null: &super::null_value::NullValue| {
-            null.reference.map_or(null.value, |own| Loss::from_its_terms(loss, own))
+            let own = null.reference.zip(self.mean).map(|(own, mean)| mean.from_its_terms(own));
+            own.unwrap_or(null.value)
         };
         stratum.null.as_ref().map_or(0.0, of)
     }
@@ -209,9 +233,9 @@ impl Stream {
             }
             let Engine::Bets(bank) = &stratum.engine else { return None };
             stratum.engine = Engine::Bets(match bank {
-                Bank::Loss { loss, unit: Unit::Case, .. } if loss.is_binary() => Bank::of_counts(*loss, m0),
-                Bank::Loss { loss, unit, .. } => Bank::of_means(*loss, m0, stratum.variance, *unit),
-                Bank::Area { unit, seed, .. } => Bank::of_area(m0, *unit, stratum.variance, seed),
+                Bank::Loss { mean, unit: Unit::Case, .. } if mean.is_binary() => Bank::of_counts(*mean, m0),
+                Bank::Loss { mean, unit, .. } => Bank::of_means(*mean, m0, stratum.variance, *unit),
+                Bank::Area { way, unit, seed, .. } => Bank::of_area(*way, m0, (*unit, stratum.variance), seed),
                 Bank::Calibration { .. } | Bank::Drift { .. } | Bank::Both { .. } => return None,
             });
         }
@@ -239,19 +263,24 @@ fn bisected(most: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::day::Mean;
+    use crate::detect::loss::Loss;
     use crate::detect::null_value::by_contract;
     use crate::detect::sealing::Days;
 
     fn sensitivity() -> Stream {
-        let loss = Loss::Missed(0.5);
-        let null = by_contract(Some(loss), 0.9);
-        let engine = Engine::Bets(Bank::of_counts(loss, null.value));
+        let mean = Mean::of(Loss::Missed(0.5));
+        let null = by_contract(mean, 0.9);
+        let engine = Engine::Bets(Bank::of_counts(mean, null.value));
         Stream {
             measure: Measure::Sensitivity,
             at: Some(0.5),
-            loss: Some(loss),
+            mean: Some(mean),
             unit: Unit::Case,
-            side: crate::config::Side::Up,
+            side: Side::Up,
+            against: None,
+            seen_through: None,
+            categorical: false,
             lag: 0,
             seed: String::new(),
             strata: vec![Stratum { days: Days::All, engine, null: Some(null), size: 30.0, variance: 0.09 }],

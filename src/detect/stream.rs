@@ -12,13 +12,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::bets::Bank;
+use super::budget::Share;
 use super::chart::Chart;
+use super::day::{Day, Mean};
 use super::dependence::DesignEffect;
 use super::detector::Detector;
 use super::loss::Loss;
 use super::null_value::{NullValue, mean_of};
 use super::sealing::{Buckets, Days, coverage};
-use crate::config::{Measure, Side, Unit, Watch};
+use crate::config::{Measure, Side, Tier, Unit, Watch};
 use crate::domain::Estimate;
 use crate::stats::channel::{self, Scale};
 use crate::stats::spectrum::{Class, Spectrum};
@@ -32,13 +34,22 @@ pub struct Stream {
     /// The operating point.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<f64>,
-    /// What each case loses, where the measure is a mean of losses.
+    /// What has a mean, where the measure is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
+    pub mean: Option<Mean>,
     /// What a unit is.
     pub unit: Unit,
     /// Which way is watched.
     pub side: Side,
+    /// The number of the version that it is compared with, of pairs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub against: Option<i32>,
+    /// The reference through whose projector its cases are seen, of embeddings.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seen_through: Option<i32>,
+    /// Whether what it is about is a category.
+    #[serde(default)]
+    pub categorical: bool,
     /// Days from a case to its seal.
     pub lag: i64,
     /// Names its random partitions.
@@ -111,6 +122,16 @@ impl State {
             detector.scale(factor);
         }
     }
+
+    /// Let the evidence be no more than this. What is below evidence has all its promises.
+    fn cap(&mut self, most: f64) {
+        if let Self::Bets(detector) = self {
+            let over = detector.evidence().log - libm::log(most);
+            if over > 0.0 {
+                detector.scale(libm::exp(-over));
+            }
+        }
+    }
 }
 
 /// What one day made of the state.
@@ -125,7 +146,8 @@ pub struct Seen {
 }
 
 /// One alarm.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayedAlarm)]
 pub struct Alarm {
     /// The sealed day that brought it.
     pub bucket: DateTime<Utc>,
@@ -138,7 +160,7 @@ pub struct Alarm {
 }
 
 /// What a stream's days came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Replay {
     /// Days with units.
     pub buckets: u64,
@@ -153,39 +175,49 @@ pub struct Replay {
     pub coverage: Option<f64>,
 }
 
-/// The loss of a watch; `None` of measures that are no mean of losses.
-fn loss_of(watch: &Watch) -> Option<Loss> {
+/// What has a mean of a watch, and which way it is bet to go; `None` of measures that are none.
+fn mean_of_watch(watch: &Watch) -> Option<Mean> {
     let at = watch.threshold.unwrap_or_default();
-    Some(match watch.measure {
-        Measure::Sensitivity => Loss::Missed(at),
-        Measure::Specificity => Loss::FalselyFlagged(at),
-        Measure::Ppv => Loss::FlaggedInVain(at),
-        Measure::Error => Loss::Error(at),
-        Measure::Cost => Loss::Cost { at, costs: watch.costs? },
-        Measure::Brier => Loss::Brier,
-        Measure::LogLoss => Loss::LogLoss,
-        Measure::AlertRate => Loss::Flagged(at),
+    let loss = match watch.measure {
+        Measure::Sensitivity => Some(Loss::Missed(at)),
+        Measure::Specificity => Some(Loss::FalselyFlagged(at)),
+        Measure::Ppv => Some(Loss::FlaggedInVain(at)),
+        Measure::Error => Some(Loss::Error(at)),
+        Measure::Cost => Some(Loss::Cost { at, costs: watch.costs? }),
+        Measure::Brier => Some(Loss::Brier),
+        Measure::LogLoss => Some(Loss::LogLoss),
+        Measure::AlertRate => Some(Loss::Flagged(at)),
         // Cases count as 1 when they belong, or lack a value, and as 0 otherwise.
-        Measure::SliceShare | Measure::FeatureMissing => Loss::Flagged(0.5),
-        Measure::Auroc | Measure::Calibration | Measure::ScoreDrift | Measure::FeatureDrift => return None,
-    })
-}
-
-/// Whether a measure is a mean: of losses, or of pairs.
-fn has_mean(measure: Measure) -> bool {
-    measure != Measure::Calibration && !measure.is_drift()
+        Measure::SliceShare | Measure::FeatureMissing => Some(Loss::Flagged(0.5)),
+        Measure::Auroc => None,
+        Measure::Calibration | Measure::ScoreDrift | Measure::FeatureDrift | Measure::EmbeddingDrift => return None,
+    };
+    let mean = Mean { loss, paired: watch.against.is_some(), ..Mean::AREA };
+    Some(if watch.side == Side::Down { mean.turned() } else { mean })
 }
 
 impl Stream {
     /// What is looked at of a sealed day: its cases, or which of them lack a value.
-    fn view<'s>(&self, sealed: &'s Sealed) -> Cow<'s, Spectrum> {
-        if self.measure != Measure::FeatureMissing {
-            return Cow::Borrowed(&sealed.spectrum);
+    fn view<'s>(&self, sealed: &'s Sealed) -> Day<'s> {
+        let mut day = Day::from(&sealed.spectrum);
+        if self.measure == Measure::FeatureMissing {
+            let present: u64 = sealed.spectrum.totals().iter().sum();
+            let missing = sealed.matured.saturating_sub(present);
+            let cells = [(0.0, present), (1.0, missing)].map(|(at, n)| (channel::key(at), Class::Unlabelled, n));
+            let cells = cells.into_iter().filter(|(.., n)| *n > 0).collect();
+            day.spectrum = Cow::Owned(Spectrum::from_cells(Scale::Probability, cells));
         }
-        let present: u64 = sealed.spectrum.totals().iter().sum();
-        let missing = sealed.matured.saturating_sub(present);
-        let cells = [(0.0, present), (1.0, missing)].map(|(at, n)| (channel::key(at), Class::Unlabelled, n));
-        Cow::Owned(Spectrum::from_cells(Scale::Probability, cells.into_iter().filter(|(.., n)| *n > 0).collect()))
+        if self.measure == Measure::EmbeddingDrift && sealed.seen_through != self.seen_through {
+            // Distances that another projector has measured are not comparable.
+            day.spectrum = Cow::Owned(Spectrum::empty(Scale::Real));
+            return day;
+        }
+        if self.unit == Unit::Subject {
+            day.subjects = &sealed.subjects;
+        }
+        let pairs = self.against.and_then(|version| sealed.pairs.get(&version));
+        day.pairs = pairs.map_or(&[], Vec::as_slice);
+        day
     }
 
     /// The kind of a day; `None` of one that is not watched.
@@ -210,7 +242,7 @@ impl Stream {
         let stratum = self.stratum_of(day)?;
         match (&stratum.engine, state) {
             (Engine::Bets(bank), State::Bets(detector)) => {
-                let increments = bank.increments(&day.to_rfc3339(), &self.view(sealed))?;
+                let increments = bank.increments(&day.to_rfc3339(), self.view(sealed))?;
                 let evidence = detector.take(day, &increments);
                 let alarms = evidence.log >= libm::log(threshold);
                 if alarms {
@@ -219,7 +251,7 @@ impl Stream {
                 Some(Seen { evidence: libm::exp(evidence.log.min(MOST)), change: evidence.change, alarms })
             }
             (Engine::Chart { chart, mean, deviation }, State::Chart { value, since }) => {
-                let (_, own) = mean_of(self.loss, &self.view(sealed))?;
+                let (_, own) = mean_of(self.mean?, &self.view(sealed), self.unit)?;
                 if *value <= 0.0 {
                     *since = Some(day);
                 }
@@ -243,14 +275,31 @@ impl Stream {
         }
     }
 
-    /// Take sealed days in, in their order.
+    /// Take a sealed day in as a tier does: what is only listed raises no alarm, and its evidence goes no further than where it is listed for
+    /// certain.
+    pub fn look(&self, state: &mut State, day: (DateTime<Utc>, &Sealed), share: &Share) -> Option<Seen> {
+        if share.tier != Tier::Watch {
+            return self.take(state, day, share.threshold);
+        }
+        let seen = self.take(state, day, f64::INFINITY)?;
+        state.cap(share.threshold);
+        Some(Seen { evidence: seen.evidence.min(share.threshold), ..seen })
+    }
+
+    /// Take sealed days in, in their order, with an alarm whenever the evidence reaches a threshold.
     #[must_use]
     pub fn replay(&self, buckets: &Buckets, threshold: f64) -> Replay {
+        self.follow(buckets, &Share { tier: Tier::Page, weight: 1.0, threshold })
+    }
+
+    /// Take sealed days in, in their order, as a tier does.
+    #[must_use]
+    pub fn follow(&self, buckets: &Buckets, share: &Share) -> Replay {
         let mut state = self.start();
         let coverage = if self.measure.needs_truth() { coverage(buckets) } else { None };
         let mut replay = Replay { buckets: 0, alarms: Vec::new(), evidence: 0.0, greatest: 0.0, coverage };
         for (day, sealed) in buckets {
-            let Some(seen) = self.take(&mut state, (*day, sealed), threshold) else { continue };
+            let Some(seen) = self.look(&mut state, (*day, sealed), share) else { continue };
             replay.buckets += 1;
             replay.evidence = seen.evidence;
             replay.greatest = replay.greatest.max(seen.evidence);

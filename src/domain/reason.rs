@@ -33,11 +33,13 @@ pub enum Reason {
     Conflict,
     /// A whole file that cannot be read.
     UnreadableFile,
+    /// Half of an inference whose other half never came.
+    Unpaired,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedRow,
         Self::MissingField,
         Self::BadTime,
@@ -53,6 +55,7 @@ impl Reason {
         Self::TooManyVersions,
         Self::Conflict,
         Self::UnreadableFile,
+        Self::Unpaired,
     ];
 
     /// The reason as one word, as it is stored and exported.
@@ -74,6 +77,7 @@ impl Reason {
             Self::TooManyVersions => "too-many-versions",
             Self::Conflict => "conflict",
             Self::UnreadableFile => "unreadable-file",
+            Self::Unpaired => "unpaired",
         }
     }
 
@@ -107,6 +111,9 @@ impl Reason {
             Self::Conflict => {
                 "a record of this identity is known with other content, and the first one stands; send the correction as a \
                  record of its own, with its own id or another instant"
+            }
+            Self::Unpaired => {
+                "a request without its answer, or an answer without its request; send the one that is missing"
             }
             Self::UnreadableFile => "the whole file cannot be read; deliver it again, whole",
         }

@@ -24,6 +24,10 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("alerts", "Open alerts by rule and state; silenced or inhibited while something keeps them quiet."),
     ("evidence", "Evidence of a stream in a tier, or the sum or average of a chart; 0 before its first sealed day."),
     ("evidence_threshold", "The evidence at which a stream alarms in a tier."),
+    (
+        "stream_listed",
+        "1 while a stream is listed as watched: by all evidence together it is worth a look, and nobody is told.",
+    ),
     ("stream_watched", "1 while a stream is watched, 0 while something it needs is missing."),
     (
         "stream_limit",

@@ -14,7 +14,7 @@ use crate::alert::health::{Facts, write};
 use crate::alert::silence::Subject;
 use crate::config::{HealthRule, Model, Patience, Quantity, RecordKind, Response, Severity, Source};
 use crate::detect::health::silence::{self, Arrivals};
-use crate::detect::health::{self, Judgement, schema, truth};
+use crate::detect::health::{self, Judgement, schema, truth, unwatched};
 use crate::detect::limit::Verdict;
 use crate::domain::Slice;
 use crate::runtime::Outcome;
@@ -202,7 +202,25 @@ impl Data<'_> {
                 self.row(HealthRule::UnknownVersion, version, Severity::Ticket, judgement)
             }));
         }
+        if let Some(patience) = health.unwatched {
+            rows.extend(self.unwatched(patience).await?);
+        }
         Ok(rows)
+    }
+
+    /// The streams of each watch that have no evidence.
+    async fn unwatched(&self, patience: Duration) -> std::result::Result<Vec<HealthRow>, Error> {
+        if self.model.watches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let streams = super::streams::idle(self.context, &self.versions, self.now).await?;
+        let rows = self.model.watches.iter().filter_map(|watch| {
+            let own: Vec<_> = streams.iter().filter(|(name, _)| *name == watch.name).collect();
+            let idle: Vec<unwatched::Idle> = own.iter().flat_map(|(_, idle)| idle.clone()).collect();
+            let judgement = unwatched::judge(own.len(), &idle, patience, self.now);
+            (!own.is_empty()).then(|| self.row(HealthRule::Unwatched, &watch.name, Severity::Ticket, judgement))
+        });
+        Ok(rows.collect())
     }
 
     fn row(&self, rule: HealthRule, subject: &str, severity: Severity, judgement: Judgement) -> HealthRow {

@@ -7,6 +7,7 @@
 //! takes them in. A killed run goes on where the last commit ended; were it to read a row twice, the row's own identity
 //! would make that a duplicate.
 
+mod events;
 mod file;
 mod objects;
 mod pull;
@@ -96,6 +97,9 @@ pub async fn run_sources(
         for way in &ways {
             if let Some(files) = way.source.files() {
                 look(way, files, patience, &mut tally).await?;
+            }
+            if let Some(events) = way.source.events() {
+                events::take_in(way, events, &mut tally).await?;
             }
         }
         Ok::<_, Error>(tally)

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Error};
 use crate::alert::report::Report;
-use crate::config::{AlertRule, Limit, Severity};
+use crate::config::{AlertRule, Limit, Severity, Tier};
 use crate::domain::Estimate;
 use crate::notify::chart::{Chart, Point, png};
 use crate::store::estimate::StoredEstimate;
@@ -127,7 +127,7 @@ async fn sealed(
             logarithmic: false,
         });
     }
-    let evidence = context.store.load_evidence(stored.stream_id, tier, from).await?;
+    let evidence = context.store.load_evidence(stored.stream_id, Tier::of(tier), from).await?;
     let threshold = evidence.last().map(|last| ("alarm".to_owned(), last.threshold));
     let evidence_point =
         |one: &crate::store::stream::EvidencePoint| Point { at: one.day, value: one.evidence, interval: None };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Context, Job, Named, Result};
 use crate::alert::State;
 use crate::alert::silence::Mute;
-use crate::config::{HealthRule, Severity};
+use crate::config::{HealthRule, Severity, Watch};
 use crate::domain::{BreachReason, MetricKey, Reason};
 use crate::export::Snapshot;
 use crate::metric::catalogue::{self, Tier};
@@ -118,6 +118,7 @@ async fn add_streams(
     versions: &HashMap<i32, Version>,
 ) -> std::result::Result<(), super::Error> {
     let standings = context.store.list_standings().await?;
+    let watched = super::watch::watched(&context.plan.budget, &standings);
     for stored in context.store.list_streams().await? {
         let Some(Named { version, output, .. }) = context.name_stream(&stored.key, versions.values()) else { continue };
         let place = [
@@ -128,6 +129,7 @@ async fn add_streams(
             ("slice", stored.key.slice.as_str()),
         ];
         snapshot.add("stream_watched", &place, f64::from(u8::from(stored.stream.is_ok())));
+        snapshot.add("stream_listed", &place, f64::from(u8::from(watched.contains(&stored.stream_id))));
         for stratum in stored.stream.iter().flat_map(|stream| &stream.strata) {
             if let Some(null) = &stratum.null {
                 let labels = [&place[..], &[("days", stratum.days.as_str())]].concat();
@@ -178,7 +180,7 @@ async fn add_alerts(
     for model in &context.plan.models {
         let rules = model.alerts.iter().map(|rule| (rule.name.as_str(), rule.severity));
         let watches =
-            model.watches.iter().flat_map(|watch| watch.tiers().iter().map(|tier| (watch.name.as_str(), *tier)));
+            model.watches.iter().flat_map(|watch| told(watch).map(|severity| (watch.name.as_str(), severity)));
         for (rule, severity) in rules.chain(watches) {
             for state in words() {
                 counts.insert((&model.name, rule.to_owned(), severity.as_str(), state), 0.0);
@@ -206,6 +208,11 @@ async fn add_alerts(
         snapshot.add("alerts", &labels, count);
     }
     Ok(())
+}
+
+/// The severities that the alerts of a watch can have: what may page opens a ticket first.
+fn told(watch: &Watch) -> impl Iterator<Item = Severity> + '_ {
+    Severity::ALL.into_iter().filter(|severity| watch.tier.severity().is_some_and(|most| *severity >= most))
 }
 
 /// The severities that the alerts of a rule on data can have.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::evidence::{Evidence, Gate, Known, subjects};
+use super::evidence::{Evidence, Gate, Known, is_about, lens, needs, subjects};
 use super::{Context, Error, Result};
-use crate::config::Model;
+use crate::config::{Model, Watch};
 use crate::domain::{Granularity, Slice, Window};
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
@@ -26,11 +26,15 @@ pub const LIVE: TimeDelta = TimeDelta::days(60);
 pub async fn run(context: &Context, lease: &Lease) -> Result {
     let today = Granularity::Day.start_of(context.clock.now());
     let sealed = context.store.last_seals().await?;
+    let versions = context.store.list_versions().await?;
     let mut outcome = Outcome::Idle;
     for (version, model, numbers) in live_versions(context).await? {
-        let gates: BTreeSet<Gate> = model.watches.iter().map(Gate::of).collect();
+        let gates: BTreeSet<Gate> =
+            model.watches.iter().filter(|watch| is_about(watch, &version)).map(Gate::of).collect();
         for gate in gates {
-            let volume = Volume { context, version: &version, model, numbers, gate };
+            let own = |watch: &&Watch| Gate::of(watch) == gate && is_about(watch, &version);
+            let watches = model.watches.iter().filter(own).cloned().collect();
+            let volume = Volume { context, version: &version, versions: &versions, model, numbers, watches, gate };
             let Some(last) = sealed.get(&volume.book()) else {
                 // The book is opened: what entered before today does not count, and tomorrow the first day is sealed.
                 let recorded = context.store.last_batch_before(today).await?;
@@ -76,8 +80,11 @@ pub async fn live_versions(context: &Context) -> std::result::Result<Vec<(Versio
 struct Volume<'a> {
     context: &'a Context,
     version: &'a Version,
+    versions: &'a [Version],
     model: &'a Model,
     numbers: &'a ModelNumbers,
+    /// The watches that read it.
+    watches: Vec<Watch>,
     gate: Gate,
 }
 
@@ -99,11 +106,12 @@ impl Volume<'_> {
             said_after: self.gate.with_truth.then_some(last.recorded),
             sealing: Some((last.recorded, day)),
         };
-        let findings: Vec<i32> = self.numbers.findings.values().copied().collect();
-        let rows = store.load_received(self.version.version_id, &findings, reach).await?;
-        let evidence = Evidence::new(self.model, self.numbers, rows);
+        let needs = needs(&self.watches, self.numbers, (self.version, self.versions));
+        let rows = store.load_received(self.version.version_id, &needs, reach).await?;
+        let lens = if needs.embeddings { lens(store, self.version.version_id).await? } else { None };
+        let evidence = Evidence::new(self.model, self.numbers, rows, lens);
         let mut page: BTreeMap<(i32, Slice), _> = BTreeMap::new();
-        for watch in self.model.watches.iter().filter(|watch| Gate::of(watch) == self.gate) {
+        for watch in &self.watches {
             for (subject, name) in subjects(self.model, watch) {
                 let output_id = self.numbers.quantities.get(&name).copied().unwrap_or_default();
                 // Stragglers are older than the window.
@@ -118,7 +126,7 @@ impl Volume<'_> {
                     // The lease is prolonged meanwhile.
                     tokio::task::yield_now().await;
                     let sealed = buckets.into_values().next().unwrap_or_default();
-                    if sealed.matured > 0 || !sealed.spectrum.channels().is_empty() {
+                    if !sealed.is_empty() {
                         page.insert(key, sealed);
                     }
                 }

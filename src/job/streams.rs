@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alerting::Finding;
 use super::notice::Picture;
 use super::{Context, Error, Named};
 use crate::alert::alarm::{Facts, Moved, write};
 use crate::config::{Model, Severity, Watch};
+use crate::detect::dependence::DesignEffect;
+use crate::detect::health::unwatched::Idle;
 use crate::detect::limit::Verdict;
 use crate::detect::sealing::recent_coverage;
 use crate::detect::stream::Stream;
@@ -32,6 +34,7 @@ pub async fn findings<'a>(
     for alarm in context.store.list_unanswered_alarms().await? {
         alarms.entry(alarm.key.clone()).or_default().push(alarm);
     }
+    let mut checks = context.store.latest_checks().await?;
     let mut findings = Vec::new();
     for stored in context.store.list_streams().await? {
         let Some(Named { version, model, watch, output }) = context.name_stream(&stored.key, versions.iter()) else {
@@ -39,10 +42,52 @@ pub async fn findings<'a>(
         };
         let own = alarms.remove(&stored.key).unwrap_or_default();
         let coverage = if own.is_empty() { None } else { coverage(context, &stored).await? };
-        let subject = Subject { context, version, model, watch, output, estimates, coverage, stored: Arc::new(stored) };
+        let check = checks.remove(&stored.stream_id).and_then(|check| check.effect);
+        let stored = Arc::new(stored);
+        let subject = Subject { context, version, model, watch, output, estimates, coverage, check, stored };
         findings.push(subject.finding(own));
     }
     Ok(findings)
+}
+
+/// Every stream in force of some versions by its watch, with what it lacks: it cannot be watched at all or on some days, or has had no unit since
+/// the last day that it took in.
+///
+/// # Errors
+/// When the store fails.
+pub async fn idle(
+    context: &Context,
+    versions: &[i32],
+    now: DateTime<Utc>,
+) -> std::result::Result<Vec<(String, Vec<Idle>)>, Error> {
+    let names = context.store.list_versions().await?;
+    let since = context.store.unwatched_since().await?;
+    let standings = context.store.list_standings().await?;
+    let mut streams = Vec::new();
+    for stored in context.store.list_streams().await?.into_iter().filter(|s| versions.contains(&s.key.version_id)) {
+        let Some(Named { version, output, .. }) = context.name_stream(&stored.key, names.iter()) else { continue };
+        let idle = |reason: &str, since| Idle {
+            place: format!("{}, {output}, {}", version.name, stored.key.slice),
+            reason: reason.to_owned(),
+            since,
+        };
+        let own = match &stored.stream {
+            Err(reason) => vec![idle(reason, since.get(&stored.stream_id).copied().unwrap_or(now))],
+            Ok(stream) => {
+                let last = standings.iter().filter(|standing| standing.stream_id == stored.stream_id);
+                let last = last.filter_map(|standing| Some(standing.last.as_ref()?.day + TimeDelta::days(1))).max();
+                let last = last.unwrap_or(stored.starts);
+                let mut own: Vec<Idle> = stream.unwatched.iter().map(|reason| idle(reason, stored.starts)).collect();
+                // What is not sealed yet has not been looked at: that days pass is no lack.
+                if stored.looked_until > last {
+                    own.push(idle("no case of its kind has been sealed", last));
+                }
+                own
+            }
+        };
+        streams.push((stored.key.watch.clone(), own));
+    }
+    Ok(streams)
 }
 
 /// One stream.
@@ -54,6 +99,7 @@ struct Subject<'a> {
     output: &'a str,
     estimates: &'a [StoredEstimate],
     coverage: Option<f64>,
+    check: Option<DesignEffect>,
     stored: Arc<StoredStream>,
 }
 
@@ -72,7 +118,9 @@ impl<'a> Subject<'a> {
         // The most urgent alarm speaks, and of those the first.
         let page = alarms.iter().find(|alarm| alarm.tier == Severity::Page.as_str());
         let decisive = page.or(alarms.first()).cloned();
-        let severity = decisive.as_ref().and_then(|alarm| Severity::parse(&alarm.tier)).unwrap_or(self.watch.tier);
+        let severity = decisive.as_ref().and_then(|alarm| Severity::parse(&alarm.tier));
+        // A watch that is only listed has no alarms.
+        let severity = severity.or(self.watch.tier.severity()).unwrap_or(Severity::Ticket);
         let (verdict, reason) = match (&self.stored.stream, &decisive) {
             (_, Some(alarm)) => (
                 Verdict::Breached,
@@ -129,6 +177,7 @@ impl<'a> Subject<'a> {
                     change: alarm.change_at,
                     measured: alarm.measured.as_ref(),
                     coverage: self.coverage,
+                    check: self.check.as_ref(),
                     moved: self.moved(stream),
                     public_url: &self.context.plan.service.public_url,
                     grafana_url: self.context.plan.service.grafana_url.as_deref(),

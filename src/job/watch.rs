@@ -3,23 +3,27 @@
 //! A stream is made once of a watch and a reference and then frozen. Its evidence is a function of sealed days: the state after a day
 //! is stored with it, and the next day goes on from there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod wanted;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
 
-use super::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
+
+use self::wanted::{Wanted, wanted};
+use super::evidence::is_about;
 use super::seal::live_versions;
 use super::{Context, Error, Result};
-use crate::config::{Measure, Method, Model, SlicePattern, Watch, hex};
+use crate::config::{Budget, Model, Tier, Unit, Watch};
 use crate::detect::budget::{self, Share, Sharing};
 use crate::detect::stream::Stream;
-use crate::domain::{Granularity, Slice, Window};
+use crate::domain::Slice;
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::lease::Lease;
-use crate::store::ledger::{Book, Reach};
 use crate::store::stream::{Look, Standing, StoredStream, StreamKey, Taken};
+use crate::store::stream_check::Check;
+
+pub use self::wanted::no_rival;
 
 /// Make the streams that the plan asks for, end those that it does not, and take in every sealed day.
 ///
@@ -53,7 +57,8 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
         context.store.set_shares(lease, &changed).await?;
         outcome = Outcome::Done;
     }
-    let mut taken = Vec::new();
+    let checks = context.store.latest_checks().await?;
+    let (mut taken, mut rechecked) = (Vec::new(), Vec::new());
     for stream in streams {
         let (Ok(own), Some(shares)) = (&stream.stream, shares.get(&stream.key)) else { continue };
         let Some(end) = sealed.get(&stream.book()).map(|last| last.day + TimeDelta::days(1)) else { continue };
@@ -72,13 +77,50 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
                 "an alarm"
             );
         }
+        rechecked.extend(recheck(context, (&stream, own), checks.get(&stream.stream_id), end).await?);
         taken.push(Taken { stream_id: stream.stream_id, looks, looked_until: end });
+    }
+    if !rechecked.is_empty() {
+        context.store.add_checks(lease, &rechecked, now).await?;
     }
     if !taken.is_empty() {
         context.store.add_evidence(lease, &taken, now).await?;
         outcome = Outcome::Done;
     }
     Ok(outcome)
+}
+
+/// Sealed days that a check of the assumption looks back.
+const CHECKED_DAYS: i64 = 365;
+
+/// Once a month, whether the units of a day hang together, by the sealed days up to the month's beginning; `None` when that is known, or
+/// nothing depends on it.
+async fn recheck(
+    context: &Context,
+    (stored, stream): (&StoredStream, &Stream),
+    last: Option<&Check>,
+    end: DateTime<Utc>,
+) -> std::result::Result<Option<Check>, Error> {
+    let Some(month) = end.date_naive().with_day(1).map(|first| first.and_time(NaiveTime::MIN).and_utc()) else {
+        return Ok(None);
+    };
+    let is_due = last.is_none_or(|last| last.month < month) && month > stored.starts;
+    if stream.unit == Unit::Cluster || !is_due {
+        return Ok(None);
+    }
+    let from = stored.starts.max(month - TimeDelta::days(CHECKED_DAYS));
+    let days = context.store.load_sealed(stored.book(), stored.place(), (from, month)).await?;
+    let effect = stream.rechecked(&days);
+    Ok(Some(Check { stream_id: stored.stream_id, month, from, effect }))
+}
+
+/// The streams that are listed as watched, by their number: judged over all in force, whatever else is asked.
+#[must_use]
+pub fn watched(budget: &Budget, standings: &[Standing]) -> BTreeSet<i64> {
+    let own: Vec<&Standing> = standings.iter().filter(|one| one.tier == Tier::Watch.as_str()).collect();
+    let evidence: Vec<f64> = own.iter().map(|one| one.last.as_ref().map_or(0.0, |last| last.evidence)).collect();
+    let watched = budget::watched(budget, &evidence);
+    own.into_iter().zip(watched).filter(|(_, is_watched)| *is_watched).map(|(one, _)| one.stream_id).collect()
 }
 
 /// The shares that are others than those that are noted.
@@ -121,11 +163,12 @@ async fn looks(
         let last = standing.and_then(|standing| standing.last.as_ref());
         let mut state = last.map_or_else(|| stream.start(), |last| last.state.clone());
         // A threshold that falls because others have left takes its evidence along: the budget is not spent twice.
-        if let Some(last) = last.filter(|last| share.threshold < last.threshold) {
+        let told = last.filter(|_| share.tier != Tier::Watch);
+        if let Some(last) = told.filter(|last| share.threshold < last.threshold) {
             state.scale(share.threshold / last.threshold);
         }
         for (day, sealed) in &days {
-            let Some(seen) = stream.take(&mut state, (*day, sealed), share.threshold) else { continue };
+            let Some(seen) = stream.look(&mut state, (*day, sealed), share) else { continue };
             let measured = if seen.alarms {
                 let since = seen.change.unwrap_or(*day);
                 let own = context.store.load_sealed(book, place, (since, *day + TimeDelta::days(1))).await?;
@@ -137,198 +180,6 @@ async fn looks(
         }
     }
     Ok(looks)
-}
-
-/// A stream that the plan asks for.
-struct Wanted<'a> {
-    key: StreamKey,
-    watch: &'a Watch,
-    /// What it is made of, if it is not in force.
-    new: Option<New<'a>>,
-}
-
-/// What a stream is made of.
-struct New<'a> {
-    asked: String,
-    subject: Subject<'a>,
-    name: String,
-    slice: Slice,
-    reference: Option<(i32, Window)>,
-    evidence: Option<std::sync::Arc<Evidence<'a>>>,
-    reason: Option<String>,
-}
-
-impl Wanted<'_> {
-    /// Make it. The null values share the confidence of all streams as they share the budget.
-    fn make(&self, shares: &[Share], context: &Context, now: DateTime<Utc>) -> StoredStream {
-        let Self { key, watch, new } = self;
-        let gate = Gate::of(watch);
-        let lag = TimeDelta::days(gate.maturity_days);
-        let mut stored = StoredStream {
-            stream_id: 0,
-            key: key.clone(),
-            asked: String::new(),
-            reference_id: None,
-            maturity_days: gate.maturity_days,
-            with_truth: gate.with_truth,
-            stream: Err("nothing is known of it".to_owned()),
-            starts: Granularity::Day.start_of(now),
-            looked_until: Granularity::Day.start_of(now),
-        };
-        let Some(new) = new else { return stored };
-        stored.asked.clone_from(&new.asked);
-        stored.reference_id = new.reference.map(|(id, _)| id);
-        let reference = match (&new.evidence, new.reference) {
-            (Some(evidence), Some((_, window))) => {
-                // Cases of the reference's last day come of age later; those that do so after it are the stream's.
-                let later = Window { from: window.from + lag, to: window.to + lag };
-                stored.starts = stored.starts.max(Granularity::Day.start_of(later.to));
-                evidence.buckets(gate, Known::Lived, (new.subject, &new.slice), later)
-            }
-            _ => BTreeMap::default(),
-        };
-        stored.looked_until = stored.starts;
-        stored.stream = if let Some(reason) = &new.reason {
-            Err(reason.clone())
-        } else {
-            let confidence = budget::confidence(&context.plan.budget, shares);
-            let seed = format!("{}/{}/{}", watch.name, new.name, new.slice);
-            Stream::new(watch, (&seed, gate.maturity_days), &reference, confidence)
-        };
-        stored
-    }
-}
-
-/// The streams that the plan asks for; what is in force as it is asked for is not made again.
-async fn wanted<'a>(
-    context: &Context,
-    versions: &'a [(Version, &'a Model, &'a ModelNumbers)],
-    in_force: &[StoredStream],
-) -> std::result::Result<Vec<Wanted<'a>>, Error> {
-    let today = Granularity::Day.start_of(context.clock.now());
-    let mut wanted = Vec::new();
-    for (version, model, numbers) in versions {
-        let reference = context.store.reference_window(version.version_id).await?;
-        let mut evidence: Option<std::sync::Arc<Evidence<'_>>> = None;
-        for watch in &model.watches {
-            let gate = Gate::of(watch);
-            let needs_reference = needs_reference(watch);
-            let (window, reason) = match basis(watch, reference, today) {
-                Ok(window) => (window, None),
-                Err(reason) => (None, Some(reason)),
-            };
-            let asked = digest(model, watch, window.map(|(id, _)| id), reason);
-            let own =
-                |stream: &&StoredStream| stream.key.version_id == version.version_id && stream.key.watch == watch.name;
-            let known: Vec<&StoredStream> =
-                in_force.iter().filter(own).filter(|stream| stream.asked == asked).collect();
-            // Of a contract over a dimension, values that appear later get streams of their own.
-            let may_grow = !needs_reference && matches!(watch.slices, SlicePattern::Each(_));
-            if !known.is_empty() && !may_grow {
-                wanted.extend(known.iter().map(|stream| Wanted { key: stream.key.clone(), watch, new: None }));
-                continue;
-            }
-            if let (Some((_, window)), None) = (window, &evidence) {
-                let findings: Vec<i32> = numbers.findings.values().copied().collect();
-                let recorded = context.store.last_batch().await?;
-                // Stragglers of long before are sealed in its days, as they are in the stream's.
-                let from = window.from - TimeDelta::days(STRAGGLING);
-                let reach = Reach { window: Window { from, ..window }, recorded, said_after: None, sealing: None };
-                let rows = context.store.load_received(version.version_id, &findings, reach).await?;
-                evidence = Some(std::sync::Arc::new(Evidence::new(model, numbers, rows)));
-            }
-            for (subject, name) in subjects(model, watch) {
-                let output_id = numbers.quantities.get(&name).copied().unwrap_or_default();
-                let book: Book = (version.version_id, gate.maturity_days, gate.with_truth);
-                let slices = match (&watch.slices, &evidence, window) {
-                    (SlicePattern::One(slice), ..) => vec![slice.clone()],
-                    (pattern, Some(evidence), Some((_, window))) => evidence.slices(pattern, window),
-                    (SlicePattern::Each(dimension), ..) if !needs_reference => {
-                        let sealed = context.store.sealed_slices(book, output_id, today - super::seal::LIVE).await?;
-                        let slices = sealed.iter().filter_map(|slice| slice.parse::<Slice>().ok());
-                        slices.filter(|slice| slice.value_of(dimension).is_some()).collect()
-                    }
-                    // There is nothing to tell the slices from: one stream stands for all, with the reason.
-                    (SlicePattern::Each(_), ..) => vec![Slice::all()],
-                };
-                for slice in slices {
-                    let key = StreamKey {
-                        version_id: version.version_id,
-                        watch: watch.name.clone(),
-                        output_id,
-                        slice: slice.to_string(),
-                    };
-                    let is_known = known.iter().any(|stream| stream.key == key);
-                    let new = (!is_known).then(|| New {
-                        asked: asked.clone(),
-                        subject,
-                        name: name.clone(),
-                        slice,
-                        reference: window,
-                        evidence: evidence.clone(),
-                        reason: reason.map(str::to_owned),
-                    });
-                    wanted.push(Wanted { key, watch, new });
-                }
-            }
-        }
-    }
-    Ok(wanted)
-}
-
-/// The reference that a stream is made of, if it needs one; or why it cannot be made yet.
-fn basis(
-    watch: &Watch,
-    reference: Option<(i32, Option<Window>)>,
-    today: DateTime<Utc>,
-) -> std::result::Result<Option<(i32, Window)>, &'static str> {
-    if !needs_reference(watch) {
-        return Ok(None);
-    }
-    let Some((id, window)) = reference else {
-        return Err("no reference is approved; freeze and approve one, or give the watch a limit");
-    };
-    let Some(window) = window else {
-        return Err("the reference in force has no days of its own; freeze one from rows, or give the watch a limit");
-    };
-    if today < window.to + TimeDelta::days(watch.maturity_days) {
-        return Err("the reference's last cases have not come of age yet; it is made when they have");
-    }
-    Ok(Some((id, window)))
-}
-
-/// Whether a watch has to know what was before: a contract does not, nor does what is stated of probabilities.
-fn needs_reference(watch: &Watch) -> bool {
-    watch.limit.is_none() && watch.measure != Measure::Calibration || watch.method != Method::Evidence
-}
-
-/// The way in which streams are made: it changes when the same watch and reference would make other bets.
-const MAKING: u32 = 1;
-
-/// What a stream is made of: when it changes, another one is made. What is only told of a watch is not in it.
-fn digest(model: &Model, watch: &Watch, reference_id: Option<i32>, reason: Option<&str>) -> String {
-    let Watch {
-        measure,
-        method,
-        run_length,
-        output,
-        costs,
-        feature,
-        slices,
-        side,
-        threshold,
-        limit,
-        tolerance,
-        unit,
-        ..
-    } = watch;
-    let bets = serde_json::json!([
-        measure, method, run_length, output, costs, feature, slices, side, threshold, limit, tolerance, unit
-    ]);
-    let gate = serde_json::json!([watch.weekends, watch.maturity_days, model.truth_policy, model.uncertain]);
-    let about = serde_json::json!([model.outputs, model.dimensions, model.features]);
-    let asked = serde_json::json!([MAKING, bets, gate, about, reference_id, reason]);
-    hex(&Sha256::digest(asked.to_string()))
 }
 
 /// Every stream's shares of the budgets. A stream that cannot be watched keeps its share: what it lacks may come.
@@ -346,33 +197,10 @@ fn shares(
             is_whole: key.slice == whole,
         })
         .collect();
-    let watches = versions.iter().flat_map(|(_, model, _)| &model.watches);
-    let shares = budget::shares(&context.plan.budget, &sharing, watches);
+    let of = |(version, model, _): &(Version, &Model, &ModelNumbers)| {
+        model.watches.iter().filter(|watch| is_about(watch, version)).cloned().collect::<Vec<Watch>>()
+    };
+    let watches: Vec<Watch> = versions.iter().flat_map(of).collect();
+    let shares = budget::shares(&context.plan.budget, &sharing, watches.iter());
     wanted.iter().map(|one| one.key.clone()).zip(shares).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        format!("{text}T00:00:00Z").parse().expect("an instant")
-    }
-
-    #[test]
-    fn a_stream_is_made_of_a_reference_with_days_that_have_come_of_age_or_of_a_contract() {
-        let plain = Watch::plain(Measure::Auroc);
-        let contract = Watch { limit: Some(0.85), ..plain.clone() };
-        let chart = Watch { method: Method::Cusum, ..plain.clone() };
-        let window = Window { from: at("2025-01-01"), to: at("2025-03-01") };
-        let reason = |watch, reference, today: &str| basis(watch, reference, at(today)).expect_err("not yet");
-        assert!(reason(&plain, None, "2025-04-01").contains("no reference is approved"));
-        assert!(reason(&chart, None, "2025-04-01").contains("no reference is approved"), "a chart needs one, too");
-        assert!(reason(&plain, Some((1, None)), "2025-04-01").contains("no days of its own"));
-        assert!(reason(&plain, Some((1, Some(window))), "2025-03-07").contains("not come of age"));
-        assert_eq!(basis(&plain, Some((1, Some(window))), at("2025-03-08")), Ok(Some((1, window))));
-        for watch in [contract, Watch::plain(Measure::Calibration)] {
-            assert_eq!(basis(&watch, None, at("2025-03-08")), Ok(None));
-        }
-    }
 }

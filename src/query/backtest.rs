@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Error, Place, find};
-use crate::config::{Measure, Method, Plan, Severity, Watch};
+use crate::config::{Measure, Method, Plan, Tier as Level, Watch};
 use crate::detect::budget::{Share, Sharing, confidence, shares};
 use crate::detect::null_value::NullValue;
 use crate::detect::planner::{DAYS, Found};
@@ -19,8 +19,10 @@ use crate::detect::sealing::{Buckets, Days};
 use crate::detect::stream::{Replay, Stream};
 use crate::domain::{Slice, Window};
 use crate::job::Context;
-use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, Subject, subjects};
+use crate::job::evidence::{Evidence, Gate, Known, Lens, STRAGGLING, Subject, is_about, lens, needs, rival, subjects};
+use crate::job::watch::no_rival;
 use crate::stats::spectrum::Spectrum;
+use crate::store::catalog::Version;
 use crate::store::ledger::{Reach, Received};
 
 /// When a case enters the evidence.
@@ -95,7 +97,7 @@ pub struct Tier {
 impl Report {
     /// What came of it in one tier.
     #[must_use]
-    pub fn tier(&self, tier: Severity) -> Option<&Tier> {
+    pub fn tier(&self, tier: Level) -> Option<&Tier> {
         self.tiers.iter().find(|own| own.share.tier == tier)
     }
 }
@@ -132,10 +134,11 @@ pub async fn backtest(context: &Context, asked: &Asked) -> Result<Backtest, Erro
             made.report.tiers = made
                 .shares
                 .into_iter()
-                .map(|share| Tier { share, replay: stream.replay(&made.buckets, share.threshold) })
+                .map(|share| Tier { share, replay: stream.follow(&made.buckets, &share) })
                 .collect();
             let coverage = made.report.tiers.first().and_then(|tier| tier.replay.coverage);
-            made.report.stressed = stream.stressed(coverage);
+            let check = stream.rechecked(&made.buckets);
+            made.report.stressed = stream.stressed(coverage, check.as_ref());
             made.report
         });
         replayed.collect()
@@ -155,7 +158,9 @@ pub async fn power(context: &Context, asked: &Asked) -> Result<Vec<Power>, Error
             made.reference.values().for_each(|sealed| reference.merge(&sealed.spectrum));
             let found = made.stream.iter().flat_map(|stream| {
                 let days = DAYS - stream.lag as f64;
-                made.shares.iter().map(move |share| (*share, stream, days))
+                // What is only listed is judged beside the others: it has no delay of its own.
+                let told = made.shares.iter().filter(|share| share.tier != Level::Watch);
+                told.map(move |share| (*share, stream, days))
             });
             let found = found.map(|(share, stream, days)| {
                 let late =
@@ -179,6 +184,9 @@ struct History {
     plan: Arc<Plan>,
     recorded: i64,
     rows: Received,
+    /// What embeddings are seen through: the reference in force.
+    lens: Option<Lens>,
+    versions: Vec<Version>,
 }
 
 /// A stream, and what it is replayed from.
@@ -205,25 +213,35 @@ impl History {
             let message = format!("model {} has no [[model.watch]]; add one to the configuration", place.model.name);
             return Err(Error::Unknown(message));
         }
-        let findings: Vec<i32> = place.numbers.findings.values().copied().collect();
+        let versions = context.store.list_versions().await?;
+        let needs = needs(&place.model.watches, &place.numbers, (&place.version, &versions));
         let last = context.store.last_batch().await?;
         let recorded = asked.recorded.map_or(last, |recorded| recorded.min(last));
         let from = asked.reference.from - TimeDelta::days(STRAGGLING);
         let window = Window { from, to: asked.window.to };
         let reach = Reach { window, recorded, said_after: None, sealing: None };
-        let rows = context.store.load_received(place.version.version_id, &findings, reach).await?;
-        Ok(Self { asked: asked.clone(), place, plan: context.plan.clone(), recorded, rows })
+        let rows = context.store.load_received(place.version.version_id, &needs, reach).await?;
+        let lens = if needs.embeddings { lens(&context.store, place.version.version_id).await? } else { None };
+        Ok(Self { asked: asked.clone(), place, plan: context.plan.clone(), recorded, rows, lens, versions })
     }
 
     /// Every stream of the model's watches, with what it needs for a replay, or the reason why it has none.
     fn streams(self) -> Vec<Made> {
         let model = &self.place.model;
-        let evidence = Evidence::new(model, &self.place.numbers, self.rows);
-        let context = Given { asked: &self.asked, budget: self.plan.budget, evidence: &evidence };
+        let evidence = Evidence::new(model, &self.place.numbers, self.rows, self.lens);
+        let version = &self.place.version;
+        let given = Given {
+            asked: &self.asked,
+            budget: self.plan.budget,
+            evidence: &evidence,
+            version,
+            versions: &self.versions,
+        };
         let listed: Vec<(usize, &Watch, (Subject<'_>, String), Slice)> = model
             .watches
             .iter()
             .enumerate()
+            .filter(|(_, watch)| is_about(watch, version))
             .flat_map(|(at, watch)| {
                 let slices = evidence.slices(&watch.slices, self.asked.reference);
                 subjects(model, watch).into_iter().flat_map(move |subject| {
@@ -238,7 +256,7 @@ impl History {
         listed
             .into_iter()
             .zip(shares)
-            .map(|((_, watch, output, slice), shares)| context.stream(watch, output, slice, shares))
+            .map(|((_, watch, output, slice), shares)| given.stream(watch, output, slice, shares))
             .collect()
     }
 }
@@ -248,6 +266,8 @@ struct Given<'h> {
     asked: &'h Asked,
     budget: crate::config::Budget,
     evidence: &'h Evidence<'h>,
+    version: &'h Version,
+    versions: &'h [Version],
 }
 
 impl Given<'_> {
@@ -274,7 +294,11 @@ impl Given<'_> {
         let (reference, buckets) =
             (within(reference.from + later, reference.to + later), within(window.from + later, window.to));
         let seed = format!("{}/{name}/{slice}", watch.name);
-        let made = Stream::new(watch, (&seed, lag), &reference, confidence);
+        let against = rival(watch, self.version, self.versions);
+        let made = match (&watch.against, against) {
+            (Some(name), None) => Err(no_rival(name)),
+            _ => Stream::new(watch, (&seed, lag), &reference, confidence).map(|stream| Stream { against, ..stream }),
+        };
         if let Ok(stream) = &made {
             shares.iter_mut().for_each(|share| share.threshold = stream.limit(share.threshold));
         }
@@ -292,7 +316,7 @@ impl Given<'_> {
             promise: stream.as_ref().map_or_else(String::new, |stream| stream.promise(watch, &shares)),
             null: strata().filter_map(|stratum| Some((stratum.days, stratum.null.clone()?))).collect(),
             unwatched: stream.as_ref().map(|stream| stream.unwatched.clone()).unwrap_or_default(),
-            stressed: stream.as_ref().and_then(|stream| stream.stressed(None)),
+            stressed: stream.as_ref().and_then(|stream| stream.stressed(None, None)),
             size: strata().map(|stratum| stratum.days.a_week() / 7.0 * stratum.size).sum(),
             tiers: Vec::new(),
             reason,

@@ -43,6 +43,7 @@ pub async fn list(context: &Context) -> store::Result<Vec<SourceRow>> {
         let (kind, place) = match &source.kind {
             Kind::File(files) => ("file", files.paths.join(", ")),
             Kind::Push => ("push", format!("POST /api/v1/models/{}/{}", source.model, source.record.as_str())),
+            Kind::Events(_) => ("cloudevents", format!("POST /api/v1/models/{}/events", source.model)),
             Kind::Pull(pull) => (pull.upstream.word(), pull.upstream.place()),
         };
         SourceRow {

@@ -6,19 +6,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Error;
-use crate::config::{Measure, Method, Severity, Watch};
+use crate::config::{Measure, Method, Tier as Level, Watch};
 use crate::detect::budget::Share;
 use crate::detect::null_value::NullValue;
 use crate::detect::sealing::{Buckets, Days, recent_coverage};
 use crate::detect::stream::{Replay, Stream};
 use crate::domain::Window;
-use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, subjects};
+use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, lens, needs, subjects};
+use crate::job::watch::watched;
 use crate::job::{Context, Named};
 use crate::store::ledger::Reach;
 use crate::store::stream::{EvidencePoint, StoredAlarm, StoredStream};
 
 /// A stream in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Stream)]
 pub struct Row {
     /// Its number.
     pub stream_id: i64,
@@ -44,6 +46,7 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_id: Option<i32>,
     /// What "well" is, for each kind of days.
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub null: Vec<(Days, NullValue)>,
     /// Kinds of days that are not watched, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -51,21 +54,27 @@ pub struct Row {
     /// Why it cannot be watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why its promise may not be kept, as far as its units are concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependent: Option<String>,
+    /// Whether it is among the streams that are worth a look, by all evidence in force together.
+    pub watched: bool,
     /// Where it stands, tier by tier.
     pub tiers: Vec<Tier>,
 }
 
 /// Where a stream stands in one tier.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StreamTier)]
 pub struct Tier {
-    /// page or ticket.
+    /// page, ticket or watch.
     pub tier: String,
     /// The last day with units, if there has been one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<DateTime<Utc>>,
     /// The evidence after it.
     pub evidence: f64,
-    /// The evidence at which there is an alarm.
+    /// The evidence at which there is an alarm, or at which it is watched although no other stream is.
     pub threshold: f64,
     /// Its share of the tier's budget.
     pub weight: f64,
@@ -75,10 +84,11 @@ pub struct Tier {
 }
 
 /// A tier's budget, as the plan has it and as it turned out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Budget)]
 pub struct Spent {
     /// page or ticket.
-    pub tier: Severity,
+    pub tier: Level,
     /// False alarms a year that the plan allows.
     pub allowed: f64,
     /// Alarms of the last 365 days, true or false.
@@ -86,7 +96,8 @@ pub struct Spent {
 }
 
 /// The streams in force, and the budget.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Streams)]
 pub struct Listing {
     /// The budgets.
     pub budget: Vec<Spent>,
@@ -95,7 +106,8 @@ pub struct Listing {
 }
 
 /// One stream day by day.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StreamByDay)]
 pub struct Shown {
     /// The stream.
     #[serde(flatten)]
@@ -112,10 +124,11 @@ pub struct Shown {
 }
 
 /// A tier day by day.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StreamHistory)]
 pub struct History {
     /// The tier.
-    pub tier: Severity,
+    pub tier: Level,
     /// What was stored on each day.
     pub days: Vec<EvidencePoint>,
     /// The same from the sealed days anew, at today's threshold: while that has not changed it is the same to the last bit.
@@ -152,12 +165,12 @@ pub async fn list(context: &Context, asked: &Asked) -> Result<Listing, Error> {
     let since = context.clock.now() - TimeDelta::days(365);
     let raised: HashMap<String, i64> = context.store.count_alarms(since).await?.into_iter().collect();
     let budget = &context.plan.budget;
-    let spent = |(tier, allowed): (Severity, f64)| Spent {
+    let spent = |(tier, allowed): (Level, f64)| Spent {
         tier,
         allowed,
         raised: raised.get(tier.as_str()).copied().unwrap_or_default(),
     };
-    let budget = [(Severity::Page, budget.pages), (Severity::Ticket, budget.tickets)].map(spent).to_vec();
+    let budget = [(Level::Page, budget.pages), (Level::Ticket, budget.tickets)].map(spent).to_vec();
     Ok(Listing { budget, streams })
 }
 
@@ -189,18 +202,21 @@ pub async fn show(context: &Context, asked: &Asked, to: Option<DateTime<Utc>>) -
     let revised = revised(context, (&row, &stored, &watch), end).await?;
     let alarms: Vec<StoredAlarm> = context.store.list_unanswered_alarms().await?;
     let alarms = alarms.into_iter().filter(|alarm| alarm.stream_id == stored.stream_id && alarm.day < end).collect();
+    let coverage = if stored.with_truth { recent_coverage(&sealed, end) } else { None };
+    let check = context.store.latest_checks().await?.remove(&stored.stream_id).and_then(|check| check.effect);
     let mut history = Vec::new();
     let mut shares = Vec::new();
     for tier in &row.tiers {
-        let Some(severity) = Severity::parse(&tier.tier) else { continue };
-        shares.push(Share { tier: severity, weight: tier.weight, threshold: tier.threshold });
-        let days = context.store.load_evidence(stored.stream_id, severity, stored.starts).await?;
+        let Some(level) = Level::parse(&tier.tier) else { continue };
+        let share = Share { tier: level, weight: tier.weight, threshold: tier.threshold };
+        shares.push(share);
+        let days = context.store.load_evidence(stored.stream_id, level, stored.starts).await?;
         let days: Vec<EvidencePoint> = days.into_iter().filter(|point| point.day < end).collect();
-        history.push(of_tier(&stream, (severity, tier.threshold), days, (&sealed, &revised)));
+        history.push(of_tier(&stream, share, days, (&sealed, &revised)));
     }
     Ok(Shown {
         promise: stream.promise(&watch, &shares),
-        stressed: stream.stressed(if stored.with_truth { recent_coverage(&sealed, end) } else { None }),
+        stressed: stream.stressed(coverage, check.as_ref()),
         row,
         alarms,
         history,
@@ -212,17 +228,17 @@ const LATER: i64 = 14;
 
 fn of_tier(
     stream: &Stream,
-    (tier, threshold): (Severity, f64),
+    share: Share,
     days: Vec<EvidencePoint>,
     (sealed, revised): (&Buckets, &Buckets),
 ) -> History {
-    let (replayed, revised) = (stream.replay(sealed, threshold), stream.replay(revised, threshold));
+    let (replayed, revised) = (stream.follow(sealed, &share), stream.follow(revised, &share));
     let first = replayed.alarms.first();
     let still_supported = first.map(|first| {
         let span = first.change.unwrap_or(first.bucket)..=first.bucket + TimeDelta::days(LATER);
         revised.alarms.iter().any(|alarm| span.contains(&alarm.bucket))
     });
-    History { tier, days, replayed, revised, still_supported }
+    History { tier: share.tier, days, replayed, revised, still_supported }
 }
 
 /// The sealed days of a stream with the truth of today.
@@ -238,14 +254,19 @@ async fn revised(
     let subject = subjects(model, watch).into_iter().find(|(_, name)| *name == row.output);
     let (subject, _) = subject.ok_or_else(|| Error::Unknown(format!("the model has no {:?} any more", row.output)))?;
     let slice = row.slice.parse().map_err(|_| Error::Unknown(format!("{:?} is no slice", row.slice)))?;
-    let findings: Vec<i32> = numbers.findings.values().copied().collect();
+    let store = &context.store;
+    let versions = store.list_versions().await?;
+    let own = versions.iter().find(|version| version.version_id == stored.key.version_id);
+    let own = own.ok_or_else(|| Error::Unknown(format!("there is no version {:?} any more", row.version)))?;
+    let needs = needs(std::slice::from_ref(watch), numbers, (own, &versions));
     let gate = Gate::of(watch);
     // What is sealed from the first day on is as old as the maturity, and stragglers are older still.
     let oldest = stored.starts - TimeDelta::days(gate.maturity_days + STRAGGLING);
-    let recorded = context.store.last_batch().await?;
+    let recorded = store.last_batch().await?;
     let reach = Reach { window: Window { from: oldest, to: end }, recorded, said_after: None, sealing: None };
-    let rows = context.store.load_received(stored.key.version_id, &findings, reach).await?;
-    let evidence = Evidence::new(model, numbers, rows);
+    let rows = store.load_received(stored.key.version_id, &needs, reach).await?;
+    let lens = if needs.embeddings { lens(store, stored.key.version_id).await? } else { None };
+    let evidence = Evidence::new(model, numbers, rows, lens);
     let window = Window { from: stored.starts, to: end };
     Ok(evidence.buckets(gate, Known::Revised, (subject, &slice), window))
 }
@@ -254,7 +275,10 @@ async fn revised(
 async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream, Watch)>, Error> {
     let versions = context.store.list_versions().await?;
     let mut standings: HashMap<i64, Vec<Tier>> = HashMap::new();
-    for standing in context.store.list_standings().await? {
+    let all = context.store.list_standings().await?;
+    let watched = watched(&context.plan.budget, &all);
+    let checks = context.store.latest_checks().await?;
+    for standing in all {
         standings.entry(standing.stream_id).or_default().push(Tier {
             tier: standing.tier,
             day: standing.last.as_ref().map(|last| last.day),
@@ -296,6 +320,10 @@ async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream,
                 null: strata.filter_map(|stratum| Some((stratum.days, stratum.null.clone()?))).collect(),
                 unwatched: stream.map(|stream| stream.unwatched.clone()).unwrap_or_default(),
                 reason: stream.err().cloned(),
+                dependent: stream.ok().and_then(|stream| {
+                    stream.stressed(None, checks.get(&stored.stream_id).and_then(|check| check.effect.as_ref()))
+                }),
+                watched: watched.contains(&stored.stream_id),
                 tiers: standings.remove(&stored.stream_id).unwrap_or_default(),
             },
             stored.clone(),

@@ -10,6 +10,7 @@ pub mod csv;
 pub mod feed;
 pub mod file;
 pub mod http;
+pub mod inference;
 pub mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;

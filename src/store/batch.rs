@@ -145,6 +145,8 @@ pub enum Progress {
     Sent,
     /// A file, up to a row.
     File(FileProgress),
+    /// Events with these ids, which are forgotten.
+    Events(Vec<String>),
     /// A stream or a query, up to a position.
     Cursor(CursorProgress),
     /// Nothing: these are rejections, by number, that have been sent through the door again. In the batch each stands at the

@@ -58,6 +58,7 @@ impl Store {
         match &batch.progress {
             Progress::Sent | Progress::Replayed(_) => {}
             Progress::File(file) => super::file::store_progress(&mut transaction, &batch.source, file, now).await?,
+            Progress::Events(ids) => super::event::forget(&mut transaction, &batch.source, ids).await?,
             Progress::Cursor(cursor) => super::cursor::store(&mut transaction, &batch.source, cursor, now).await?,
         }
         let committed = Committed { batch_id, accepted, duplicates, rejected: refused.len() as u64 };

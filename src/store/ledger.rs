@@ -1,8 +1,9 @@
 //! The evidence ledger: what is sealed stays as it is. Rows for sealing, sealed days, streams and their evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 
 use super::lease::Lease;
 use super::rows::{assertion, attributes};
@@ -19,8 +20,21 @@ pub struct Received {
     pub predictions: Vec<(Prediction, DateTime<Utc>)>,
     /// Everything that was said about their cases.
     pub assertions: Vec<(Assertion, DateTime<Utc>)>,
+    /// What other versions predicted of the same cases, by version.
+    pub rivals: BTreeMap<i32, Vec<(Prediction, DateTime<Utc>)>>,
     /// The last batch that the rows include.
     pub batch_id: i64,
+}
+
+/// What has to be known of the rows of a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The findings that truth is wanted of.
+    pub findings: Vec<i32>,
+    /// The versions that it is compared with on the cases that both have.
+    pub rivals: Vec<i32>,
+    /// Whether embeddings are wanted.
+    pub embeddings: bool,
 }
 
 /// Which rows are read.
@@ -88,63 +102,38 @@ impl Store {
         sqlx::query_scalar!("select last_batch from batch_counter").fetch_one(&self.pool).await.named("last_batch")
     }
 
-    /// Rows of one version with when they came in, in one snapshot.
+    /// Rows of one version with when they came in, in one snapshot. Where it is compared with another version, all that both have of the
+    /// cases of which either has a row in the window.
     ///
     /// # Errors
     /// When Postgres fails or a row cannot be read.
-    pub async fn load_received(&self, version_id: i32, findings: &[i32], reach: Reach) -> Result<Received> {
-        let Reach { window, recorded, said_after, .. } = reach;
+    pub async fn load_received(&self, version_id: i32, needs: &Needs, reach: Reach) -> Result<Received> {
         let mut transaction = self.snapshot().await?;
-        let rows = sqlx::query!(
-            r#"select p.case_id as "case_id!", p.subject_id, p.occurred_at as "occurred_at!", p.output_ids as "output_ids!",
-                p.scores as "scores!", p.attributes as "attributes!", b.batch_id as "batch_id?", b.committed_at as "committed_at?"
-            from (
-                select case_id, record_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
-                where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
-                    and occurred_at >= $2 and occurred_at < $3
-                union all
-                select case_id, record_id, subject_id, occurred_at, output_ids, scores, attributes, batch_id from prediction
-                where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
-                    and $5::bigint is not null and occurred_at < $2 and case_id in (
-                        select case_id from assertion where batch_id > $5 and batch_id <= $4 and truth_id = any($6))
-            ) p left join batch b on b.batch_id = (
-                -- A record that says more later was there from its first batch on.
-                select min(q.batch_id) from prediction q
-                where q.case_id = p.case_id and q.record_id = p.record_id and q.occurred_at = p.occurred_at)"#,
-            version_id,
-            window.from,
-            window.to,
-            recorded,
-            said_after,
-            findings
-        )
-        .fetch_all(&mut *transaction)
-        .await
-        .named("load_received_predictions")?;
-        let predictions: Vec<(Prediction, DateTime<Utc>)> = rows
-            .into_iter()
-            .map(|row| {
-                let received_at = reach.received(row.batch_id, row.committed_at.unwrap_or(row.occurred_at));
-                let prediction = Prediction {
-                    occurred_at: row.occurred_at,
-                    scores: row.output_ids.into_iter().zip(row.scores).collect(),
-                    attributes: attributes(row.attributes, row.occurred_at)?,
-                    embedding: None,
-                    subject_id: row.subject_id,
-                    case_id: row.case_id,
-                };
-                Ok((prediction, received_at))
-            })
-            .collect::<Result<_>>()?;
-        let cases: Vec<String> = predictions.iter().map(|(prediction, _)| prediction.case_id.clone()).collect();
+        let mut received = Received { batch_id: reach.recorded, ..Received::default() };
+        let own = predictions_within(&mut transaction, version_id, needs, reach).await?;
+        received.predictions = own;
+        if !needs.rivals.is_empty() {
+            let versions: Vec<i32> = [&[version_id], &needs.rivals[..]].concat();
+            // Of those before the window some are there for what was said of them.
+            let known: HashSet<(String, DateTime<Utc>)> =
+                received.predictions.iter().map(|(row, _)| (row.case_id.clone(), row.occurred_at)).collect();
+            for (version, row) in predictions_of_both(&mut transaction, &versions, needs, reach).await? {
+                if version != version_id {
+                    received.rivals.entry(version).or_default().push(row);
+                } else if !known.contains(&(row.0.case_id.clone(), row.0.occurred_at)) {
+                    received.predictions.push(row);
+                }
+            }
+        }
+        let cases: Vec<String> = received.predictions.iter().map(|(row, _)| row.case_id.clone()).collect();
         let rows = sqlx::query!(
             r#"select a.case_id, a.truth_id, a.opinion, a.source, a.reader, a.status, a.observed_at, a.batch_id, b.committed_at as "committed_at?"
             from assertion a left join batch b on b.batch_id = a.batch_id
             where a.case_id = any($1) and a.truth_id = any($2) and a.batch_id <= $3
             order by a.case_id, a.truth_id"#,
             &cases,
-            findings,
-            recorded
+            &needs.findings,
+            reach.recorded
         )
         .fetch_all(&mut *transaction)
         .await
@@ -155,7 +144,8 @@ impl Store {
             let assertion = assertion(about, (&row.opinion, &row.status), (row.source, row.reader))?;
             Ok((assertion, received_at))
         });
-        Ok(Received { predictions, assertions: assertions.collect::<Result<_>>()?, batch_id: recorded })
+        received.assertions = assertions.collect::<Result<_>>()?;
+        Ok(received)
     }
 
     /// The last seal of every book.
@@ -289,4 +279,104 @@ impl Store {
         .await
         .named("sealed_slices")
     }
+}
+
+type Row = (Prediction, DateTime<Utc>);
+
+/// The predictions of a version in a window, and older ones of whose cases something was said.
+async fn predictions_within(
+    transaction: &mut PgConnection,
+    version_id: i32,
+    needs: &Needs,
+    reach: Reach,
+) -> Result<Vec<Row>> {
+    let Reach { window, recorded, said_after, .. } = reach;
+    let rows = sqlx::query!(
+        r#"select p.case_id as "case_id!", p.subject_id, p.occurred_at as "occurred_at!", p.output_ids as "output_ids!",
+            p.scores as "scores!", p.attributes as "attributes!", p.embedding, b.batch_id as "batch_id?",
+            b.committed_at as "committed_at?"
+        from (
+            select case_id, record_id, subject_id, occurred_at, output_ids, scores, attributes,
+                case when $7 then embedding end as embedding from prediction
+            where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
+                and occurred_at >= $2 and occurred_at < $3
+            union all
+            select case_id, record_id, subject_id, occurred_at, output_ids, scores, attributes,
+                case when $7 then embedding end as embedding from prediction
+            where version_id = $1 and batch_id <= $4 and (until_batch is null or until_batch > $4)
+                and $5::bigint is not null and occurred_at < $2 and case_id in (
+                    select case_id from assertion where batch_id > $5 and batch_id <= $4 and truth_id = any($6))
+        ) p left join batch b on b.batch_id = (
+            -- A record that says more later was there from its first batch on.
+            select min(q.batch_id) from prediction q
+            where q.case_id = p.case_id and q.record_id = p.record_id and q.occurred_at = p.occurred_at)"#,
+        version_id,
+        window.from,
+        window.to,
+        recorded,
+        said_after,
+        &needs.findings,
+        needs.embeddings
+    )
+    .fetch_all(transaction)
+    .await
+    .named("load_received_predictions")?;
+    let predictions = rows.into_iter().map(|row| {
+        let received_at = reach.received(row.batch_id, row.committed_at.unwrap_or(row.occurred_at));
+        let prediction = Prediction {
+            occurred_at: row.occurred_at,
+            scores: row.output_ids.into_iter().zip(row.scores).collect(),
+            attributes: attributes(row.attributes, row.occurred_at)?,
+            embedding: row.embedding,
+            subject_id: row.subject_id,
+            case_id: row.case_id,
+        };
+        Ok((prediction, received_at))
+    });
+    predictions.collect()
+}
+
+/// All predictions of versions of the cases of which one of them has a prediction in a window, or something was said; by version.
+async fn predictions_of_both(
+    transaction: &mut PgConnection,
+    versions: &[i32],
+    needs: &Needs,
+    reach: Reach,
+) -> Result<Vec<(i32, Row)>> {
+    let Reach { window, recorded, said_after, .. } = reach;
+    let rows = sqlx::query!(
+        r#"select p.version_id, p.case_id, p.subject_id, p.occurred_at, p.output_ids, p.scores, p.attributes,
+            b.batch_id as "batch_id?", b.committed_at as "committed_at?"
+        from prediction p left join batch b on b.batch_id = (
+            select min(q.batch_id) from prediction q
+            where q.case_id = p.case_id and q.record_id = p.record_id and q.occurred_at = p.occurred_at)
+        where p.version_id = any($1) and p.batch_id <= $4 and (p.until_batch is null or p.until_batch > $4) and p.case_id in (
+            select case_id from prediction
+            where version_id = any($1) and batch_id <= $4 and (until_batch is null or until_batch > $4)
+                and occurred_at >= $2 and occurred_at < $3
+            union
+            select case_id from assertion where $5::bigint is not null and batch_id > $5 and batch_id <= $4 and truth_id = any($6))"#,
+        versions,
+        window.from,
+        window.to,
+        recorded,
+        said_after,
+        &needs.findings
+    )
+    .fetch_all(transaction)
+    .await
+    .named("load_received_pairs")?;
+    let predictions = rows.into_iter().map(|row| {
+        let received_at = reach.received(row.batch_id, row.committed_at.unwrap_or(row.occurred_at));
+        let prediction = Prediction {
+            occurred_at: row.occurred_at,
+            scores: row.output_ids.into_iter().zip(row.scores).collect(),
+            attributes: attributes(row.attributes, row.occurred_at)?,
+            embedding: None,
+            subject_id: row.subject_id,
+            case_id: row.case_id,
+        };
+        Ok((row.version_id, (prediction, received_at)))
+    });
+    predictions.collect()
 }

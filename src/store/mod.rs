@@ -10,6 +10,7 @@ pub mod contract;
 mod copy;
 pub mod cursor;
 pub mod estimate;
+pub mod event;
 pub mod file;
 pub mod health;
 pub mod identifier;
@@ -26,6 +27,7 @@ pub mod server;
 pub mod silence;
 pub mod status;
 pub mod stream;
+pub mod stream_check;
 pub mod summary;
 pub mod token;
 
@@ -103,9 +105,11 @@ trait Named<T> {
 impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
     fn named(self, statement: &'static str) -> Result<T> {
         self.map_err(|source| match source {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-                Error::Unreachable(source)
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Tls(_) => Error::Unreachable(source),
             sqlx::Error::Database(error) if error.code().is_some_and(|code| is_passing(&code)) => {
                 Error::Unreachable(sqlx::Error::Database(error))
             }

@@ -11,7 +11,7 @@ use crate::config::Secret;
 use crate::vault::Ring;
 
 /// A refused record.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Rejection {
     /// Its number.
     pub rejection_id: i64,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::lease::Lease;
 use super::ledger::Book;
 use super::{Error, Named, Result, Store};
-use crate::config::Severity;
+use crate::config::Tier;
 use crate::detect::budget::Share;
 use crate::detect::stream::{Seen, State, Stream};
 use crate::domain::Estimate;
@@ -51,7 +51,7 @@ pub struct StoredStream {
 pub struct Standing {
     /// The stream.
     pub stream_id: i64,
-    /// The tier.
+    /// The tier: page, ticket or watch.
     pub tier: String,
     /// Its present share of the budget.
     pub weight: f64,
@@ -117,7 +117,8 @@ impl StoredStream {
 }
 
 /// An alarm of a stream.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = StreamAlarm)]
 pub struct StoredAlarm {
     /// What it is about.
     #[serde(skip)]
@@ -143,7 +144,7 @@ pub struct StoredAlarm {
 }
 
 /// One day of a stream's evidence, for people to look at.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct EvidencePoint {
     /// The sealed day.
     pub day: DateTime<Utc>,
@@ -424,12 +425,7 @@ impl Store {
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn load_evidence(
-        &self,
-        stream_id: i64,
-        tier: Severity,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<EvidencePoint>> {
+    pub async fn load_evidence(&self, stream_id: i64, tier: Tier, since: DateTime<Utc>) -> Result<Vec<EvidencePoint>> {
         sqlx::query_as!(
             EvidencePoint,
             "select day, evidence, threshold, alarms from evidence where stream_id = $1 and tier = $2 and day >= $3 order by day",
@@ -443,7 +439,7 @@ impl Store {
     }
 }
 
-fn json<T: serde::Serialize>(table: &'static str, value: &T) -> Result<serde_json::Value> {
+pub(super) fn json<T: serde::Serialize>(table: &'static str, value: &T) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|source| Error::Corrupt {
         table,
         column: "definition or state",
@@ -452,7 +448,7 @@ fn json<T: serde::Serialize>(table: &'static str, value: &T) -> Result<serde_jso
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(
+pub(super) fn read<T: serde::de::DeserializeOwned>(
     table: &'static str,
     column: &'static str,
     stream_id: i64,

@@ -5,8 +5,9 @@
 //! counts), categories, special counts. Layout 3, readers: tables by number of readers, tables by couple. Layout 4, a choice:
 //! classes, counts, a spectrum for every class by true class, the table of top scores, losses, delays. Layout 5, a value: spectra of
 //! predictions and errors, exact sums (trailing zeros, then bytes), delays. Layout 6, embeddings: counts, spectra of distances and
-//! errors, exact sums, random features. Layout 7, a sealed day: scale, channels and two counts. The last four bytes are the first four of the SHA-256 of everything before them. A change
-//! takes a new byte; an old layout always decodes.
+//! errors, exact sums, random features. Layout 7, a sealed day: scale, channels and two counts. Layout 8, a sealed day
+//! of which more is known: the same, cases with a known subject, spectra of subjects, pairs by version, the reference of a projector. The
+//! last four bytes are the first four of the SHA-256 of everything before them. A change takes a new byte; an old layout always decodes.
 
 mod bytes;
 
@@ -20,12 +21,13 @@ use super::body::Body;
 use super::classes::{ClassSummary, TOP_BINS};
 use super::embedding::EmbeddingSummary;
 use super::feature::{FeatureSummary, Special};
-use super::sealed::Sealed;
+use super::sealed::{Pair, Sealed};
 use super::value::{Sums, ValueSummary};
 use super::{BIN_COUNTS, Beside, Summary};
 use crate::stats::channel::Scale;
 use crate::stats::moments::Moments;
 use crate::stats::projector::FEATURES;
+use crate::stats::spectrum::Class;
 
 const OUTPUT: u8 = 1;
 const FEATURE: u8 = 2;
@@ -34,6 +36,7 @@ const CLASSES: u8 = 4;
 const VALUE: u8 = 5;
 const EMBEDDING: u8 = 6;
 const SEALED: u8 = 7;
+const SEALED_MORE: u8 = 8;
 const CHECKSUM: usize = 4;
 
 /// Why stored bytes are no summary.
@@ -66,10 +69,22 @@ pub fn encode(body: &Body) -> Vec<u8> {
 /// The canonical bytes of a sealed day.
 #[must_use]
 pub fn encode_sealed(sealed: &Sealed) -> Vec<u8> {
-    let mut out = Writer(vec![SEALED]);
+    let plain = Sealed::of(sealed.spectrum.clone(), sealed.matured, sealed.settled);
+    let more = plain != *sealed;
+    let mut out = Writer(vec![if more { SEALED_MORE } else { SEALED }]);
     out.unsigned(u128::from(sealed.spectrum.of_scale() == Scale::Real));
     out.spectrum(&sealed.spectrum);
     out.counts(&[sealed.matured, sealed.settled]);
+    if more {
+        out.counts(&[sealed.named, sealed.subjects.len() as u64]);
+        sealed.subjects.iter().for_each(|cases| out.spectrum(cases));
+        out.unsigned(sealed.pairs.len() as u128);
+        for (version, pairs) in &sealed.pairs {
+            out.counts(&[u64::from(version.unsigned_abs()), pairs.len() as u64]);
+            pairs.iter().for_each(|pair| out.counts(&[pair.own, pair.other, pair.class.index() as u64]));
+        }
+        out.unsigned(sealed.seen_through.unwrap_or_default().unsigned_abs().into());
+    }
     checked(out)
 }
 
@@ -187,17 +202,36 @@ pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
 /// As [`decode`].
 pub fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
     let (layout, mut input) = unchecked(bytes)?;
-    if layout != SEALED {
+    if ![SEALED, SEALED_MORE].contains(&layout) {
         return Err(DecodeError::UnknownVersion(layout));
     }
     let mut read = || {
         let scale = if input.small()? == 1 { Scale::Real } else { Scale::Probability };
         let spectrum = input.spectrum(scale)?;
         let [matured, settled] = input.counts()?;
-        Ok(Sealed { spectrum, matured, settled })
+        let mut sealed = Sealed::of(spectrum, matured, settled);
+        if layout == SEALED_MORE {
+            let number = |count: u64| i32::try_from(count).map_err(|_| "a number out of range");
+            let [named, subjects] = input.counts()?;
+            sealed.named = named;
+            sealed.subjects = (0..subjects).map(|_| input.spectrum(scale)).collect::<Result<_, _>>()?;
+            for _ in 0..input.count()? {
+                let [version, pairs] = input.counts()?;
+                let pairs = (0..pairs).map(|_| decode_pair(&mut input)).collect::<Result<_, _>>()?;
+                sealed.pairs.insert(number(version)?, pairs);
+            }
+            sealed.seen_through = Some(number(input.count()?)?).filter(|number| *number > 0);
+        }
+        Ok(sealed)
     };
     let decoded = read();
     whole(decoded, &input)
+}
+
+fn decode_pair(input: &mut Reader<'_>) -> Result<Pair, &'static str> {
+    let [own, other, class] = input.counts()?;
+    let class = Class::ALL.into_iter().find(|known| known.index() as u64 == class).ok_or("a class out of range")?;
+    Ok(Pair { own, other, class })
 }
 
 /// The layout and what follows it, once the checksum holds.

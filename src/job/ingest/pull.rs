@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
         assert_eq!((pulled.failing_since, pulled.attempts), (Some(at(0)), 9));
         let mended = next(&pulled, Ok(Reached { is_last: true, pending: None }), 100);
-        assert_eq!((mended.attempts, mended.failing_since, mended.reason), (0, None, None));
+        assert_eq!((mended.attempts, mended.failing_since, mended.reason.as_deref()), (0, None, None));
         let polite = Failure::Throttled { message: "429".into(), after: Some(Duration::from_secs(700)) };
         assert_eq!(next(&mended, Err(&polite), 200).next_at, at(900), "as long as the server asks for");
         let absurd = Failure::Throttled { message: "429".into(), after: Some(Duration::from_secs(1 << 40)) };
