@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test test-kafka lint format docs parity bench sqlx alarms crash-storm dashboards-schema clean
+.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm dashboards-schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -16,7 +16,7 @@ demo: ## watch a simulated department's model decay and be caught; ARGS='--once'
 	target/debug/dosimeter demo $(ARGS)
 
 test: ## all tests, against a real Postgres, Prometheus, Alertmanager, SMTP, NATS and S3 server
-	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd nats moto
+	@scripts/install.sh cc rust postgres prometheus alertmanager aiosmtpd requests nats moto
 	scripts/with-postgres.sh $(CARGO) test --locked $(ARGS)
 
 test-kafka: ## the tests of the source kafka; builds its client, which is C, first
@@ -36,9 +36,14 @@ sqlx: ## describe the SQL statements anew after a change of a statement or of mi
 	@scripts/install.sh cc rust postgres
 	scripts/sqlx.sh
 
-docs: ## make docs/metrics.md anew after a change of the catalogue
+docs: ## make docs/metrics.md and docs/openapi.json anew after a change of the catalogue or of the API
 	@scripts/install.sh cc rust postgres
 	DOSIMETER_WRITE_DOCS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it docs
+
+schemathesis: ## ask a running daemon whatever docs/openapi.json allows and forbids; needs Python with packages from PyPI
+	@scripts/install.sh cc rust postgres
+	$(CARGO) build --locked
+	scripts/schemathesis.sh $(ARGS)
 
 parity: ## the golden numbers anew, by the field's own programs; needs Python with packages from PyPI, and R for some
 	scripts/parity/run.sh

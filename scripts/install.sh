@@ -7,6 +7,7 @@
 #   prometheus    prometheus and promtool  } for the tests only: on Debian unpacked below target/tools, so that no service is
 #   alertmanager  Prometheus's own         } installed; by the package manager elsewhere
 #   aiosmtpd      an SMTP server           }
+#   requests      Python's, and curl       }
 #   nats          nats-server              }
 #   moto          an S3 server, by pip     }
 set -eu
@@ -127,6 +128,19 @@ for name in "$@"; do
         if ! PYTHONPATH="$PWD/$tools/moto" python3 -c 'import moto.server' 2>/dev/null; then
             say "pip install --target $tools/moto moto[server]"
             python3 -m pip install --quiet --target "$tools/moto" 'moto[server]' >&2
+        fi ;;
+    requests)
+        has curl || system_install curl ca-certificates
+        has python3 || system_install python3
+        finds_requests() { PYTHONPATH="$PWD/$tools/usr/lib/python3/dist-packages" python3 -c 'import requests' 2>/dev/null; }
+        if ! finds_requests; then
+            if has apt-get; then
+                unpack python3-requests python3-urllib3 python3-chardet python3-charset-normalizer python3-idna python3-certifi python3-six
+            fi
+            if ! finds_requests; then
+                say "pip install --target $tools/usr/lib/python3/dist-packages requests"
+                python3 -m pip install --quiet --target "$tools/usr/lib/python3/dist-packages" requests >&2
+            fi
         fi ;;
     *) give_up "unknown name $name" ;;
     esac

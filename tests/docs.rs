@@ -2,17 +2,40 @@
 
 use std::path::Path;
 
-#[test]
-fn the_document_of_metrics_is_that_of_the_catalogue() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    let made = dosimeter::metric::catalogue::document();
+/// The committed document is the one that the code makes; `make docs` writes it.
+fn is_up_to_date(name: &str, made: &str, source: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     if std::env::var_os("DOSIMETER_WRITE_DOCS").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(&path, &made).expect("a file");
+        std::fs::write(&path, made).expect("a file");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == made,
-        "docs/metrics.md is not what src/metric/catalogue.rs makes: run `make docs` and commit it"
-    );
+    assert!(written == made, "docs/{name} is not what {source} makes: run `make docs` and commit it");
+}
+
+#[test]
+fn the_document_of_metrics_is_that_of_the_catalogue() {
+    is_up_to_date("metrics.md", &dosimeter::metric::catalogue::document(), "src/metric/catalogue.rs");
+}
+
+#[test]
+fn the_description_of_the_api_is_that_of_the_handlers() {
+    is_up_to_date("openapi.json", &dosimeter::http::openapi::document(), "src/http");
+}
+
+#[test]
+fn the_document_of_http_names_every_route_with_what_it_needs() {
+    use dosimeter::http::routes::{Need, ROUTES};
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/http.md");
+    let text = std::fs::read_to_string(path).expect("docs/http.md");
+    for route in ROUTES {
+        let need = match route.need {
+            Need::Nothing => "nothing".to_owned(),
+            Need::Link => "a signed link".to_owned(),
+            Need::Metrics => "`http.metrics_token`, if set".to_owned(),
+            Need::Role(role) => role.to_string(),
+        };
+        let line = format!("| `{} {}` | {need} |", route.method, route.path);
+        assert!(text.lines().any(|found| found.starts_with(&line)), "docs/http.md has no line {line}");
+    }
 }

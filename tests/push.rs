@@ -366,7 +366,8 @@ async fn malformed_bodies_are_answered_and_nothing_of_them_is_taken_in() {
     let taken = installation.count("prediction").await;
     assert!(taken <= 2000 && taken == installation.count("record_key").await, "{taken}");
 
-    let post = "POST /api/v1/models/chest-xray/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let post =
+        "POST /api/v1/models/chest-xray/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let large_head = format!("{post}X-Large: {}\r\n\r\n", "x".repeat(1 << 20));
     assert!(raw(&served.base, large_head.as_bytes()).starts_with("HTTP/1.1 431"));
     let lying_length = format!("{post}Content-Length: 99999999999999999999\r\n\r\n{{}}");
@@ -512,4 +513,40 @@ async fn an_inference_logger_points_at_us_and_its_halves_meet_in_any_order() {
     ] {
         assert_eq!(served.send("events", media, "", body).await.0, expected, "{media} {body}");
     }
+}
+
+/// Run a program of the documents against a server.
+fn example(served: &Served, program: &str, arguments: &[&str]) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).current_dir(root).env("DOSIMETER", &served.base);
+    command.env("PYTHONPATH", root.join("target/tools/usr/lib/python3/dist-packages"));
+    let ran = command.output().expect("it runs; `make test` installs it");
+    assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_do_what_they_say() {
+    let installation = installation().await;
+    let served = serve(&installation, MOST_TOGETHER).await;
+    let said = example(&served, "python3", &["examples/push.py"]);
+    assert!(said.contains("'accepted': 1") && said.contains("'accepted': 2"), "{said}");
+    let said = example(&served, "python3", &["examples/push.py"]);
+    assert!(said.contains("'duplicates': 1") && said.contains("'duplicates': 2"), "again, and nothing changes: {said}");
+    installation.write("some.ndjson", lines(&(0..50).map(prediction).collect::<Vec<_>>()));
+    let file = installation.path("some.ndjson");
+    let said = example(&served, "examples/push.sh", &[file.to_str().expect("text")]);
+    assert!(said.contains("\"accepted\":50"), "{said}");
+    // The commands of the page itself.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/push.md")).expect("the page");
+    let commands = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
+    let commands = commands.replace("http://127.0.0.1:9187", &served.base);
+    let said = example(
+        &served,
+        "sh",
+        &["-ec", &commands.replace("curl --json", "curl -sS -H 'Content-Type: application/json' -d")],
+    );
+    assert!(said.contains("\"duplicates\":1") && said.contains("\"duplicates\":2"), "the same records: {said}");
+    assert_eq!(installation.count("prediction").await, 51);
 }

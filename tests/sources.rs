@@ -9,6 +9,7 @@ mod sql;
 
 use std::collections::BTreeMap;
 
+use dosimeter::app::App;
 use dosimeter::job::Job;
 use dosimeter::runtime::Outcome;
 use dosimeter::store::cursor::Pulled;
@@ -53,14 +54,14 @@ async fn exposed(installation: &Installation) -> String {
     installation.context().exporter.render().expect("text")
 }
 
-/// Interrupt a run of ingest as soon as so many predictions are committed: the daemon is killed there.
+/// A daemon of its own, with connections of its own, that is killed as soon as so many predictions are committed.
 async fn die_after(installation: &Installation, predictions: i64) {
-    let pool = installation.pool().await;
-    let context = installation.context();
+    let (pool, context) = (installation.pool().await, installation.context());
+    let victim = App::start((*context.plan).clone(), context.clock.clone()).await.expect("it starts").context();
     let seen = async {
         loop {
-            let count: i64 =
-                sqlx::query_scalar("select count(*) from prediction").fetch_one(&pool).await.expect("a count");
+            let count = sqlx::query_scalar("select count(*) from prediction");
+            let count: i64 = count.fetch_one(&pool).await.expect("a count");
             if count >= predictions {
                 return;
             }
@@ -69,8 +70,33 @@ async fn die_after(installation: &Installation, predictions: i64) {
     };
     tokio::select! {
         () = seen => {}
-        outcome = Job::Ingest.run(&context) => panic!("it was over before it could be interrupted: {outcome:?}"),
+        outcome = Job::Ingest.run(&victim) => panic!("it was over before it could be interrupted: {outcome:?}"),
     }
     // The dead do not give their leases back.
     sqlx::query("update lease set expires_at = '-infinity'").execute(&pool).await.expect("it runs out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_fails_is_told_of_by_rule_and_list_and_holds_up_no_other() {
+    let nobody = crate::support::free_port();
+    let failing = with_source(&format!(
+        "kind = \"sql\"\nurl = \"postgres://ward:s3cret@127.0.0.1:{nobody}/ris\"\nquery = \"select 1 as n\"\ncursor = \"n\""
+    ))
+    .replace("stale_source = false", "stale_source = \"usual\"");
+    let files = SMALL.split_once("[[source]]").expect("sources").1;
+    let installation = Installation::new(&format!("{failing}\n[[source]]{files}"), "2025-03-02").await;
+    installation.write("predictions/a.csv", "study,at,effusion\ns1,2025-03-01T08:00:00Z,0.5\n");
+    ingest(&installation).await;
+    assert_eq!(installation.count("prediction").await, 1, "the files are read");
+    let listed = dosimeter::query::sources::list(&installation.context()).await.expect("readable");
+    let row = listed.iter().find(|row| row.source == "upstream").expect("listed");
+    let told = row.pulled.as_ref().expect("asked").message.clone().expect("a message");
+    assert!(told.contains("cannot be reached"), "{told}");
+    assert_eq!((row.kind, row.place.contains("127.0.0.1")), ("sql", true));
+    assert!(!serde_json::to_string(&listed).expect("text").contains("s3cret"), "no secret is shown");
+    assert_ne!(Job::Health.run(&installation.context()).await, Outcome::Failed);
+    let rows = installation.context().store.list_health().await.expect("readable");
+    let rule = rows.iter().find(|row| row.rule == "stale_source" && row.subject == "upstream").expect("judged");
+    assert_eq!(rule.verdict, "broken");
+    assert!(rule.reason.contains("cannot be reached") && !rule.reason.contains("s3cret"), "{rule:?}");
 }

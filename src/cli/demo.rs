@@ -19,7 +19,7 @@ pub(super) struct DemoArgs {
     /// Where everything is kept; wiped at the start. Default: a directory of its own among the temporary files.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Listen at this address instead of 127.0.0.1:9187.
+    /// Listen at this address of the machine's own instead of 127.0.0.1:9187.
     #[arg(long)]
     listen: Option<String>,
     /// Send emails to this SMTP server (HOST:PORT, no encryption) instead of writing them as files.

@@ -362,3 +362,14 @@ fn sources_that_are_asked_name_their_mistakes() {
         assert!(told.contains(wanted), "{source}: {wanted} not in {told}");
     }
 }
+
+#[test]
+fn where_a_database_is_is_told_without_its_password() {
+    let place = |url: &str| {
+        let (query, cursor) = ("select 1".to_owned(), "n".to_owned());
+        Sql { url: Secret::new(url), query, cursor, overlap: None, start: None }.place()
+    };
+    assert_eq!(place("postgres://ward:s3cret@ris:5432/db?sslmode=require"), "postgres://ris:5432/db");
+    assert_eq!(place("postgres://ris/db?user=ward&password=s3cret"), "postgres://ris/db");
+    assert_eq!(place("postgres://ward:s3/cr?et@ris/db"), "postgres");
+}

@@ -112,8 +112,9 @@ pub enum Weekends {
 }
 
 /// How a stream is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = WatchMethod)]
 pub enum Method {
     /// By evidence, within the budget of false alarms.
     Evidence,
@@ -124,7 +125,7 @@ pub enum Method {
 }
 
 /// What is measured of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Area under the ROC curve.

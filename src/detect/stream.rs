@@ -146,7 +146,8 @@ pub struct Seen {
 }
 
 /// One alarm.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayedAlarm)]
 pub struct Alarm {
     /// The sealed day that brought it.
     pub bucket: DateTime<Utc>,
@@ -159,7 +160,7 @@ pub struct Alarm {
 }
 
 /// What a stream's days came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Replay {
     /// Days with units.
     pub buckets: u64,

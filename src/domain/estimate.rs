@@ -63,7 +63,7 @@ impl fmt::Display for MetricKey {
 }
 
 /// A value with its uncertainty.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Estimate {
     /// The value itself; always finite.
     pub value: f64,
@@ -106,7 +106,7 @@ impl Estimate {
 }
 
 /// A 95 % interval and the method that made it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Interval {
     /// Lower end.
     pub lower: f64,
@@ -117,7 +117,7 @@ pub struct Interval {
 }
 
 /// How far the value may be from the one computed on the single rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exactness {
     /// Not at all.
@@ -134,7 +134,7 @@ pub enum Exactness {
 }
 
 /// Why there is no number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, utoipa::ToSchema)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum Undefined {
     /// No prediction falls into the window.

@@ -19,17 +19,23 @@ use crate::store::Error;
 use crate::store::alert::{AlertRow, HumanStep};
 
 /// What a link carries besides the alert.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Signed {
+    /// The step.
     r#do: String,
+    /// The recipient.
     to: String,
+    /// Its end.
     expires: i64,
+    /// The signature.
     sig: String,
 }
 
 /// What the form adds.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = LinkForm)]
 pub(super) struct Filled {
     r#do: String,
     to: String,
@@ -117,6 +123,22 @@ fn failure(title: &str, error: Error) -> Response {
     Page::problem(title, detail).answer(status)
 }
 
+/// The form of a signed link. It changes nothing.
+#[utoipa::path(
+    get,
+    path = "/alerts/{id}/act",
+    tag = "links",
+    operation_id = "show_link",
+    params(("id" = i64, Path, description = "The number."), Signed),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 400, description = "Something is missing.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 403, description = "The link is not as it was signed.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 404, description = "There is no such alert.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 409, description = "Somebody was there first.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 410, description = "The link has expired.", body = String, content_type = "text/html; charset=utf-8"),
+    )
+)]
 pub(super) async fn get(
     State(shared): State<Shared>,
     Id(id): Id,
@@ -146,6 +168,23 @@ pub(super) async fn get(
     page.answer(StatusCode::OK)
 }
 
+/// Take the step of a signed link.
+#[utoipa::path(
+    post,
+    path = "/alerts/{id}/act",
+    tag = "links",
+    operation_id = "follow_link",
+    params(("id" = i64, Path, description = "The number.")),
+    request_body(content = Filled, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 400, description = "Something is missing.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 403, description = "The link is not as it was signed.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 404, description = "There is no such alert.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 409, description = "Somebody was there first.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 410, description = "The link has expired.", body = String, content_type = "text/html; charset=utf-8"),
+    )
+)]
 pub(super) async fn post(
     State(shared): State<Shared>,
     Id(id): Id,

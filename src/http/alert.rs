@@ -11,7 +11,8 @@ use super::{Problem, Shared};
 use crate::store::alert::EventRow;
 use crate::store::outbox::NoticeRow;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AlertInFull)]
 pub(super) struct Answer {
     #[serde(flatten)]
     alert: Shown,
@@ -19,6 +20,15 @@ pub(super) struct Answer {
     notices: Vec<NoticeRow>,
 }
 
+/// One alert with its history, every decision to tell people or not, and its notices.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts/{id}",
+    tag = "alerts",
+    operation_id = "load_alert",
+    params(("id" = i64, Path, description = "The number.")),
+    responses((status = 200, description = "The alert.", body = Answer))
+)]
 pub(super) async fn get(caller: Caller, State(shared): State<Shared>, Id(id): Id) -> Result<Json<Answer>, Problem> {
     require(&caller, &shared, id).await?;
     answer(&shared, id).await.map(Json)

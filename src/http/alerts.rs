@@ -11,8 +11,9 @@ use crate::store::alert::AlertRow;
 /// At most so many alerts are listed.
 const MOST: i64 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Only alerts that are open.
     #[serde(default)]
@@ -20,7 +21,8 @@ pub(super) struct Parameters {
 }
 
 /// An alert with the state that people read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Alert)]
 pub(super) struct Shown {
     /// silenced or inhibited while something keeps an open alert quiet, else its state.
     shown: String,
@@ -34,6 +36,15 @@ impl From<AlertRow> for Shown {
     }
 }
 
+/// Alerts, the latest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts",
+    tag = "alerts",
+    operation_id = "list_alerts",
+    params(Parameters),
+    responses((status = 200, description = "At most a thousand alerts.", body = Vec<Shown>))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,

@@ -14,15 +14,17 @@ use crate::store::token::AuditRow;
 /// At most so many entries are listed at once.
 const MOST: i64 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Those before this number only: the next page.
     before: Option<i64>,
 }
 
 /// A token with what it is now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = TokenShown)]
 pub(super) struct Shown {
     /// good, expired or revoked.
     state: &'static str,
@@ -30,6 +32,15 @@ pub(super) struct Shown {
     token: Token,
 }
 
+/// Who did what, the latest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit",
+    tag = "audit",
+    operation_id = "list_audit",
+    params(Parameters),
+    responses((status = 200, description = "At most a thousand entries.", body = Vec<AuditRow>))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
@@ -40,6 +51,14 @@ pub(super) async fn get(
     Ok(Json(shared.context().store.list_audit(before, MOST).await.map_err(Problem::internal)?))
 }
 
+/// The tokens there are and were, without their secrets.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens",
+    tag = "audit",
+    operation_id = "list_tokens",
+    responses((status = 200, description = "The tokens.", body = Vec<Shown>))
+)]
 pub(super) async fn tokens(caller: Caller, State(shared): State<Shared>) -> Result<Json<Vec<Shown>>, Problem> {
     caller.require_all_models("the list of tokens")?;
     let context = shared.context();

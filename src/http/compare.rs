@@ -8,6 +8,15 @@ use super::query::{Asked, parameters, problem};
 use super::{Problem, Shared};
 use crate::query::compare::{Against, Comparison, compare};
 
+/// Two versions, or two slices.
+#[utoipa::path(
+    get,
+    path = "/api/v1/compare",
+    tag = "numbers",
+    operation_id = "compare",
+    params(super::query::Parameters),
+    responses((status = 200, description = "The differences.", body = Comparison))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,

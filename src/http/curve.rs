@@ -8,6 +8,15 @@ use super::query::{Asked, parameters, problem};
 use super::{Problem, Shared};
 use crate::query::curve::{CurveAnswer, draw};
 
+/// The points of a curve.
+#[utoipa::path(
+    get,
+    path = "/api/v1/curve",
+    tag = "numbers",
+    operation_id = "draw_curve",
+    params(super::query::Parameters),
+    responses((status = 200, description = "The curve.", body = CurveAnswer))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,

@@ -29,18 +29,23 @@ pub(super) struct Kept {
     ignored: u64,
 }
 
-/// Keep events.
+/// Keep events of an inference server: CloudEvents with payloads of the Open Inference Protocol v2.
 #[utoipa::path(
     post,
     path = "/api/v1/models/{model}/events",
-    tag = "ingest",
-    params(("model" = String, Path, description = "The model of the plan."), Parameters),
+    tag = "records",
+    operation_id = "push_events",
+    params(("model" = String, Path, description = "The model."), Parameters),
     request_body(
         description = "One CloudEvent (structured, or binary with `ce-` headers) or an array of them. The data is a request or a \
             response of the Open Inference Protocol v2.",
         content((Value = "application/cloudevents+json"), (Value = "application/cloudevents-batch+json"), (Value = "application/json"))
     ),
-    responses((status = 200, description = "The events are kept.", body = Kept))
+    responses(
+        (status = 200, description = "The events are kept.", body = Kept),
+        (status = 422, description = "An event is none of an inference; nothing is kept.", body = super::problem::Document, content_type = "application/problem+json"),
+        (status = 415, description = "The media type is not understood.", body = super::problem::Document, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn post(
     State(shared): State<Shared>,

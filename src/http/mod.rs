@@ -17,6 +17,7 @@ mod id;
 mod metrics;
 mod model_health;
 mod observe;
+pub mod openapi;
 mod problem;
 mod push;
 mod query;
@@ -34,8 +35,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
 use tokio::sync::watch;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 pub use problem::Problem;
 pub use server::serve;
@@ -58,43 +60,58 @@ impl Shared {
     }
 }
 
-/// All operations.
+/// All operations, with their descriptions. One that is added here needs its line in `routes`, too.
+fn operations() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(index))
+        .routes(routes!(metrics::get))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::get))
+        .routes(routes!(push::predictions))
+        .routes(routes!(push::assertions))
+        .routes(routes!(events::post).layer(DefaultBodyLimit::max(events::LARGEST)))
+        .routes(routes!(model_health::get))
+        .routes(routes!(sources::get))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alert::get))
+        .routes(routes!(step::acknowledge))
+        .routes(routes!(step::resolve))
+        .routes(routes!(step::silence))
+        .routes(routes!(silences::get, silences::post))
+        .routes(routes!(silences::end))
+        .routes(routes!(act::get, act::post))
+        .routes(routes!(streams::get))
+        .routes(routes!(streams::get_one))
+        .routes(routes!(query::get))
+        .routes(routes!(curve::get))
+        .routes(routes!(compare::get))
+        .routes(routes!(drift::get))
+        .routes(routes!(rejections::get))
+        .routes(routes!(audit::get))
+        .routes(routes!(audit::tokens))
+}
+
+/// The server's router: every operation behind the gate.
 #[must_use]
 pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
     let shared = Shared { context, gate: Arc::default(), desk, turns: push::Turns::default() };
-    Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(metrics::get))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/api/v1/models/{model}/predictions", post(push::predictions))
-        .route("/api/v1/models/{model}/assertions", post(push::assertions))
-        .route("/api/v1/models/{model}/events", post(events::post).layer(DefaultBodyLimit::max(events::LARGEST)))
-        .route("/api/v1/health", get(model_health::get))
-        .route("/api/v1/sources", get(sources::get))
-        .route("/api/v1/alerts", get(alerts::get))
-        .route("/api/v1/alerts/{id}", get(alert::get))
-        .route("/api/v1/alerts/{id}/acknowledge", post(step::acknowledge))
-        .route("/api/v1/alerts/{id}/resolve", post(step::resolve))
-        .route("/api/v1/alerts/{id}/silence", post(step::silence))
-        .route("/api/v1/silences", get(silences::get).post(silences::post))
-        .route("/api/v1/silences/{id}/end", post(silences::end))
-        .route("/alerts/{id}/act", get(act::get).post(act::post))
-        .route("/api/v1/streams", get(streams::get))
-        .route("/api/v1/stream", get(streams::get_one))
-        .route("/api/v1/query", get(query::get))
-        .route("/api/v1/curve", get(curve::get))
-        .route("/api/v1/compare", get(compare::get))
-        .route("/api/v1/drift", get(drift::get))
-        .route("/api/v1/rejections", get(rejections::get))
-        .route("/api/v1/audit", get(audit::get))
-        .route("/api/v1/tokens", get(audit::tokens))
+    let (router, _) = operations().split_for_parts();
+    router
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
         .layer(from_fn_with_state(shared.clone(), guard::guard))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
 }
 
+/// What there is, for people.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "process",
+    operation_id = "index",
+    responses((status = 200, description = "A list of addresses.", body = String, content_type = "text/plain; charset=utf-8"))
+)]
 async fn index() -> &'static str {
     "dosimeter\n\n\
      /metrics         what Prometheus scrapes\n\
@@ -112,5 +129,7 @@ async fn index() -> &'static str {
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
+     /api/v1/audit    who did what, ?before=; /api/v1/tokens the tokens without their secrets\n\
+     /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &before=\n"
 }

@@ -8,13 +8,23 @@ use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::store::health::HealthRow;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Of one model only.
     model: Option<String>,
 }
 
+/// Whether the data of each model comes, and whole: every rule, its verdict and its reason.
+#[utoipa::path(
+    get,
+    path = "/api/v1/health",
+    tag = "numbers",
+    operation_id = "list_health",
+    params(Parameters),
+    responses((status = 200, description = "The rules.", body = Vec<HealthRow>))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,

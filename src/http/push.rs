@@ -67,7 +67,29 @@ pub(super) struct Parameters {
 
 type Asked = Result<Query<Parameters>, QueryRejection>;
 
-/// `POST /api/v1/models/{model}/predictions`.
+/// Bring predictions in. 200 means that all of them are committed and flushed to disk.
+#[utoipa::path(
+    post,
+    path = "/api/v1/models/{model}/predictions",
+    tag = "records",
+    operation_id = "push_predictions",
+    params(("model" = String, Path, description = "The model."), Parameters),
+    request_body(
+        content(
+            (serde_json::Value = "application/json"),
+            (String = "application/x-ndjson"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.parquet"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        ),
+        description = "One record, a list of them, or a table; Content-Encoding gzip and zstd are understood"
+    ),
+    responses(
+        (status = 200, description = "Every record is committed.", body = Receipt),
+        (status = 422, description = "Some records were refused; the others are committed.", body = Receipt, content_type = "application/problem+json"),
+        (status = 415, description = "The media type or the packing is not understood.", body = super::problem::Document, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn predictions(
     State(shared): State<Shared>,
     Path(model): Path<String>,
@@ -78,7 +100,29 @@ pub(super) async fn predictions(
     take_in(&shared, RecordKind::Predictions, &model, asked, &headers, body).await
 }
 
-/// `POST /api/v1/models/{model}/assertions`.
+/// Bring truth in. 200 means that all of it is committed and flushed to disk.
+#[utoipa::path(
+    post,
+    path = "/api/v1/models/{model}/assertions",
+    tag = "records",
+    operation_id = "push_assertions",
+    params(("model" = String, Path, description = "The model."), Parameters),
+    request_body(
+        content(
+            (serde_json::Value = "application/json"),
+            (String = "application/x-ndjson"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.parquet"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        ),
+        description = "One record, a list of them, or a table; Content-Encoding gzip and zstd are understood"
+    ),
+    responses(
+        (status = 200, description = "Every record is committed.", body = Receipt),
+        (status = 422, description = "Some records were refused; the others are committed.", body = Receipt, content_type = "application/problem+json"),
+        (status = 415, description = "The media type or the packing is not understood.", body = super::problem::Document, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn assertions(
     State(shared): State<Shared>,
     Path(model): Path<String>,

@@ -14,20 +14,34 @@ use crate::store::rows::Knowledge;
 /// Predictions that one request may have folded.
 const MOST_ROWS: i64 = 500_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
+    /// The model.
     model: String,
+    /// The version; may be left out while there is only one.
     version: Option<String>,
-    /// Not of a list of drift.
+    /// The output, or another quantity: (model), (readers) effusion, (feature) age, (embedding). Not of a list of drift.
     #[serde(default)]
     output: String,
+    /// The slice: all, site=north, sex=F & site=north; all if absent.
+    #[param(example = "all")]
     slice: Option<String>,
+    /// The first instant; a date alone is its midnight, UTC.
+    #[param(format = DateTime)]
     from: String,
+    /// The first instant after the window.
+    #[param(format = DateTime)]
     to: String,
+    /// Truth that was observed up to then only: what was known.
+    #[param(format = DateTime)]
     known_at: Option<String>,
+    /// Batches up to this number only: what this installation had.
     recorded: Option<i64>,
+    /// An operating point besides those of the plan.
     threshold: Option<f64>,
+    /// The number of a reference to compare with; the one in force if absent.
     reference: Option<i32>,
     /// Of a curve: which.
     #[serde(default)]
@@ -78,6 +92,15 @@ pub(super) fn problem(error: Error) -> Problem {
     }
 }
 
+/// All metrics of any window and slice at any instant of knowledge.
+#[utoipa::path(
+    get,
+    path = "/api/v1/query",
+    tag = "numbers",
+    operation_id = "query",
+    params(Parameters),
+    responses((status = 200, description = "The metrics.", body = Answer))
+)]
 pub(super) async fn get(caller: Caller, State(shared): State<Shared>, asked: Asked) -> Result<Json<Answer>, Problem> {
     let question = parameters(asked, &caller)?.question()?;
     ask(&shared.context(), &question).await.map(Json).map_err(problem)

@@ -11,8 +11,9 @@ use crate::store::rejection::{Rejection, RejectionFilter};
 /// At most so many are listed at once.
 const MOST: i64 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Of one source only.
     source: Option<String>,
@@ -22,6 +23,15 @@ pub(super) struct Parameters {
     before: Option<i64>,
 }
 
+/// Refused records with their reasons, the latest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rejections",
+    tag = "records",
+    operation_id = "list_rejections",
+    params(Parameters),
+    responses((status = 200, description = "At most a thousand records.", body = Vec<Rejection>))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,

@@ -57,6 +57,7 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/models/{model}/assertions", INGEST),
     post("/api/v1/models/{model}/events", INGEST),
     get("/api/v1/health", READ),
+    get("/api/v1/sources", READ),
     get("/api/v1/alerts", READ),
     get("/api/v1/alerts/{id}", READ),
     get("/api/v1/silences", READ),

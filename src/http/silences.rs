@@ -17,31 +17,59 @@ use crate::store::silence::SilenceRow;
 /// At most so many silences are listed.
 const MOST: i64 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Those that are over, too.
     #[serde(default)]
     all: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewSilence)]
 pub(super) struct New {
+    /// The model; any if absent.
     model: Option<String>,
+    /// The version; any if absent.
     version: Option<String>,
+    /// The rule or watch; any if absent.
     rule: Option<String>,
+    /// The output; any if absent.
     output: Option<String>,
+    /// The slice, exactly; any if absent.
     slice: Option<String>,
     /// When it begins; now if absent.
+    #[schema(format = DateTime)]
     from: Option<String>,
     /// How long: 4h, 2d.
+    #[schema(example = "4h")]
     r#for: String,
     /// Who does it; the token alone if absent.
+    #[schema(max_length = 100)]
     by: Option<String>,
+    /// Why; the audit trail keeps it.
+    #[schema(min_length = 1, max_length = 2000)]
     reason: String,
 }
 
+/// A silence that was ended.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(super) struct Ended {
+    silence_id: i64,
+    ended: bool,
+}
+
+/// Silences, the latest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/silences",
+    tag = "silences",
+    operation_id = "list_silences",
+    params(Parameters),
+    responses((status = 200, description = "At most a thousand silences.", body = Vec<SilenceRow>))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
@@ -55,6 +83,15 @@ pub(super) async fn get(
     Ok(Json(silences))
 }
 
+/// Tell nobody about whatever these names cover, for a while.
+#[utoipa::path(
+    post,
+    path = "/api/v1/silences",
+    tag = "silences",
+    operation_id = "add_silence",
+    request_body = New,
+    responses((status = 200, description = "The silence.", body = Made))
+)]
 pub(super) async fn post(
     caller: Caller,
     State(shared): State<Shared>,
@@ -77,12 +114,22 @@ pub(super) async fn post(
     Ok(Json(Made { silence_id, ends_at }))
 }
 
+/// End a silence early.
+#[utoipa::path(
+    post,
+    path = "/api/v1/silences/{id}/end",
+    tag = "silences",
+    operation_id = "end_silence",
+    params(("id" = i64, Path, description = "The number.")),
+    request_body = Step,
+    responses((status = 200, description = "It is over.", body = Ended))
+)]
 pub(super) async fn end(
     caller: Caller,
     State(shared): State<Shared>,
     Id(id): Id,
     given: Result<Json<Step>, JsonRejection>,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<Ended>, Problem> {
     let person = body(given)?.person(&caller)?;
     if caller.models().is_some()
         && let Some(model) = shared.context().store.find_silenced_model(id).await.map_err(Problem::internal)?
@@ -90,5 +137,5 @@ pub(super) async fn end(
         caller.require_model(&model)?;
     }
     person::end_silence(&shared.context(), id, &person).await.map_err(Problem::of_step)?;
-    Ok(Json(serde_json::json!({ "silence_id": id, "ended": true })))
+    Ok(Json(Ended { silence_id: id, ended: true }))
 }

@@ -2,10 +2,61 @@
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::query::sources::{SourceRow, list};
 
-pub(super) async fn get(State(shared): State<Shared>) -> Result<Json<Vec<SourceRow>>, Problem> {
-    list(&shared.context()).await.map(Json).map_err(Problem::internal)
+/// The fields of a [`SourceRow`]; those from `next_at` on are of sources that are asked again and again.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Source)]
+#[allow(dead_code, reason = "it describes what a row serialises to")]
+struct Fields {
+    /// Its name.
+    source: String,
+    /// How its records come.
+    kind: String,
+    /// The model that they belong to.
+    model: String,
+    /// What they are: predictions or assertions.
+    record: String,
+    /// Where they come from, without secrets.
+    place: String,
+    /// When it last took records in.
+    last_progress_at: Option<DateTime<Utc>>,
+    /// Seconds that the latest time of its records is behind the clock.
+    lag_seconds: Option<f64>,
+    /// It is not asked before.
+    next_at: Option<DateTime<Utc>>,
+    /// Up to when its rows have used up the rate that the plan allows.
+    paid_until: Option<DateTime<Utc>>,
+    /// When it last answered and all that it said was committed.
+    succeeded_at: Option<DateTime<Utc>>,
+    /// The latest time that its records themselves stated.
+    newest_at: Option<DateTime<Utc>>,
+    /// How much waits to be read, where that is known.
+    pending: Option<i64>,
+    /// Since when it has failed each time.
+    failing_since: Option<DateTime<Utc>>,
+    /// How often it has failed since.
+    attempts: Option<i32>,
+    /// Why it fails, as metrics name it.
+    reason: Option<String>,
+    /// Why it fails, in words.
+    message: Option<String>,
+}
+
+/// Every source, how far behind it is, and why it fails if it does.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sources",
+    tag = "records",
+    operation_id = "list_sources",
+    responses((status = 200, description = "The sources of the plan, in its order.", body = Vec<Fields>))
+)]
+pub(super) async fn get(caller: Caller, State(shared): State<Shared>) -> Result<Json<Vec<SourceRow>>, Problem> {
+    let mut sources = list(&shared.context()).await.map_err(Problem::internal)?;
+    sources.retain(|source| caller.sees(&source.model));
+    Ok(Json(sources))
 }

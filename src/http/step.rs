@@ -15,12 +15,14 @@ use super::{Problem, Shared};
 use crate::person::{self, Person};
 use crate::store::alert::HumanStep;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Step {
     /// Who does it; the token alone if absent.
+    #[schema(max_length = 100)]
     by: Option<String>,
-    /// Why.
+    /// Why; the audit trail keeps it.
+    #[schema(min_length = 1, max_length = 2000)]
     reason: String,
 }
 
@@ -31,18 +33,24 @@ impl Step {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SilenceOfAlert)]
 pub(super) struct Silence {
     /// Who does it; the token alone if absent.
+    #[schema(max_length = 100)]
     by: Option<String>,
+    /// Why; the audit trail keeps it.
+    #[schema(min_length = 1, max_length = 2000)]
     reason: String,
     /// How long: 4h, 2d.
+    #[schema(example = "4h")]
     r#for: String,
 }
 
 /// A silence that was made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SilenceMade)]
 pub(super) struct Made {
     pub(super) silence_id: i64,
     pub(super) ends_at: DateTime<Utc>,
@@ -72,6 +80,16 @@ async fn take(
     answer(shared, id).await.map(Json)
 }
 
+/// Take an alert up.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alerts/{id}/acknowledge",
+    tag = "alerts",
+    operation_id = "acknowledge_alert",
+    params(("id" = i64, Path, description = "The number.")),
+    request_body = Step,
+    responses((status = 200, description = "The alert after it.", body = Answer))
+)]
 pub(super) async fn acknowledge(
     caller: Caller,
     State(shared): State<Shared>,
@@ -81,6 +99,16 @@ pub(super) async fn acknowledge(
     take(&caller, &shared, id, HumanStep::Acknowledge, given).await
 }
 
+/// Close an alert.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alerts/{id}/resolve",
+    tag = "alerts",
+    operation_id = "resolve_alert",
+    params(("id" = i64, Path, description = "The number.")),
+    request_body = Step,
+    responses((status = 200, description = "The alert after it.", body = Answer))
+)]
 pub(super) async fn resolve(
     caller: Caller,
     State(shared): State<Shared>,
@@ -90,6 +118,16 @@ pub(super) async fn resolve(
     take(&caller, &shared, id, HumanStep::Resolve, given).await
 }
 
+/// Tell nobody about an alert for a while.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alerts/{id}/silence",
+    tag = "alerts",
+    operation_id = "silence_alert",
+    params(("id" = i64, Path, description = "The number.")),
+    request_body = Silence,
+    responses((status = 200, description = "The silence.", body = Made))
+)]
 pub(super) async fn silence(
     caller: Caller,
     State(shared): State<Shared>,

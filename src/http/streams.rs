@@ -10,14 +10,22 @@ use super::{Problem, Shared};
 use crate::domain::window::parse_instant;
 use crate::query::streams::{Asked, Listing, Shown, list, show};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
+    /// Of one model only.
     model: Option<String>,
+    /// Of one version only.
     version: Option<String>,
+    /// Of one watch only.
     watch: Option<String>,
+    /// Of one output only.
     output: Option<String>,
+    /// Of one slice only, in canonical form.
     slice: Option<String>,
+    /// Of one stream: up to this instant; now if absent.
+    #[param(format = DateTime)]
     to: Option<String>,
 }
 
@@ -32,6 +40,15 @@ impl Parameters {
 
 type Given = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
 
+/// Where the alarm engine stands: the budgets and every stream.
+#[utoipa::path(
+    get,
+    path = "/api/v1/streams",
+    tag = "numbers",
+    operation_id = "list_streams",
+    params(Parameters),
+    responses((status = 200, description = "The streams.", body = Listing))
+)]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
@@ -42,6 +59,15 @@ pub(super) async fn get(
     Ok(Json(list(&shared.context(), &asked).await.map_err(super::query::problem)?))
 }
 
+/// One stream of the alarm engine day by day.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stream",
+    tag = "numbers",
+    operation_id = "load_stream",
+    params(Parameters),
+    responses((status = 200, description = "The stream.", body = Shown))
+)]
 pub(super) async fn get_one(
     caller: Caller,
     State(shared): State<Shared>,

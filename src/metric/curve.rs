@@ -11,7 +11,7 @@ use crate::stats::special::Z_95;
 use crate::summary::Summary;
 
 /// Which curve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Curve {
     /// True-positive rate over false-positive rate.
@@ -29,7 +29,7 @@ pub enum Curve {
 }
 
 /// A point of a curve.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct CurvePoint {
     /// Where it is from left to right.
     pub x: f64,

@@ -25,7 +25,7 @@ pub struct Against {
 }
 
 /// A comparison: the first side minus the second.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Comparison {
     /// The first side: version and slice.
     pub first: [String; 2],

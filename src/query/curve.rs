@@ -8,7 +8,8 @@ use crate::job::Context;
 use crate::metric::curve::{Curve, CurvePoint, read};
 
 /// A curve, or the reason why there is none.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CurvePoints)]
 pub struct CurveAnswer {
     /// Which curve.
     pub curve: Curve,

@@ -11,7 +11,7 @@ use crate::metric::Depth;
 use crate::summary::fold::over_buckets;
 
 /// One thing that may have moved.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Moved {
     /// score, value, classes (the mix of the predicted ones), feature, embedding or dimension.
     pub kind: &'static str,

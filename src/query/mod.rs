@@ -73,7 +73,7 @@ pub struct Question {
 }
 
 /// An answer with all that is needed to get it again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Answer {
     /// The model.
     pub model: String,
@@ -107,7 +107,7 @@ pub struct Answer {
 }
 
 /// How intervals were resampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Bootstrap {
     /// How often the buckets were drawn.
     pub resamples: u32,
@@ -129,6 +129,51 @@ pub struct Row {
     /// The reason in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The fields of a [`Row`]: those of an estimate, or those of a reason.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Metric)]
+#[allow(dead_code, reason = "it describes what a row serialises to")]
+struct RowFields {
+    /// The metric, with its threshold or dimension.
+    metric: String,
+    /// The value; absent where it is undefined, as are the fields that go with it.
+    value: Option<f64>,
+    /// Two-sided 95 % interval, where a formula gives one.
+    interval: Option<crate::domain::estimate::Interval>,
+    /// Standard error, where the method has one.
+    standard_error: Option<f64>,
+    /// Rows behind the value.
+    n: Option<u64>,
+    /// Positives among them, where truth matters.
+    positives: Option<u64>,
+    /// Whether the value is exact for the rows, or bracketed.
+    exactness: Option<crate::domain::Exactness>,
+    /// The value that chance alone exceeds once in twenty without any change.
+    null_95: Option<f64>,
+    /// Probability of so large a value without any change.
+    p_value: Option<f64>,
+    /// Why there is no value.
+    undefined: Option<Undefined>,
+    /// The same in words.
+    reason: Option<String>,
+}
+
+impl utoipa::PartialSchema for Row {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        RowFields::schema()
+    }
+}
+
+impl utoipa::ToSchema for Row {
+    fn name() -> std::borrow::Cow<'static, str> {
+        RowFields::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        RowFields::schemas(schemas);
+    }
 }
 
 impl Row {

@@ -19,7 +19,8 @@ use crate::store::ledger::Reach;
 use crate::store::stream::{EvidencePoint, StoredAlarm, StoredStream};
 
 /// A stream in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Stream)]
 pub struct Row {
     /// Its number.
     pub stream_id: i64,
@@ -45,6 +46,7 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_id: Option<i32>,
     /// What "well" is, for each kind of days.
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub null: Vec<(Days, NullValue)>,
     /// Kinds of days that are not watched, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,7 +64,8 @@ pub struct Row {
 }
 
 /// Where a stream stands in one tier.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StreamTier)]
 pub struct Tier {
     /// page, ticket or watch.
     pub tier: String,
@@ -81,7 +84,8 @@ pub struct Tier {
 }
 
 /// A tier's budget, as the plan has it and as it turned out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Budget)]
 pub struct Spent {
     /// page or ticket.
     pub tier: Level,
@@ -92,7 +96,8 @@ pub struct Spent {
 }
 
 /// The streams in force, and the budget.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Streams)]
 pub struct Listing {
     /// The budgets.
     pub budget: Vec<Spent>,
@@ -101,7 +106,8 @@ pub struct Listing {
 }
 
 /// One stream day by day.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StreamByDay)]
 pub struct Shown {
     /// The stream.
     #[serde(flatten)]
@@ -118,7 +124,8 @@ pub struct Shown {
 }
 
 /// A tier day by day.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StreamHistory)]
 pub struct History {
     /// The tier.
     pub tier: Level,

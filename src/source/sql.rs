@@ -17,6 +17,9 @@ use super::Row;
 use super::feed::{Failure, Feed, Page, Positions, within};
 use crate::config::{Overlap, Sql};
 
+/// The server itself gives a statement up in time; one that does not even do that is given up so much later.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How far a query has been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Position {
@@ -35,6 +38,7 @@ pub struct SqlFeed {
     connection: PgConnection,
     columns: Arc<HashMap<String, usize>>,
     cursor_type: String,
+    overlap: Option<Overlap>,
 }
 
 impl SqlFeed {
@@ -67,12 +71,12 @@ impl SqlFeed {
             Failure::Misconfigured(message)
         })?;
         let cursor_type = statement.columns()[*cursor].type_info().name().to_owned();
+        let is_instant = ["TIMESTAMPTZ", "TIMESTAMP", "DATE"].contains(&cursor_type.as_str());
+        let is_number = ["INT2", "INT4", "INT8", "NUMERIC", "FLOAT4", "FLOAT8"].contains(&cursor_type.as_str());
         let fits = match plan.overlap {
             None => true,
-            Some(Overlap::Time(_)) => ["TIMESTAMPTZ", "TIMESTAMP", "DATE"].contains(&cursor_type.as_str()),
-            Some(Overlap::Number(_)) => {
-                ["INT2", "INT4", "INT8", "NUMERIC", "FLOAT4", "FLOAT8"].contains(&cursor_type.as_str())
-            }
+            Some(Overlap::Time(_)) => is_instant,
+            Some(Overlap::Number(_)) => is_number,
         };
         if !fits {
             return Err(Failure::Misconfigured(format!(
@@ -81,7 +85,9 @@ impl SqlFeed {
                 plan.cursor
             )));
         }
-        Ok(Self { plan: plan.clone(), timeout, columns: Arc::new(columns), cursor_type, connection })
+        // Even without an overlap an instant to come is no reason to leave out today's.
+        let overlap = plan.overlap.or_else(|| is_instant.then_some(Overlap::Time(Duration::ZERO)));
+        Ok(Self { plan: plan.clone(), timeout, columns: Arc::new(columns), cursor_type, overlap, connection })
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
@@ -98,7 +104,7 @@ impl SqlFeed {
     /// Where a sweep starts: behind the greatest value by the overlap. An instant to come is no reason to leave out today's.
     async fn low(&mut self, high: &str) -> Result<String, Failure> {
         let cursor_type = &self.cursor_type;
-        let (statement, overlap) = match self.plan.overlap {
+        let (statement, overlap) = match self.overlap {
             None => return Ok(high.to_owned()),
             Some(Overlap::Time(time)) => (
                 format!(
@@ -148,6 +154,12 @@ type Found = (Vec<String>, Vec<Option<String>>, String, String);
 #[async_trait::async_trait]
 impl Feed for SqlFeed {
     async fn read(&mut self, positions: &Positions, limit: usize) -> Result<Page, Failure> {
+        within(self.timeout + GRACE, self.page(positions, limit)).await
+    }
+}
+
+impl SqlFeed {
+    async fn page(&mut self, positions: &Positions, limit: usize) -> Result<Page, Failure> {
         let mut position: Position =
             positions.get("").cloned().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
         self.begin().await?;
@@ -181,7 +193,7 @@ impl Feed for SqlFeed {
             Ok(Row::typed(0, self.columns.clone(), ordered))
         });
         Ok(Page {
-            origin: self.plan.cursor.clone(),
+            origin: self.plan.place(),
             partition: String::new(),
             rows: rows.collect(),
             position: serde_json::json!(position),

@@ -56,7 +56,8 @@ impl OpenAlert {
 }
 
 /// An alert as people read it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = StoredAlert)]
 pub struct AlertRow {
     /// Its number.
     pub alert_id: i64,
@@ -105,7 +106,8 @@ impl AlertRow {
 }
 
 /// One entry of an alert's history.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = AlertEvent)]
 pub struct EventRow {
     /// When.
     pub at: DateTime<Utc>,

@@ -14,7 +14,8 @@ use crate::detect::health::schema::{FileColumns, Filled};
 use crate::detect::health::truth::Cohort;
 
 /// What a rule was last judged to be.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Health)]
 pub struct HealthRow {
     /// The model.
     pub model: String,

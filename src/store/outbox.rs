@@ -59,7 +59,8 @@ pub struct Notice {
 }
 
 /// A notice as people read about it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Notice)]
 pub struct NoticeRow {
     /// Its number.
     pub outbox_id: i64,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Named, Result, Store};
 
 /// A refused record.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct Rejection {
     /// Its number.
     pub rejection_id: i64,

@@ -23,7 +23,8 @@ pub struct NewSilence {
 }
 
 /// A silence as people read it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Silence)]
 pub struct SilenceRow {
     /// Its number.
     pub silence_id: i64,

@@ -117,7 +117,8 @@ impl StoredStream {
 }
 
 /// An alarm of a stream.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = StreamAlarm)]
 pub struct StoredAlarm {
     /// What it is about.
     #[serde(skip)]
@@ -143,7 +144,7 @@ pub struct StoredAlarm {
 }
 
 /// One day of a stream's evidence, for people to look at.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct EvidencePoint {
     /// The sealed day.
     pub day: DateTime<Utc>,

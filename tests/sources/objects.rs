@@ -2,9 +2,9 @@
 
 use std::process::Stdio;
 
+use object_store::ObjectStoreExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::{die_after, exposed, ingest, ingest_after, pulled, scores, with_source};
 use crate::support::{Child, Installation, free_port};
