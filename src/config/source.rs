@@ -57,7 +57,7 @@ pub enum Kind {
     /// By HTTP, as events of an inference server.
     Events(Events),
     /// From something that is asked again and again.
-    Pull(Pull),
+    Pull(Box<Pull>),
 }
 
 /// How events of an inference server are put together.
@@ -141,8 +141,11 @@ impl Source {
     pub fn format(&self) -> Option<Format> {
         match &self.kind {
             Kind::File(files) => files.format,
-            Kind::Pull(Pull { upstream: Upstream::Objects(objects), .. }) => objects.format,
-            Kind::Pull(_) | Kind::Push | Kind::Events(_) => None,
+            Kind::Pull(pull) => match &pull.upstream {
+                Upstream::Objects(objects) => objects.format,
+                _ => None,
+            },
+            Kind::Push | Kind::Events(_) => None,
         }
     }
 
@@ -290,7 +293,7 @@ pub(super) fn source(section: Section<'_>, models: &[Model], around: &Surroundin
         "cloudevents" => {
             Kind::Events(Events { patience: section.duration("patience", Duration::from_secs(24 * 3600)) })
         }
-        word => Kind::Pull(pull::pull(&section, word, &name, around)),
+        word => Kind::Pull(Box::new(pull::pull(&section, word, &name, around))),
     };
     let columns: BTreeMap<String, String> = section.string_map("columns").into_iter().collect();
     let constants: BTreeMap<String, String> = section.string_map("constants").into_iter().collect();

@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::config::RecordKind;
 use crate::desk::{Receipt, Refusal};
@@ -91,13 +92,14 @@ type Asked = Result<Query<Parameters>, QueryRejection>;
     )
 )]
 pub(super) async fn predictions(
+    caller: Caller,
     State(shared): State<Shared>,
     Path(model): Path<String>,
     asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    take_in(&shared, RecordKind::Predictions, &model, asked, &headers, body).await
+    take_in(&shared, RecordKind::Predictions, (&model, caller.name()), asked, &headers, body).await
 }
 
 /// Bring truth in. 200 means that all of it is committed and flushed to disk.
@@ -124,26 +126,27 @@ pub(super) async fn predictions(
     )
 )]
 pub(super) async fn assertions(
+    caller: Caller,
     State(shared): State<Shared>,
     Path(model): Path<String>,
     asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    take_in(&shared, RecordKind::Assertions, &model, asked, &headers, body).await
+    take_in(&shared, RecordKind::Assertions, (&model, caller.name()), asked, &headers, body).await
 }
 
 async fn take_in(
     shared: &Shared,
     record: RecordKind,
-    model: &str,
+    (model, sender): (&str, &str),
     asked: Asked,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let Query(parameters) = asked.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (media, packing) = content(headers)?;
-    let reading = Reading::new(&shared.context(), record, model, parameters.source.as_deref())?;
+    let reading = Reading::new(&shared.context(), record, model, (parameters.source.as_deref(), sender))?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let is_text = matches!(media, Media::Json | Media::Ndjson | Media::Csv) && packing == Packing::None;
     let mut receipt = Receipt::default();
@@ -237,7 +240,7 @@ async fn submit(
 ) -> Result<(), Problem> {
     let Part { collector, ended } = part;
     if !collector.is_empty() || collector.ignored() > 0 {
-        let taken = shared.desk.submit(&reading.source, "http", collector, waits).await;
+        let taken = shared.desk.submit(&reading.source, &reading.sender, collector, waits).await;
         receipt.add(taken.map_err(refused)?);
     }
     match ended {

@@ -200,7 +200,7 @@ fn tensors<'e>(data: &'e Value, of: &str) -> Result<Vec<Tensor<'e>>, String> {
             return Err(format!("{name:?} of the {of} has {many} values where its shape {shape:?} says otherwise"));
         }
         let rows = shape.first().copied().unwrap_or(1);
-        Ok(Tensor { name, rows, width: if rows == 0 { 0 } else { values.len() / rows }, values })
+        Ok(Tensor { name, rows, width: values.len().checked_div(rows).unwrap_or_default(), values })
     };
     list.iter().map(tensor).collect()
 }

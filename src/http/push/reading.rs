@@ -25,6 +25,8 @@ const PART_BYTES: u64 = 1 << 20;
 pub(super) struct Reading {
     /// The source that the records count for.
     pub(super) source: Source,
+    /// Who sends them: the name of a token.
+    pub(super) sender: String,
     /// The same with a row per output, for rows that name one: only where the plan says nothing.
     long: Option<Source>,
     model: Model,
@@ -48,7 +50,7 @@ impl Reading {
         context: &Context,
         record: RecordKind,
         model: &str,
-        source: Option<&str>,
+        (source, sender): (Option<&str>, &str),
     ) -> Result<Self, Problem> {
         let found = context.plan.model(model).ok_or_else(|| {
             let known: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();
@@ -60,7 +62,7 @@ impl Reading {
         let numbers = context.catalog.models.get(model).cloned().unwrap_or_default();
         let door = Door::new(found.clone(), numbers, context.plan.intake.clone(), context.pseudonyms.clone());
         let now = context.clock.now();
-        Ok(Self { source, long, model: found.clone(), door, now, read: Arc::default() })
+        Ok(Self { source, sender: sender.to_owned(), long, model: found.clone(), door, now, read: Arc::default() })
     }
 
     /// The rows of a body.

@@ -142,7 +142,7 @@ pub(super) async fn ask(way: &Way<'_>, pull: &Pull, before: Pulled, patience: Pa
     };
     match &outcome {
         Ok(_) if before.attempts > 0 => {
-            tracing::info!(source = name, attempts = before.attempts, "the source answers again")
+            tracing::info!(source = name, attempts = before.attempts, "the source answers again");
         }
         Ok(_) => {}
         // Said once: until it answers, or fails for another reason.
