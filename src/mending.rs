@@ -158,6 +158,7 @@ struct Sent<'a> {
     is_mended: bool,
 }
 
+#[allow(clippy::single_match_else, reason = "both ways are of equal weight")]
 fn prepare<'a>(
     context: &'a Context,
     opened: &'a Opened,

@@ -61,6 +61,7 @@ async fn list(context: &Context) -> anyhow::Result<String> {
     Ok(show::columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>()))
 }
 
+#[allow(clippy::single_match_else, reason = "both ways are of equal weight")]
 async fn rotate(context: &Context, person: &PersonArgs) -> anyhow::Result<()> {
     let person = person.person()?;
     let path = context.plan.service.data_dir.join(RING);

@@ -108,6 +108,7 @@ impl WhichArgs {
     }
 }
 
+#[allow(clippy::single_match_else, reason = "both ways are of equal weight")]
 pub(super) fn run(command: RejectionsCommand) -> anyhow::Result<()> {
     match command {
         RejectionsCommand::List(args) => list(args),
