@@ -20,6 +20,9 @@ use crate::start;
 
 /// A model with five outputs and three dimensions.
 const PLAN: &str = r#"
+[http]
+requests_per_second = 0
+
 [[model]]
 name = "chest"
 thresholds = [0.5]
@@ -40,12 +43,13 @@ struct Served {
     _folder: tempfile::TempDir,
 }
 
-async fn serve(server: &str, most_together: usize) -> Served {
+async fn serve(server: &str, most_together: usize, resolvable: bool) -> Served {
     let url = dosimeter::store::fresh_database(server, "dosimeter_push").await.expect("a database");
     let folder = tempfile::tempdir().expect("a folder");
     let (mut plan, _) = dosimeter::config::parse(PLAN, folder.path(), &|_| None).expect("a plan");
     plan.database.url = Some(dosimeter::config::Secret::new(&url));
     plan.service.data_dir = folder.path().to_owned();
+    plan.identity.resolvable = resolvable;
     let app = App::start(plan, Clock::system()).await.expect("an app");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}/api/v1/models/chest", listener.local_addr().expect("an address"));
@@ -130,11 +134,11 @@ fn arrow(cases: &[Case]) -> Vec<u8> {
 
 /// Rows a second from body to committed, against binary `COPY` of the very rows that came of it into tables of the same shape,
 /// with and without their indexes.
-async fn rows(server: &str, count: usize) {
+async fn rows(server: &str, count: usize, resolvable: bool) {
     let mut best = [Duration::MAX; 4];
     for run in 0..3 {
         for (way, body) in [(0, ndjson(&cases(count, run))), (1, arrow(&cases(count, run)))] {
-            let served = serve(server, MOST_TOGETHER).await;
+            let served = serve(server, MOST_TOGETHER, resolvable).await;
             let media = ["application/x-ndjson", "application/vnd.apache.arrow.stream"][way];
             let began = Instant::now();
             let answer = served.post("predictions", media, body.into()).await;
@@ -150,7 +154,10 @@ async fn rows(server: &str, count: usize) {
     }
     let [ndjson, arrow, indexed, bare] = best;
     let rate = |took: Duration| count as f64 / took.as_secs_f64();
-    println!("{count} predictions of five outputs and three attributes, rows a second; the best of three");
+    let kept = if resolvable { "with" } else { "without" };
+    println!(
+        "{count} predictions of five outputs and three attributes, rows a second, {kept} the encrypted map of ids; the best of three"
+    );
     println!(
         "{:>10.0}  COPY (FORMAT binary) of the same rows into tables of the same shape and indexes",
         rate(indexed)
@@ -207,7 +214,7 @@ async fn copied(url: &str, count: usize) -> [Duration; 2] {
 /// Posts of one prediction each over 64 connections: `(posts a second, median, 99th percentile)`.
 async fn singles(server: &str, most_together: usize, spell: Duration) -> (f64, Duration, Duration) {
     const CONNECTIONS: usize = 64;
-    let served = Arc::new(serve(server, most_together).await);
+    let served = Arc::new(serve(server, most_together, true).await);
     // The version and the month's partition are there before the clock runs.
     served.post("predictions", "application/x-ndjson", ndjson(&cases(1, 999)).into()).await;
     let end = Instant::now() + spell;
@@ -357,7 +364,8 @@ pub async fn run(count: usize) {
     let pool = sqlx::PgPool::connect(&server).await.expect("the server answers");
     let fsync: String = sqlx::query_scalar("show fsync").fetch_one(&pool).await.expect("a setting");
     println!("fsync is {fsync}");
-    rows(&server, count).await;
+    rows(&server, count, true).await;
+    rows(&server, count, false).await;
     let spell = Duration::from_secs(10);
     let shared = singles(&server, MOST_TOGETHER, spell).await;
     let alone = singles(&server, 1, spell).await;

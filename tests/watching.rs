@@ -230,7 +230,8 @@ async fn the_daemon_finds_what_a_backtest_finds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_sees_nothing_is_told_of_with_what_it_lacks() {
-    let watches = WATCHES.replace("[[source]]", "[notify]\nto = [\"on-call@hospital.example\"]\n\n[[source]]");
+    let watches = WATCHES
+        .replace("[[source]]", "[notify]\ndirectory = \"mail\"\nto = [\"on-call@hospital.example\"]\n\n[[source]]");
     let text = plan(&watches).replace("unwatched = false", "unwatched = \"14d\"");
     let installation = Installation::new(&text, "2025-01-01").await;
     let mut rng = ChaCha8Rng::seed_from_u64(8);
