@@ -214,17 +214,22 @@ async fn copied(url: &str, count: usize) -> [Duration; 2] {
 /// Posts of one prediction each over 64 connections: `(posts a second, median, 99th percentile)`.
 async fn singles(server: &str, most_together: usize, spell: Duration) -> (f64, Duration, Duration) {
     const CONNECTIONS: usize = 64;
+    /// More than a connection sends in the spell.
+    const BODIES: usize = 4000;
     let served = Arc::new(serve(server, most_together, true).await);
     // The version and the month's partition are there before the clock runs.
     served.post("predictions", "application/x-ndjson", ndjson(&cases(1, 999)).into()).await;
+    // So are the bodies.
+    let bodies = |connection: usize| cases(BODIES, 1000 + connection).chunks(1).map(ndjson).collect::<Vec<_>>();
+    let bodies: Vec<Vec<Vec<u8>>> = (0..CONNECTIONS).map(bodies).collect();
     let end = Instant::now() + spell;
-    let clients = (0..CONNECTIONS).map(|connection| {
+    let clients = bodies.into_iter().map(|bodies| {
         let served = served.clone();
         tokio::spawn(async move {
             let client = reqwest::Client::new();
             let url = format!("{}/predictions", served.base);
             let mut took = Vec::new();
-            for body in cases(100_000, 1000 + connection).chunks(1).map(ndjson) {
+            for body in bodies {
                 let began = Instant::now();
                 if began >= end {
                     break;
@@ -241,6 +246,7 @@ async fn singles(server: &str, most_together: usize, spell: Duration) -> (f64, D
     for client in clients {
         took.extend(client.await.expect("a client"));
     }
+    assert!(took.len() < CONNECTIONS * BODIES, "nobody ran out of bodies");
     took.sort_unstable();
     let at = |percent: usize| took[(took.len() - 1) * percent / 100];
     (took.len() as f64 / spell.as_secs_f64(), at(50), at(99))
@@ -355,7 +361,19 @@ async fn peak_memory(server: &str, rows: usize) -> f64 {
     peak.trim().trim_end_matches("kB").trim().parse::<f64>().expect("a number") / 1024.0
 }
 
-/// All of it.
+async fn print_singles(server: &str) {
+    let spell = Duration::from_secs(10);
+    let shared = singles(server, MOST_TOGETHER, spell).await;
+    let alone = singles(server, 1, spell).await;
+    for (name, (rate, median, late)) in [("shared commits", shared), ("a commit a request", alone)] {
+        println!(
+            "{rate:>10.0}  posts of one prediction a second, 64 connections, {name}; {median:.1?} median, {late:.1?} p99"
+        );
+    }
+    println!("{:>10.1}  times as many", shared.0 / alone.0);
+}
+
+/// All of it, or `singles` alone.
 pub async fn run(count: usize) {
     let Ok(server) = std::env::var("DATABASE_URL") else {
         println!("skipped: DATABASE_URL names no Postgres");
@@ -364,17 +382,12 @@ pub async fn run(count: usize) {
     let pool = sqlx::PgPool::connect(&server).await.expect("the server answers");
     let fsync: String = sqlx::query_scalar("show fsync").fetch_one(&pool).await.expect("a setting");
     println!("fsync is {fsync}");
+    if std::env::args().any(|argument| argument == "singles") {
+        return print_singles(&server).await;
+    }
     rows(&server, count, true).await;
     rows(&server, count, false).await;
-    let spell = Duration::from_secs(10);
-    let shared = singles(&server, MOST_TOGETHER, spell).await;
-    let alone = singles(&server, 1, spell).await;
-    for (name, (rate, median, late)) in [("shared commits", shared), ("a commit a request", alone)] {
-        println!(
-            "{rate:>10.0}  posts of one prediction a second, 64 connections, {name}; {median:.1?} median, {late:.1?} p99"
-        );
-    }
-    println!("{:>10.1}  times as many", shared.0 / alone.0);
+    print_singles(&server).await;
     let took = label_to_metric(&server, 40).await;
     let at = |percent: usize| took[(took.len() - 1) * percent / 100];
     println!(
