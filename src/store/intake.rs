@@ -10,6 +10,7 @@ use chrono::{DateTime, SubsecRound, Timelike, Utc};
 
 use super::batch::{ASSERTION, Batch, Committed, Fate, NewPrediction, NewRejection, PREDICTION, Progress, Taken};
 use super::copy::CopyBinary;
+use super::few::{self, FEW};
 use super::lease::Lease;
 use super::meet::{Met, fresh, meet};
 use super::{Named, Result, Store, Transaction};
@@ -108,10 +109,17 @@ impl Store {
 
 /// Write the identities of the records that are new.
 async fn insert_keys(transaction: &mut Transaction, batch: &Batch, met: &Met, batch_id: i64) -> Result<()> {
+    let predictions: Vec<&NewPrediction> = fresh(&batch.predictions, &met.predictions).collect();
+    let assertions: Vec<_> = fresh(&batch.assertions, &met.assertions).collect();
+    match predictions.len() + assertions.len() {
+        0 => return Ok(()),
+        1..=FEW => return few::insert_keys(transaction, &predictions, &assertions, batch_id).await,
+        _ => {}
+    }
     let statement = "copy record_key (case_id, kind, record_id, digest, occurred_at, version_id, batch_id)
         from stdin (format binary)";
     let mut copy = CopyBinary::begin(transaction, statement).await?;
-    for new in fresh(&batch.predictions, &met.predictions) {
+    for new in predictions {
         copy.row(7, |row| {
             row.text(&new.prediction.case_id);
             row.int2(PREDICTION);
@@ -123,7 +131,7 @@ async fn insert_keys(transaction: &mut Transaction, batch: &Batch, met: &Met, ba
         })
         .await?;
     }
-    for new in fresh(&batch.assertions, &met.assertions) {
+    for new in assertions {
         copy.row(7, |row| {
             row.text(&new.assertion.case_id);
             row.int2(ASSERTION);
@@ -144,6 +152,12 @@ async fn copy_predictions<'b>(
     predictions: impl Iterator<Item = &'b NewPrediction>,
     batch_id: i64,
 ) -> Result<()> {
+    let predictions: Vec<&NewPrediction> = predictions.collect();
+    match predictions.len() {
+        0 => return Ok(()),
+        1..=FEW => return few::insert_predictions(transaction, &predictions, batch_id).await,
+        _ => {}
+    }
     let statement = "copy prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores,
         attributes, embedding, batch_id) from stdin (format binary)";
     let mut copy = CopyBinary::begin(transaction, statement).await?;
@@ -172,11 +186,17 @@ async fn copy_predictions<'b>(
 }
 
 async fn insert_assertions(transaction: &mut Transaction, batch: &Batch, met: &Met, batch_id: i64) -> Result<()> {
+    let assertions: Vec<_> = fresh(&batch.assertions, &met.assertions).collect();
+    match assertions.len() {
+        0 => return Ok(()),
+        1..=FEW => return few::insert_assertions(transaction, &assertions, batch_id).await,
+        _ => {}
+    }
     let statement =
         "copy assertion (case_id, record_id, truth_id, opinion, source, reader, status, observed_at, batch_id)
         from stdin (format binary)";
     let mut copy = CopyBinary::begin(transaction, statement).await?;
-    for new in fresh(&batch.assertions, &met.assertions) {
+    for new in assertions {
         let a = &new.assertion;
         copy.row(9, |row| {
             row.text(&a.case_id);

@@ -11,6 +11,7 @@ mod copy;
 pub mod cursor;
 pub mod estimate;
 pub mod event;
+mod few;
 pub mod file;
 pub mod health;
 pub mod identifier;
