@@ -339,12 +339,14 @@ comment on column inference_event.received_at is 'When it came.';
 create table dirty_bucket (
     version_id integer not null references model_version,
     bucket timestamptz not null,
+    since_batch bigint not null,
     batch_id bigint not null,
     primary key (version_id, bucket)
 );
 comment on table dirty_bucket is 'Buckets that have to be folded again.';
 comment on column dirty_bucket.version_id is 'The version.';
 comment on column dirty_bucket.bucket is 'Start of the bucket.';
+comment on column dirty_bucket.since_batch is 'All batches before this one are in its summaries; 0 when these have another shape.';
 comment on column dirty_bucket.batch_id is 'The latest batch that touched it.';
 
 create table summary (

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Source;
 use crate::domain::Reason;
-use crate::intake::{Admission, Collector};
+use crate::intake::{Admission, Collector, Place};
 use crate::job::Context;
 use crate::job::commit::{commit, known_versions};
 use crate::store::Error;
-use crate::store::batch::{CONFLICT, Fate, Position, Progress};
+use crate::store::batch::{CONFLICT, Fate, Position, Progress, Taken};
 
 /// So many requests may wait for the next commit.
 const MOST_WAITING: usize = 1024;
@@ -76,6 +76,27 @@ impl Receipt {
         let room = MOST_LISTED.saturating_sub(self.rejections.len());
         self.rejections.extend(more.rejections.into_iter().take(room));
         self.batch = self.batch.max(more.batch);
+    }
+
+    /// Add what the commit made of records: one that stood in the batch already shares the fate of that one, so nobody is told
+    /// that a record is known which was refused.
+    fn settle(&mut self, admissions: &[(Position, Admission)], taken: &Taken) {
+        // unwrap safety: places are those of the batch, and a fate is told of each of its records.
+        let fate = |place: &Place| match place {
+            Place::Prediction(at) => taken.predictions[*at],
+            Place::Assertion(at) => taken.assertions[*at],
+        };
+        for (position, admission) in admissions {
+            match admission {
+                Admission::Conflict(message) => self.refuse(position, "id", Reason::Conflict, message),
+                Admission::New(place) | Admission::Duplicate(place) => match fate(place) {
+                    Fate::Conflict => self.refuse(position, "id", Reason::Conflict, CONFLICT),
+                    Fate::New | Fate::Extends if matches!(admission, Admission::New(_)) => self.accepted += 1,
+                    Fate::New | Fate::Extends | Fate::Known => self.duplicates += 1,
+                },
+            }
+        }
+        self.batch = Some(taken.committed.batch_id);
     }
 
     fn refuse(&mut self, position: &Position, field: &str, reason: Reason, message: &str) {
@@ -210,25 +231,28 @@ async fn commit_group(context: &Context, group: Vec<Submission>) {
 async fn commit_part(context: &Context, part: Vec<Submission>) {
     let Some(first) = part.first() else { return };
     let (source, origin) = (first.source.clone(), first.origin.clone());
-    let together: Vec<&Collector> = part.iter().map(|submission| &submission.collector).collect();
-    match take_in(context, &source, &origin, &together).await {
+    let (collectors, answers): (Vec<_>, Vec<_>) =
+        part.into_iter().map(|submission| (submission.collector, submission.answer)).unzip();
+    // Only what may have to be tried again is kept.
+    let again = if collectors.len() > 1 { collectors.clone() } else { Vec::new() };
+    // Whoever has gone away in the meantime sends again.
+    match take_in(context, &source, &origin, collectors).await {
         Ok(receipts) => {
-            for (submission, receipt) in part.into_iter().zip(receipts) {
-                // Whoever has gone away sends again.
-                let _ = submission.answer.send(Ok(receipt));
+            for (answer, receipt) in answers.into_iter().zip(receipts) {
+                let _ = answer.send(Ok(receipt));
             }
         }
-        Err(error @ Error::Statement { .. }) if part.len() > 1 => {
-            tracing::warn!(error = describe(&error), requests = part.len(), "a shared commit failed; one by one");
-            for submission in part {
-                let alone = take_in(context, &source, &origin, &[&submission.collector]).await;
+        Err(error @ Error::Statement { .. }) if !again.is_empty() => {
+            tracing::warn!(error = describe(&error), requests = again.len(), "a shared commit failed; one by one");
+            for (answer, collector) in answers.into_iter().zip(again) {
+                let alone = take_in(context, &source, &origin, vec![collector]).await;
                 let alone = alone.map(|mut receipts| receipts.pop().unwrap_or_default());
-                let _ = submission.answer.send(alone.map_err(|error| refusal(&error)));
+                let _ = answer.send(alone.map_err(|error| refusal(&error)));
             }
         }
         Err(error) => {
-            for submission in part {
-                let _ = submission.answer.send(Err(refusal(&error)));
+            for answer in answers {
+                let _ = answer.send(Err(refusal(&error)));
             }
         }
     }
@@ -255,64 +279,62 @@ fn refusal(error: &Error) -> Refusal {
     }
 }
 
-/// What a record of a submission is in the shared batch.
-enum Slot {
-    Prediction(usize),
-    Assertion(usize),
-    Duplicate,
-}
-
 /// One transaction for several collectors; a receipt for each.
 async fn take_in(
     context: &Context,
     source: &Source,
     origin: &str,
-    collectors: &[&Collector],
+    collectors: Vec<Collector>,
 ) -> Result<Vec<Receipt>, Error> {
     let known = known_versions(context, &source.model).await?;
     let mut welcome: BTreeSet<String> = known.keys().cloned().collect();
     let mut shared = Collector::default();
-    let mut owned: Vec<(Receipt, Vec<(Position, Slot)>)> = Vec::with_capacity(collectors.len());
-    for collector in collectors {
-        let mut own = (*collector).clone();
+    let mut owned = Vec::with_capacity(collectors.len());
+    for mut own in collectors {
         own.limit_versions(welcome.iter().cloned(), context.plan.intake.most_versions);
         welcome.extend(own.versions());
         owned.push(merge(&mut shared, own));
     }
     let taken = commit(context, None, source, origin, Progress::Sent, shared, known).await?;
-    let fate_of = |slot: &Slot| match slot {
-        Slot::Prediction(at) => taken.predictions.get(*at).copied(),
-        Slot::Assertion(at) => taken.assertions.get(*at).copied(),
-        Slot::Duplicate => Some(Fate::Known),
-    };
-    let receipts = owned.into_iter().map(|(mut receipt, slots)| {
-        for (position, slot) in &slots {
-            match fate_of(slot) {
-                Some(Fate::New | Fate::Extends) => receipt.accepted += 1,
-                Some(Fate::Known) | None => receipt.duplicates += 1,
-                Some(Fate::Conflict) => receipt.refuse(position, "id", Reason::Conflict, CONFLICT),
-            }
-        }
-        receipt.batch = Some(taken.committed.batch_id);
+    let receipts = owned.into_iter().map(|(mut receipt, admissions)| {
+        receipt.settle(&admissions, &taken);
         receipt
     });
     Ok(receipts.collect())
 }
 
-/// Put one request's records into the shared batch. Returns what is settled of them already, and where the others are.
-fn merge(shared: &mut Collector, own: Collector) -> (Receipt, Vec<(Position, Slot)>) {
+/// Put one request's records into the shared batch. Returns what is settled of them already, and what became of each there.
+fn merge(shared: &mut Collector, own: Collector) -> (Receipt, Vec<(Position, Admission)>) {
     let mut receipt = Receipt { duplicates: own.duplicates, ignored: own.ignored, ..Receipt::default() };
     for refused in &own.rejections {
         receipt.refuse(&refused.position, &refused.field, refused.reason, &refused.message);
     }
-    let mut slots = Vec::with_capacity(own.predictions.len() + own.assertions.len());
-    for (position, admission) in shared.absorb(own) {
-        match admission {
-            Admission::Prediction(at) => slots.push((position, Slot::Prediction(at))),
-            Admission::Assertion(at) => slots.push((position, Slot::Assertion(at))),
-            Admission::Duplicate => slots.push((position, Slot::Duplicate)),
-            Admission::Conflict(message) => receipt.refuse(&position, "id", Reason::Conflict, message),
-        }
+    (receipt, shared.absorb(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::batch::Committed;
+
+    #[test]
+    fn a_record_that_stood_in_the_batch_shares_the_fate_of_that_one() {
+        let at = |line| Position { line, item: 0 };
+        let committed = Committed { batch_id: 7, ..Committed::default() };
+        let taken = Taken { committed, predictions: vec![Fate::New, Fate::Conflict], assertions: vec![Fate::Known] };
+        let mut receipt = Receipt::default();
+        receipt.settle(
+            &[
+                (at(1), Admission::New(Place::Prediction(0))),
+                (at(2), Admission::Duplicate(Place::Prediction(0))),
+                (at(3), Admission::Duplicate(Place::Prediction(1))),
+                (at(4), Admission::New(Place::Assertion(0))),
+                (at(5), Admission::Conflict("another")),
+            ],
+            &taken,
+        );
+        assert_eq!((receipt.accepted, receipt.duplicates, receipt.rejected, receipt.batch), (1, 2, 2, Some(7)));
+        let told: Vec<(i64, &str)> = receipt.rejections.iter().map(|refused| (refused.row, &*refused.detail)).collect();
+        assert_eq!(told, [(3, CONFLICT), (5, "another")]);
     }
-    (receipt, slots)
 }

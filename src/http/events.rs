@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
+use super::guard::idle;
 use super::push::Parameters;
 use super::{Problem, Shared};
 use crate::source::inference::{Event, Half};
@@ -55,7 +56,9 @@ pub(super) async fn post(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Kept>, Problem> {
     let Query(parameters) = asked.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let body = body.map_err(|rejection| {
+        idle(&rejection).unwrap_or_else(|| Problem::new(rejection.status(), rejection.body_text()))
+    })?;
     let context = shared.context();
     let source = context.plan.event_source(&model, parameters.source.as_deref()).map_err(Problem::not_found)?;
     let events = read(&headers, &body)?;

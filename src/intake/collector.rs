@@ -39,15 +39,22 @@ impl Kept {
     }
 }
 
+/// A record of a batch in the making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This one of the predictions.
+    Prediction(usize),
+    /// This one of the assertions.
+    Assertion(usize),
+}
+
 /// What became of a record in a batch in the making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is this one of the predictions.
-    Prediction(usize),
-    /// It is this one of the assertions.
-    Assertion(usize),
-    /// Its identity stands there already, and it does not contradict it.
-    Duplicate,
+    /// It stands there.
+    New(Place),
+    /// Its identity stands there already, and it does not contradict it: what becomes of that one becomes of it.
+    Duplicate(Place),
     /// Its identity stands there with other content: why it is refused.
     Conflict(&'static str),
 }
@@ -145,17 +152,22 @@ impl Collector {
     /// Take a record in. One that is in this batch already is a duplicate, says more, or is a conflict that is rejected.
     pub fn admit(&mut self, admitted: Admitted, kept: impl FnOnce() -> Kept) {
         let position = admitted.position().clone();
-        match self.place(admitted) {
-            Admission::Conflict(message) => {
-                self.reject(Problem::new("id", Reason::Conflict, message), position, kept());
-            }
-            Admission::Duplicate => self.duplicates += 1,
-            Admission::Prediction(_) | Admission::Assertion(_) => {}
-        }
+        self.admit_at(&position, admitted, kept);
     }
 
-    /// Take in what another collector holds, and tell of each of its records what became of it here. Those that stand here
-    /// already are not counted as duplicates of this one.
+    fn admit_at(&mut self, position: &Position, admitted: Admitted, kept: impl FnOnce() -> Kept) -> Admission {
+        let admission = self.place(admitted);
+        match admission {
+            Admission::Conflict(message) => {
+                self.reject(Problem::new("id", Reason::Conflict, message), position.clone(), kept());
+            }
+            Admission::Duplicate(_) => self.duplicates += 1,
+            Admission::New(_) => {}
+        }
+        admission
+    }
+
+    /// Take in what another collector holds, and tell of each of its records what became of it here.
     pub fn absorb(&mut self, other: Self) -> Vec<(Position, Admission)> {
         self.rejections.extend(other.rejections);
         self.duplicates += other.duplicates;
@@ -164,14 +176,7 @@ impl Collector {
         let mut told = Vec::new();
         for record in records.chain(other.assertions.into_iter().map(Admitted::Assertion)) {
             let (position, kept) = (record.position().clone(), record.kept());
-            let admission = self.place(record);
-            match admission {
-                Admission::Conflict(message) => {
-                    self.reject(Problem::new("id", Reason::Conflict, message), position.clone(), kept);
-                }
-                Admission::Duplicate => self.duplicates += 1,
-                Admission::Prediction(_) | Admission::Assertion(_) => {}
-            }
+            let admission = self.admit_at(&position, record, || kept);
             told.push((position, admission));
         }
         told
@@ -179,30 +184,32 @@ impl Collector {
 
     /// Put a record to its kind, unless its identity stands there already.
     fn place(&mut self, admitted: Admitted) -> Admission {
-        let meeting = match admitted {
+        let (place, meeting) = match admitted {
             Admitted::Prediction(new) => {
                 let key = (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
-                let Some(known) = self.seen.get(&key).map(|at| &mut self.predictions[*at]) else {
+                let Some(at) = self.seen.get(&key).copied() else {
                     self.seen.insert(key, self.predictions.len());
                     self.predictions.push(new);
-                    return Admission::Prediction(self.predictions.len() - 1);
+                    return Admission::New(Place::Prediction(self.predictions.len() - 1));
                 };
+                let known = &mut self.predictions[at];
                 let meeting = Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction));
                 if let Meeting::Extends(both) = &meeting {
                     known.prediction = both.clone();
                     known.subject = known.subject.take().or(new.subject);
                     known.digest = both.digest(&known.version);
                 }
-                meeting
+                (Place::Prediction(at), meeting)
             }
             Admitted::Assertion(new) => {
                 let key = (new.assertion.case_id.clone(), ASSERTION, new.record_id.clone());
-                let Some(known) = self.seen.get(&key).map(|at| &self.assertions[*at]) else {
+                let Some(at) = self.seen.get(&key).copied() else {
                     self.seen.insert(key, self.assertions.len());
                     self.assertions.push(new);
-                    return Admission::Assertion(self.assertions.len() - 1);
+                    return Admission::New(Place::Assertion(self.assertions.len() - 1));
                 };
-                if known.digest == new.digest { Meeting::Same } else { Meeting::Conflict }
+                let is_same = self.assertions[at].digest == new.digest;
+                (Place::Assertion(at), if is_same { Meeting::Same } else { Meeting::Conflict })
             }
         };
         match meeting {
@@ -210,7 +217,7 @@ impl Collector {
                 "a record with this identity was sent before, in the same file or at the same moment, with other content; \
                  the first one stands",
             ),
-            Meeting::Same | Meeting::Extends(_) => Admission::Duplicate,
+            Meeting::Same | Meeting::Extends(_) => Admission::Duplicate(place),
         }
     }
 

@@ -10,7 +10,7 @@ mod identity;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-pub use collector::{Admission, Collector, Kept};
+pub use collector::{Admission, Collector, Kept, Place};
 pub use identity::Pseudonyms;
 
 use crate::config::{Finding, Intake, Model};

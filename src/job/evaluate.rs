@@ -20,7 +20,7 @@ use crate::store::catalog::{ModelNumbers, Version};
 use crate::store::estimate::{Metrics, StoredEstimate};
 use crate::store::lease::Lease;
 use crate::store::reference::Baseline;
-use crate::store::summary::{WindowState, WindowSummaries};
+use crate::store::summary::{WindowState, WindowSummaries, consistent_at};
 use crate::summary::body::{Body, Kind};
 use crate::summary::codec;
 use crate::summary::fold::over_buckets;
@@ -77,7 +77,7 @@ impl Evaluation<'_> {
         let store = &self.context.store;
         let state = store.window_state(version_id, window).await?;
         let found = self.found(window, &state);
-        if state.dirty > 0 {
+        if consistent_at(state.lacks, state.latest_batch, state.latest_batch).is_none() {
             // Estimates are consistent with one batch number: they wait for the fold.
             return Ok(false);
         }
@@ -92,16 +92,16 @@ impl Evaluation<'_> {
             }
         }
         let stored = store.load_summaries(version_id, window).await?;
-        if stored.dirty > 0 || stored.fold_digest != self.model.fold_digest() {
+        let Some(recorded) = stored.consistent_at.filter(|_| stored.fold_digest == self.model.fold_digest()) else {
             return Ok(false);
-        }
+        };
         let reference = match self.reference_id {
             Some(reference_id) => Some(store.load_reference(reference_id).await?),
             None => None,
         };
         let latest = store.latest_digests(version_id, &name).await?;
         let known_at = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
-        let (recorded, known_before) = (stored.batch_id, latest.len());
+        let known_before = latest.len();
         let work = Work { model: self.model.clone(), numbers: self.numbers.clone(), reference, window, latest };
         // Arithmetic has a thread of its own, so that the runtime goes on.
         let answers = tokio::task::spawn_blocking(move || work.answers(stored)).await?;

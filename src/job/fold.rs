@@ -29,7 +29,9 @@ pub async fn run(context: &Context, lease: &Lease) -> Result {
     run_with(context, lease, &|_| {}).await
 }
 
-/// Fold every dirty bucket; `progress` is told how many after each step.
+/// Fold every bucket that is dirty, once, as of the last batch before; `progress` is told how many after each step. What is sent
+/// meanwhile waits for the next pass, however much it is: the jobs behind this one have their turn, and the summaries are
+/// consistent with one batch.
 ///
 /// # Errors
 /// When the store or the fold fails.
@@ -38,17 +40,18 @@ pub async fn run_with(context: &Context, lease: &Lease, progress: &(dyn Fn(usize
     // The plan no longer has the models of other versions: their buckets wait until it has.
     let known: Vec<&Version> = versions.iter().filter(|version| context.model_of(version).is_some()).collect();
     let numbers: Vec<i32> = known.iter().map(|version| version.version_id).collect();
+    let recorded = context.store.last_batch().await?;
     let mut outcome = Outcome::Idle;
+    let mut after = None;
     loop {
-        let dirty = context.store.list_dirty_buckets(&numbers, AT_ONCE).await?;
-        if dirty.is_empty() {
-            return Ok(outcome);
-        }
+        let dirty = context.store.list_dirty_buckets(&numbers, after.as_ref(), AT_ONCE).await?;
+        let Some(last) = dirty.last() else { return Ok(outcome) };
+        after = Some(*last);
         for version in &known {
             let own = dirty.iter().filter(|bucket| bucket.version_id == version.version_id);
             let buckets: Vec<DateTime<Utc>> = own.map(|dirty| dirty.bucket).collect();
             for some in context.store.by_rows(version.version_id, &buckets, MOST_ROWS).await? {
-                match fold_buckets(context, lease, version, &some).await {
+                match fold_buckets(context, lease, version, (&some, recorded)).await {
                     Err(Error::Store(crate::store::Error::PlanChanged(model))) => {
                         tracing::info!(model, "the plan changed during the fold; the next tick folds by the new one");
                         return Ok(outcome);
@@ -73,7 +76,7 @@ async fn fold_buckets(
     context: &Context,
     lease: &Lease,
     version: &Version,
-    buckets: &[DateTime<Utc>],
+    (buckets, recorded): (&[DateTime<Utc>], i64),
 ) -> std::result::Result<(), Error> {
     let Some((model, numbers)) = context.model_of(version) else { return Ok(()) };
     let (Some(first), Some(last)) = (buckets.iter().min(), buckets.iter().max()) else { return Ok(()) };
@@ -92,7 +95,8 @@ async fn fold_buckets(
     let (outputs, findings) = (shape.output_ids(), shape.truth_ids());
     let only = Some((model.bucket.as_str(), buckets));
     let wanted = Wanted { outputs: &outputs, findings: &findings, embeddings: shape.embedding.is_some() };
-    let load = context.store.load_rows(version.version_id, window, only, Knowledge::default(), wanted);
+    let knowledge = Knowledge { known_at: None, recorded: Some(recorded) };
+    let load = context.store.load_rows(version.version_id, window, only, knowledge, wanted);
     let rows = load.await?;
     let known_at = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
     let folded = Folded {

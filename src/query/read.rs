@@ -52,14 +52,18 @@ pub(super) async fn read(
         model.embedding.is_none() || context.store.find_reference(version.version_id).await? == reference_id;
     if declared && aligned && seen_alike && question.knowledge == Knowledge::default() {
         let stored = context.store.load_summaries(version.version_id, question.window).await?;
-        if stored.dirty == 0 && plan.is_some_and(|plan| plan.fold_digest() == stored.fold_digest) {
+        // A question is about all that is known; what waits to be folded is in the rows.
+        let recorded = stored.consistent_at.filter(|_| !stored.is_behind);
+        if let Some(recorded) = recorded
+            && plan.is_some_and(|plan| plan.fold_digest() == stored.fold_digest)
+        {
             let latest = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
             let cells = stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)).collect();
             let now = context.clock.now();
             return Ok(Known {
                 cells,
                 known_at: latest.map_or(now, |at| at.max(now)),
-                recorded: stored.batch_id,
+                recorded,
                 read_from: "summaries",
             });
         }

@@ -1,6 +1,5 @@
 //! Bodies of requests: records in one of the formats, packed or not, read as they come.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::UnreadableFile;
 use super::arrow::ArrowRows;
 use super::csv::CsvRows;
-use super::file::{Packing, Rows};
+use super::file::{ColumnCheck, Packing, Rows};
 use super::json::JsonRows;
 use super::ndjson::NdjsonRows;
 use super::object::{GROUPS, Objects};
@@ -78,9 +77,6 @@ pub struct Opening<'a> {
     /// Whether members of `scores`, `values` and `attributes` are columns without a prefix.
     pub opens_groups: bool,
 }
-
-/// Says what is missing from a body's columns.
-pub type ColumnCheck<'a> = &'a dyn Fn(&HashMap<String, usize>) -> Result<(), String>;
 
 /// Rows of a body.
 ///

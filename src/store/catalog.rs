@@ -283,11 +283,12 @@ async fn refold(transaction: &mut super::Transaction, model_id: i32) -> Result<(
     .await
     .named("forget_dirty_buckets")?;
     sqlx::query!(
-        "insert into dirty_bucket (version_id, bucket, batch_id)
-        select version_id, date_trunc(bucket, occurred_at, 'UTC'), max(batch_id)
+        "insert into dirty_bucket (version_id, bucket, since_batch, batch_id)
+        select version_id, date_trunc(bucket, occurred_at, 'UTC'), 0, max(batch_id)
         from prediction join model_version using (version_id) join model using (model_id)
         where model_id = $1 group by 1, 2
-        on conflict (version_id, bucket) do update set batch_id = greatest(dirty_bucket.batch_id, excluded.batch_id)",
+        on conflict (version_id, bucket) do update
+        set since_batch = 0, batch_id = greatest(dirty_bucket.batch_id, excluded.batch_id)",
         model_id
     )
     .execute(&mut **transaction)

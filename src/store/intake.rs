@@ -2,7 +2,8 @@
 //!
 //! The batch counter's row is locked until the commit, so batch numbers ascend in commit order and every statement after it sees
 //! all earlier batches: a prediction and its truth that arrive at the same moment cannot miss each other, and what is found
-//! unknown then cannot become known before this batch is. So new records go straight to their tables by binary `COPY`.
+//! unknown then cannot become known before this batch is. So new records go straight to their tables: many by binary `COPY`, few by a
+//! statement (`few`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -37,7 +38,7 @@ impl Store {
         let mut met = meet(&mut transaction, &batch).await?;
         insert_keys(&mut transaction, &batch, &met, batch_id).await?;
         let new = fresh(&batch.predictions, &met.predictions);
-        copy_predictions(&mut transaction, new, batch_id).await?;
+        insert_predictions(&mut transaction, new, batch_id).await?;
         insert_assertions(&mut transaction, &batch, &met, batch_id).await?;
         extend(&mut transaction, &met.extensions, batch_id).await?;
         mark_dirty(&mut transaction, &batch, &met, batch_id).await?;
@@ -147,7 +148,7 @@ async fn insert_keys(transaction: &mut Transaction, batch: &Batch, met: &Met, ba
     Ok(())
 }
 
-async fn copy_predictions<'b>(
+async fn insert_predictions<'b>(
     transaction: &mut Transaction,
     predictions: impl Iterator<Item = &'b NewPrediction>,
     batch_id: i64,
@@ -235,7 +236,7 @@ async fn extend(transaction: &mut Transaction, extensions: &[NewPrediction], bat
     .execute(&mut **transaction)
     .await
     .named("supersede_predictions")?;
-    copy_predictions(transaction, extensions.iter(), batch_id).await?;
+    insert_predictions(transaction, extensions.iter(), batch_id).await?;
     sqlx::query(
         "update record_key k set digest = e.digest, batch_id = $1
         from unnest($2::text[], $3::text[], $4::bytea[]) as e (case_id, record_id, digest)
@@ -262,8 +263,8 @@ async fn mark_dirty(transaction: &mut Transaction, batch: &Batch, met: &Met, bat
         fresh(&batch.assertions, &met.assertions).map(|new| new.assertion.case_id.as_str()).collect();
     let judged: Vec<&str> = judged.into_iter().collect();
     sqlx::query(
-        "insert into dirty_bucket (version_id, bucket, batch_id)
-        select t.version_id, date_trunc(m.bucket, t.at, 'UTC'), $1
+        "insert into dirty_bucket (version_id, bucket, since_batch, batch_id)
+        select t.version_id, date_trunc(m.bucket, t.at, 'UTC'), $1, $1
         from (select * from unnest($2::integer[], $3::timestamptz[]) as of_predictions (version_id, at)
             union all
             select k.version_id, k.occurred_at from unnest($4::text[]) as judged (case_id)

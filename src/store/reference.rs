@@ -272,12 +272,12 @@ async fn see_embeddings_anew(transaction: &mut super::Transaction, reference_id:
     .await
     .named("lock_model")?;
     sqlx::query!(
-        "insert into dirty_bucket (version_id, bucket, batch_id)
-        select s.version_id, s.bucket, max(s.batch_id) from summary s
+        "insert into dirty_bucket (version_id, bucket, since_batch, batch_id)
+        select s.version_id, s.bucket, 0, max(s.batch_id) from summary s
         where s.version_id = (select version_id from reference where reference_id = $1)
             and exists (select from reference r where r.version_id = s.version_id and r.projector is not null)
         group by s.version_id, s.bucket
-        on conflict (version_id, bucket) do nothing",
+        on conflict (version_id, bucket) do update set since_batch = 0",
         reference_id
     )
     .execute(&mut **transaction)

@@ -53,10 +53,10 @@ pub struct StoredSummary {
 pub struct WindowSummaries {
     /// By cell.
     pub summaries: Vec<StoredSummary>,
-    /// The last batch that they include.
-    pub batch_id: i64,
-    /// Buckets of the window that are waiting to be folded.
-    pub dirty: i64,
+    /// The last batch that all of them include and that none goes beyond; `None` while a fold is under way, or to come.
+    pub consistent_at: Option<i64>,
+    /// Whether more than that is known: buckets of the window are waiting to be folded.
+    pub is_behind: bool,
     /// The shape of the summaries: that of the plan in force.
     pub fold_digest: String,
 }
@@ -64,8 +64,8 @@ pub struct WindowSummaries {
 /// How far the summaries of a window are. A fold leaves its batch number, so an equal state means equal summaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowState {
-    /// Buckets that are waiting to be folded.
-    pub dirty: i64,
+    /// The earliest batch that any of them lacks.
+    pub lacks: Option<i64>,
     /// Summaries.
     pub summaries: i64,
     /// The latest batch that any of them includes.
@@ -74,17 +74,37 @@ pub struct WindowState {
     pub batches: String,
 }
 
+/// The batch that the summaries of a window are consistent with: the last before the earliest that any of them lacks, if none goes
+/// beyond it. What is sent without a pause keeps a bucket waiting at every moment; the estimates are then those of the last fold.
+#[must_use]
+pub fn consistent_at(lacks: Option<i64>, latest: i64, last: i64) -> Option<i64> {
+    match lacks {
+        None => Some(last),
+        // Before the first fold there is nothing to be consistent with.
+        Some(lacks) => (0 < latest && latest < lacks).then_some(lacks - 1),
+    }
+}
+
 impl Store {
-    /// Some of the buckets of these versions that have to be folded, oldest first.
+    /// Some of the buckets of these versions that have to be folded, oldest first, those behind `after` only.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_dirty_buckets(&self, versions: &[i32], limit: i64) -> Result<Vec<DirtyBucket>> {
+    pub async fn list_dirty_buckets(
+        &self,
+        versions: &[i32],
+        after: Option<&DirtyBucket>,
+        limit: i64,
+    ) -> Result<Vec<DirtyBucket>> {
         sqlx::query_as!(
             DirtyBucket,
-            "select version_id, bucket from dirty_bucket where version_id = any($1) order by bucket, version_id limit $2",
+            "select version_id, bucket from dirty_bucket
+            where version_id = any($1) and ($3::timestamptz is null or (bucket, version_id) > ($3, $4::integer))
+            order by bucket, version_id limit $2",
             versions,
-            limit
+            limit,
+            after.map(|after| after.bucket),
+            after.map(|after| after.version_id)
         )
         .fetch_all(&self.pool)
         .await
@@ -187,6 +207,15 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("clear_dirty_buckets")?;
+        sqlx::query!(
+            "update dirty_bucket set since_batch = $3::bigint + 1 where version_id = $1 and bucket = any($2)",
+            version_id,
+            buckets,
+            batch_id
+        )
+        .execute(&mut *transaction)
+        .await
+        .named("move_dirty_buckets")?;
         super::lease::commit(transaction, lease, "replace_summaries").await
     }
 
@@ -197,8 +226,8 @@ impl Store {
     pub async fn window_state(&self, version_id: i32, window: Window) -> Result<WindowState> {
         sqlx::query_as!(
             WindowState,
-            r#"select (select count(*) from dirty_bucket
-                    where version_id = $1 and bucket >= $2 and bucket < $3) as "dirty!",
+            r#"select (select min(since_batch) from dirty_bucket
+                    where version_id = $1 and bucket >= $2 and bucket < $3) as lacks,
                 count(*) as "summaries!", coalesce(max(batch_id), 0) as "latest_batch!",
                 coalesce(sum(batch_id), 0)::text as "batches!"
             from summary where version_id = $1 and bucket >= $2 and bucket < $3"#,
@@ -217,19 +246,19 @@ impl Store {
     /// When Postgres fails or a summary cannot be decoded.
     pub async fn load_summaries(&self, version_id: i32, window: Window) -> Result<WindowSummaries> {
         let mut transaction = self.snapshot().await?;
-        let batch_id = sqlx::query_scalar!("select last_batch from batch_counter")
+        let last = sqlx::query_scalar!("select last_batch from batch_counter")
             .fetch_one(&mut *transaction)
             .await
             .named("last_batch")?;
-        let dirty = sqlx::query_scalar!(
-            r#"select count(*) as "count!" from dirty_bucket where version_id = $1 and bucket >= $2 and bucket < $3"#,
+        let lacks = sqlx::query_scalar!(
+            "select min(since_batch) from dirty_bucket where version_id = $1 and bucket >= $2 and bucket < $3",
             version_id,
             window.from,
             window.to
         )
         .fetch_one(&mut *transaction)
         .await
-        .named("count_dirty_buckets")?;
+        .named("find_dirty_buckets")?;
         let fold_digest = sqlx::query_scalar!(
             "select fold_digest from model join model_version using (model_id) where version_id = $1",
             version_id
@@ -238,7 +267,7 @@ impl Store {
         .await
         .named("load_shape")?;
         let rows = sqlx::query!(
-            "select output_id, slice, bucket, body, known_at from summary
+            "select output_id, slice, bucket, body, batch_id, known_at from summary
             where version_id = $1 and bucket >= $2 and bucket < $3
             order by output_id, slice, bucket",
             version_id,
@@ -248,6 +277,7 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await
         .named("load_summaries")?;
+        let latest = rows.iter().map(|row| row.batch_id).max().unwrap_or_default();
         let summaries = rows.into_iter().map(|row| {
             let corrupt = |column, source: Box<dyn std::error::Error + Send + Sync>| Error::Corrupt {
                 table: "summary",
@@ -260,7 +290,12 @@ impl Store {
             let cell = Cell { output_id: row.output_id, slice, bucket: row.bucket };
             Ok(StoredSummary { cell, summary, known_at: row.known_at })
         });
-        Ok(WindowSummaries { summaries: summaries.collect::<Result<_>>()?, batch_id, dirty, fold_digest })
+        Ok(WindowSummaries {
+            summaries: summaries.collect::<Result<_>>()?,
+            consistent_at: consistent_at(lacks, latest, last),
+            is_behind: lacks.is_some(),
+            fold_digest,
+        })
     }
 
     /// The instants of the first and the last bucket of a version that have a summary.
@@ -276,5 +311,21 @@ impl Store {
         .await
         .named("summary_span")?;
         Ok(row.first.zip(row.last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::consistent_at;
+
+    #[test]
+    fn summaries_are_consistent_with_the_fold_that_made_them_whatever_comes_meanwhile() {
+        assert_eq!(consistent_at(None, 7, 9), Some(9), "nothing is missing");
+        assert_eq!(consistent_at(None, 0, 9), Some(9), "there is nothing");
+        assert_eq!(consistent_at(Some(8), 7, 9), Some(7), "the batch after the fold is missing");
+        assert_eq!(consistent_at(Some(9), 7, 9), Some(8), "a batch between touched nothing here");
+        assert_eq!(consistent_at(Some(7), 7, 9), None, "one bucket has a batch that another lacks");
+        assert_eq!(consistent_at(Some(0), 7, 9), None, "the shape is another");
+        assert_eq!(consistent_at(Some(1), 0, 9), None, "nothing has been folded");
     }
 }
