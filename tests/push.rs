@@ -550,3 +550,60 @@ async fn the_examples_do_what_they_say() {
     assert!(said.contains("\"duplicates\":1") && said.contains("\"duplicates\":2"), "the same records: {said}");
     assert_eq!(installation.count("prediction").await, 51);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn estimates_keep_coming_while_records_are_sent_without_a_pause() {
+    let installation = installation().await;
+    let served = serve(&installation, MOST_TOGETHER).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let sender = tokio::spawn({
+        let (stop, client, url) = (stop.clone(), served.client.clone(), served.url("predictions"));
+        async move {
+            let mut sent = 0;
+            while !stop.is_cancelled() {
+                let request = client.post(&url).header("content-type", "application/json");
+                let response = request.body(prediction(sent).to_string()).send().await.expect("an answer");
+                assert_eq!(response.status().as_u16(), 200);
+                sent += 1;
+            }
+            sent
+        }
+    });
+    let mut estimated = 0;
+    for pass in 0..5 {
+        let before = installation.count("prediction").await;
+        while installation.count("prediction").await < before + 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::timeout(Duration::from_secs(60), installation.pass()).await.expect("a pass ends");
+        let now = installation.count("estimate").await;
+        assert!(now > estimated, "pass {pass} published nothing new");
+        estimated = now;
+    }
+    stop.cancel();
+    let sent = sender.await.expect("a sender");
+    // Each is what the rows of its batch give, whatever came while it was made.
+    let estimates: Vec<(i64, Value)> = sqlx::query_as(
+        "select recorded, metrics from estimate join output using (output_id)
+        where name = 'effusion' and slice = 'all' and window_name = '7d' order by estimate_id",
+    )
+    .fetch_all(&installation.pool().await)
+    .await
+    .expect("estimates");
+    assert!(estimates.len() >= 5 && sent > 100, "{} of {sent}", estimates.len());
+    let last: i64 = sqlx::query_scalar("select last_batch from batch_counter")
+        .fetch_one(&installation.pool().await)
+        .await
+        .expect("a number");
+    assert!(estimates.iter().any(|(recorded, _)| *recorded < last), "some were made amid sending");
+    for (recorded, metrics) in estimates {
+        let knowledge = Knowledge { known_at: None, recorded: Some(recorded) };
+        let answer = installation.ask("effusion", "all", window("2025-01-27", NOW), knowledge).await;
+        for name in ["predictions", "mean_score"] {
+            let stored = metrics.as_array().expect("metrics").iter().find(|metric| metric[0]["name"] == name);
+            let stored = stored.unwrap_or_else(|| panic!("no {name} in {metrics}"));
+            let value = stored[1].pointer("/Ok/value").or(stored[1].get("value")).and_then(Value::as_f64);
+            assert_eq!(value, Some(crate::support::value(&answer, name)), "{name} at batch {recorded}: {stored}");
+        }
+    }
+}

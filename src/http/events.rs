@@ -14,7 +14,6 @@ use super::guard::idle;
 use super::push::Parameters;
 use super::{Problem, Shared};
 use crate::source::inference::{Event, Half};
-use crate::store::Error;
 
 /// A body may have so many bytes.
 pub(super) const LARGEST: usize = 16 << 20;
@@ -78,10 +77,7 @@ pub(super) async fn post(
     }
     let sent = kept.len() as u64;
     let accepted = context.store.keep_events(&source.name, &kept, context.clock.now()).await;
-    let accepted = accepted.map_err(|error| match error {
-        Error::Unreachable(_) => Problem::busy("the database cannot be reached; send again in a moment", 2),
-        error => Problem::internal(error),
-    })?;
+    let accepted = accepted.map_err(Problem::internal)?;
     Ok(Json(Kept { accepted, duplicates: sent - accepted, ignored }))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -17,8 +17,10 @@ use crate::access::Role;
 
 /// Let a request through, or answer why not.
 pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let may_have_body = !matches!(*request.method(), Method::GET | Method::HEAD);
     match pass(&shared, request).await {
         Ok(request) => next.run(request).await,
+        Err(problem) if may_have_body => problem.closing().into_response(),
         Err(problem) => problem.into_response(),
     }
 }

@@ -20,6 +20,8 @@ pub struct Problem {
     pub(super) retry_after: Option<u64>,
     /// The methods that there are.
     pub(super) allow: Option<HeaderValue>,
+    /// Whether the connection ends with it.
+    closes: bool,
     /// What else the problem says.
     members: serde_json::Map<String, serde_json::Value>,
 }
@@ -45,7 +47,8 @@ pub(super) struct Document {
 impl Problem {
     /// A problem of a status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, allow: None, members: serde_json::Map::new() }
+        let members = serde_json::Map::new();
+        Self { status, detail: detail.into(), retry_after: None, allow: None, closes: false, members }
     }
 
     /// What was asked for does not exist.
@@ -94,6 +97,13 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "the body has brought nothing for too long (http.body_timeout)")
     }
 
+    /// Say that the connection ends: a body that was not read to its end leaves it unfit for another request, and whoever is not told
+    /// so sends one into it.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
     /// Say when to ask again: `Retry-After`.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
@@ -135,6 +145,9 @@ impl IntoResponse for Problem {
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, Json(document)).into_response();
         let headers = response.headers_mut();
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

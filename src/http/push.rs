@@ -158,7 +158,7 @@ async fn take_in(
     };
     match outcome {
         Ok(()) => Ok(answer(receipt)),
-        Err(problem) => Err(problem.with_receipt(&receipt)),
+        Err(problem) => Err(problem.with_receipt(&receipt).closing()),
     }
 }
 

@@ -16,10 +16,11 @@ use crate::detect::limit::Verdict;
 use crate::detect::sealing::recent_coverage;
 use crate::detect::stream::Stream;
 use crate::domain::{MetricKey, Slice};
+use crate::store::alarm::StoredAlarm;
 use crate::store::alert::AlertKey;
 use crate::store::catalog::Version;
 use crate::store::estimate::StoredEstimate;
-use crate::store::stream::{StoredAlarm, StoredStream, StreamKey};
+use crate::store::stream::{StoredStream, StreamKey};
 
 /// What the streams in force find.
 ///

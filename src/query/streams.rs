@@ -15,8 +15,9 @@ use crate::domain::Window;
 use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, lens, needs, subjects};
 use crate::job::watch::watched;
 use crate::job::{Context, Named};
+use crate::store::alarm::StoredAlarm;
 use crate::store::ledger::Reach;
-use crate::store::stream::{EvidencePoint, StoredAlarm, StoredStream};
+use crate::store::stream::{EvidencePoint, StoredStream};
 
 /// A stream in force.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]

@@ -3,6 +3,7 @@
 //! Must never: decide anything about models or alerts. Statements are named after their functions.
 //! Look next at `intake::Store::commit_batch`, the transaction that everything else depends on.
 
+pub mod alarm;
 pub mod alert;
 pub mod batch;
 pub mod catalog;

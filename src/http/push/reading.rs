@@ -17,9 +17,9 @@ use crate::source::mapping::Mapping;
 use crate::source::{RowResult, UnreadableFile};
 
 /// A part is committed when it has so many records,
-const PART_ROWS: usize = 5000;
+const PART_ROWS: usize = 20_000;
 /// or this much of the body.
-const PART_BYTES: u64 = 1 << 20;
+const PART_BYTES: u64 = 4 << 20;
 
 /// How the body of one request is read.
 pub(super) struct Reading {
