@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value, json};
 
 use crate::config::{Model, Source};
-use crate::intake::{Collector, Door, Kept};
+use crate::intake::{Collector, Kept};
 use crate::job::commit::known_versions;
 use crate::job::{self, Context};
 use crate::person::Person;
@@ -139,8 +139,8 @@ pub async fn replay(context: &Context, mended: Vec<Mended>, person: &Person) -> 
 /// Why it cannot be sent through the door.
 pub fn rehearse(context: &Context, opened: &Opened) -> std::result::Result<Option<Problem>, String> {
     let sent = prepare(context, opened, None)?;
-    let mapping = Mapping::new(sent.source, sent.model);
-    let (door, now) = (door(context, sent.model), context.clock.now());
+    let mapping = Mapping::new(&sent.source, sent.model);
+    let (door, now) = (context.door(sent.model), context.clock.now());
     let verdicts = (0_i32..).zip(mapping.drafts(&sent.row)).map(|(item, draft)| {
         let position = Position { line: sent.rejection.rejection_id, item };
         (item, draft.and_then(|draft| door.admit(draft, position, now)).err())
@@ -152,7 +152,7 @@ pub fn rehearse(context: &Context, opened: &Opened) -> std::result::Result<Optio
 /// A rejection on its way to the door.
 struct Sent<'a> {
     rejection: &'a Rejection,
-    source: &'a Source,
+    source: Source,
     model: &'a Model,
     row: Row,
     is_mended: bool,
@@ -168,7 +168,7 @@ fn prepare<'a>(
     if let Some(batch) = rejection.resolved_by {
         return Err(format!("it was taken in by batch {batch}"));
     }
-    let source = context.plan.sources.iter().find(|source| source.name == rejection.source);
+    let source = context.plan.source(&rejection.source);
     let source = source.ok_or_else(|| format!("the plan has no source {} any more", rejection.source))?;
     let model = context.plan.model(&source.model).ok_or_else(|| format!("the plan has no model {}", source.model))?;
     let is_mended = mended.is_some();
@@ -185,15 +185,12 @@ fn prepare<'a>(
         );
     }
     let row = Row::of_record(rejection.line, &record)?;
-    if Mapping::new(source, model).ignores(&row) {
+    // As when it was sent: a row that names an output says one thing.
+    let source = if source.is_implied() && row.get("output").is_some() { source.long() } else { source };
+    if Mapping::new(&source, model).ignores(&row) {
         return Err("the plan has no interest in it any more (ignore)".to_owned());
     }
     Ok(Sent { rejection, source, model, row, is_mended })
-}
-
-fn door(context: &Context, model: &Model) -> Door {
-    let numbers = context.catalog.models.get(&model.name).cloned().unwrap_or_default();
-    Door::new(model.clone(), numbers, context.plan.intake.clone(), context.pseudonyms.clone())
 }
 
 /// Take in what passes. All are of one source and origin. Returns the batch's number.
@@ -202,7 +199,7 @@ async fn commit(context: &Context, origin: &str, sent: &[Sent<'_>]) -> Result<i6
     for one in sent {
         admit(context, one, &mut collector).await?;
     }
-    let Some(source) = sent.first().map(|one| one.source) else { return Ok(0) };
+    let Some(source) = sent.first().map(|one| &one.source) else { return Ok(0) };
     let known = known_versions(context, &source.model).await?;
     collector.limit_versions(known.keys().cloned(), context.plan.intake.most_versions);
     let progress = Progress::Replayed(sent.iter().map(|one| one.rejection.rejection_id).collect());
@@ -213,8 +210,8 @@ async fn commit(context: &Context, origin: &str, sent: &[Sent<'_>]) -> Result<i6
 /// Let a row's records pass or be refused. A record that is refused on its own is left to its own rejection, unless somebody
 /// mended the row as a whole.
 async fn admit(context: &Context, sent: &Sent<'_>, collector: &mut Collector) -> Result<()> {
-    let mapping = Mapping::new(sent.source, sent.model);
-    let (door, now) = (door(context, sent.model), context.clock.now());
+    let mapping = Mapping::new(&sent.source, sent.model);
+    let (door, now) = (context.door(sent.model), context.clock.now());
     let kept = || Kept::of_row(&mapping, &sent.row);
     let own = sent.rejection.item;
     for (item, draft) in (0_i32..).zip(mapping.drafts(&sent.row)) {

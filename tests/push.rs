@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use dosimeter::desk::{Desk, MOST_TOGETHER};
 use dosimeter::job::Job;
+use dosimeter::mending::{self, Fate, Mended};
+use dosimeter::person::Person;
 use dosimeter::store::rows::Knowledge;
 use polars::prelude::*;
 use serde_json::{Value, json};
@@ -200,6 +202,11 @@ async fn truth_may_come_first_in_either_layout_and_files_and_posts_meet() {
     installation.pass().await;
     let answer = installation.ask("effusion", "all", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
     assert_eq!(crate::support::value(&answer, "label_coverage"), 1.0);
+    // A source that the plan does not name is counted as any other.
+    let shown = installation.context().exporter.render().expect("text");
+    let counted =
+        "dosimeter_records_total{source=\"http/chest-xray/predictions\",kind=\"prediction\",outcome=\"accepted\"} 1";
+    assert!(shown.contains(counted), "{shown}");
 
     // What was said is corrected and taken back, and an export comes twice, long after.
     let taken_back = json!({ "case": "s1", "source": "report", "observed_at": "2025-02-02T09:00:00Z", "output": "effusion",
@@ -549,6 +556,33 @@ async fn the_examples_do_what_they_say() {
     );
     assert!(said.contains("\"duplicates\":1") && said.contains("\"duplicates\":2"), "the same records: {said}");
     assert_eq!(installation.count("prediction").await, 51);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_and_refused_is_mended_like_anything_else() {
+    let installation = installation().await;
+    let served = serve(&installation, MOST_TOGETHER).await;
+    let early = "2025-03-01T10:00:00Z";
+    let mut wide = prediction(1);
+    wide["occurred_at"] = json!(early);
+    let long = json!({ "case": "s2", "occurred_at": early, "version": "1", "output": "effusion", "score": 0.75 });
+    let (status, answer) = served.send_json("predictions", &json!([wide, long])).await;
+    assert_eq!((status, answer["rejected"].as_u64()), (422, Some(2)), "{answer}");
+    installation.hand.turn_to(at("2025-03-02"));
+    let ids: Vec<i64> = sqlx::query_scalar("select rejection_id from rejection order by 1")
+        .fetch_all(&installation.pool().await)
+        .await
+        .expect("rejections");
+    let mended = ids.into_iter().map(|rejection_id| Mended { rejection_id, record: None }).collect();
+    let person = Person::new("Dr Example", "the clock was wrong").expect("a person");
+    let fates = mending::replay(&installation.context(), mended, &person).await.expect("a replay");
+    assert!(fates.iter().all(|(_, fate)| matches!(fate, Fate::TakenIn(_))), "{fates:?}");
+    let scores: Vec<Vec<f64>> = sqlx::query_scalar("select scores from prediction order by cardinality(scores)")
+        .fetch_all(&installation.pool().await)
+        .await
+        .expect("predictions");
+    assert_eq!(scores[0], [0.75], "the row that named one output");
+    assert_eq!(scores[1].len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,6 +108,21 @@ impl Plan {
         })
     }
 
+    /// The sources by HTTP that a plan need not name: they take in what is pushed for its models all the same.
+    #[must_use]
+    pub fn implied_sources(&self) -> Vec<Source> {
+        let kinds = [RecordKind::Predictions, RecordKind::Assertions];
+        let all = self.models.iter().flat_map(|model| kinds.map(|record| Source::pushed(record, &model.name)));
+        all.filter(|source| !self.sources.contains(source)).collect()
+    }
+
+    /// A source by name, of the plan or implied.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<Source> {
+        let found = self.sources.iter().find(|source| source.name == name).cloned();
+        found.or_else(|| self.implied_sources().into_iter().find(|source| source.name == name))
+    }
+
     /// The source that takes in the events of an inference server: the named one, or the first of the model.
     ///
     /// # Errors

@@ -103,6 +103,12 @@ impl Source {
         }
     }
 
+    /// Whether it is that of a plan which says nothing about it.
+    #[must_use]
+    pub fn is_implied(&self) -> bool {
+        *self == Self::pushed(self.record, &self.model)
+    }
+
     /// The same with a row per output, its columns called as the fields are.
     #[must_use]
     pub fn long(&self) -> Self {

@@ -48,7 +48,7 @@ pub(super) async fn get(
         let Some(name) = &source else {
             return Err(Problem::bad_request("the token is for some models only; name a source of theirs: source="));
         };
-        match context.plan.sources.iter().find(|known| known.name == *name) {
+        match context.plan.source(name) {
             Some(source) => caller.require_model(&source.model)?,
             None => return Err(Problem::forbidden(format!("there is no source {name:?} of the token's models"))),
         }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Model, Plan, Quantity, Watch};
 use crate::export::Exporter;
-use crate::intake::Pseudonyms;
+use crate::intake::{Door, Pseudonyms};
 use crate::runtime::{JobRecords, Outcome, Pulse};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, ModelNumbers, Version};
@@ -199,6 +199,13 @@ impl Job {
 }
 
 impl Context {
+    /// The one door of a model's records.
+    #[must_use]
+    pub fn door(&self, model: &Model) -> Door {
+        let numbers = self.catalog.models.get(&model.name).cloned().unwrap_or_default();
+        Door::new(model.clone(), numbers, self.plan.intake.clone(), self.pseudonyms.clone())
+    }
+
     /// Do a job's work while its lease is held, prolonged as long as the work lasts and given back at its end; `None` when
     /// another process holds it.
     ///

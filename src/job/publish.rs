@@ -292,7 +292,10 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     let status = context.store.status().await?;
     let progress = context.store.source_progress().await?;
     let pulled = context.store.list_pulled().await?;
-    for source in &context.plan.sources {
+    // What a plan need not name is shown once something was sent there.
+    let implied = context.plan.implied_sources();
+    let used = implied.iter().filter(|source| status.tallies.iter().any(|tally| tally.place == source.name));
+    for source in context.plan.sources.iter().chain(used) {
         let name = ("source", source.name.as_str());
         let kind = match source.record {
             crate::config::RecordKind::Predictions => "prediction",

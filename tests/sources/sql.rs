@@ -1,6 +1,8 @@
 //! A foreign Postgres: the test server itself, another database.
 
-use sqlx::PgPool;
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgPool};
 
 use super::{die_after, exposed, ingest, ingest_after, pulled, scores, with_source};
 use crate::support::{Installation, database};
@@ -99,12 +101,18 @@ async fn a_killed_backend_and_a_killed_daemon_lose_nothing_and_double_nothing() 
         die_after(&installation, part * 40).await;
         deaths += 1;
     }
-    // Now it is the other side that dies.
+    // Now it is the other side that dies, once the backends of the dead readers are gone.
+    let readers = "from pg_stat_activity where datname = current_database() and application_name = 'dosimeter'
+        and query like '%nothing%'";
+    let count = async |query: String| -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&foreign).await.expect("a count")
+    };
+    while count(format!("select count(*) {readers}")).await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let killer = async {
         loop {
-            let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                where datname = current_database() and application_name = 'dosimeter' and query like '%nothing%'";
-            let killed: i64 = sqlx::query_scalar(kill).fetch_one(&foreign).await.expect("a count");
+            let killed = count(format!("select count(pg_terminate_backend(pid)) {readers} and state = 'active'")).await;
             if killed > 0 {
                 return killed;
             }

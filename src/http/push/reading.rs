@@ -57,10 +57,8 @@ impl Reading {
             Problem::not_found(format!("{model:?} is no model of the plan; known are {}", known.join(", ")))
         })?;
         let source = context.plan.push_source(model, record, source).map_err(Problem::not_found)?;
-        let is_plain = source == Source::pushed(record, model);
-        let long = is_plain.then(|| source.long());
-        let numbers = context.catalog.models.get(model).cloned().unwrap_or_default();
-        let door = Door::new(found.clone(), numbers, context.plan.intake.clone(), context.pseudonyms.clone());
+        let long = source.is_implied().then(|| source.long());
+        let door = context.door(found);
         let now = context.clock.now();
         Ok(Self { source, sender: sender.to_owned(), long, model: found.clone(), door, now, read: Arc::default() })
     }

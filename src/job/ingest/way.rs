@@ -22,8 +22,7 @@ pub(super) struct Way<'a> {
 
 impl Way<'_> {
     pub fn door(&self) -> Door {
-        let numbers = self.context.catalog.models.get(&self.model.name).cloned().unwrap_or_default();
-        Door::new(self.model.clone(), numbers, self.context.plan.intake.clone(), self.context.pseudonyms.clone())
+        self.context.door(self.model)
     }
 
     /// Commit what was collected, with how far the source has come.
