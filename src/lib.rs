@@ -57,6 +57,8 @@ pub mod mending;
 pub mod query;
 /// Making references.
 pub mod reference;
+/// Does the record fit together?
+pub mod verify;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.
