@@ -18,6 +18,8 @@ pub mod summary;
 pub mod metric;
 /// What only few may read, encrypted.
 pub mod vault;
+/// Chains of hashes.
+pub mod chain;
 /// The plan: the validated configuration.
 pub mod config;
 /// When is a number bad enough to tell somebody?

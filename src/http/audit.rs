@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::access::Token;
-use crate::store::token::AuditRow;
+use crate::store::audit::{AuditFilter, AuditRow};
 
 /// At most so many entries are listed at once.
 const MOST: i64 = 1000;
@@ -48,7 +48,8 @@ pub(super) async fn get(
 ) -> Result<Json<Vec<AuditRow>>, Problem> {
     caller.require_all_models("the audit trail")?;
     let Query(Parameters { before }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    Ok(Json(shared.context().store.list_audit(before, MOST).await.map_err(Problem::internal)?))
+    let filter = AuditFilter { before, ..AuditFilter::default() };
+    Ok(Json(shared.context().store.list_audit(&filter, MOST).await.map_err(Problem::internal)?))
 }
 
 /// The tokens there are and were, without their secrets.
