@@ -47,6 +47,8 @@ pub mod runtime;
 
 /// The one door of records.
 pub mod intake;
+/// Does the record fit together?
+pub mod verify;
 /// What the daemon does, step by step.
 pub mod job;
 /// Where what is sent is taken in.
@@ -59,8 +61,6 @@ pub mod mending;
 pub mod query;
 /// Making references.
 pub mod reference;
-/// Does the record fit together?
-pub mod verify;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

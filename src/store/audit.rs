@@ -70,13 +70,13 @@ pub(super) async fn append(
     subject: &str,
     reason: &str,
     detail: Value,
-) -> Result<i64> {
+) -> Result<Head> {
     let [actor, action, subject, reason] = [actor, action, subject, reason].map(str::to_owned);
     append_all(transaction, &[Entry { at, actor, action, subject, reason, detail }]).await
 }
 
-/// Append entries, in order. Returns the number of the last.
-pub(super) async fn append_all(transaction: &mut Transaction, entries: &[Entry]) -> Result<i64> {
+/// Append entries, in order. Returns the last link.
+pub(super) async fn append_all(transaction: &mut Transaction, entries: &[Entry]) -> Result<Head> {
     let head = lock_head(transaction, Chain::Acts).await?;
     let (mut audit_id, mut previous, written_at) = (head.number, head.hash, head.clock);
     for Entry { at, actor, action, subject, reason, detail } in entries {
@@ -105,7 +105,7 @@ pub(super) async fn append_all(transaction: &mut Transaction, entries: &[Entry])
     if !entries.is_empty() {
         advance(transaction, Chain::Acts, audit_id, &previous).await?;
     }
-    Ok(audit_id)
+    Ok(Head { number: audit_id, hash: previous, clock: written_at })
 }
 
 /// Lock the head of a chain until the commit.
@@ -258,9 +258,9 @@ impl Store {
         detail: Value,
     ) -> Result<i64> {
         let mut transaction = self.begin().await?;
-        let audit_id = append(&mut transaction, at, actor, action, subject, reason, detail).await?;
+        let head = append(&mut transaction, at, actor, action, subject, reason, detail).await?;
         transaction.commit().await.named("note")?;
-        Ok(audit_id)
+        Ok(head.number)
     }
 }
 

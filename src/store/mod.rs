@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod alert;
+pub mod anchor;
 pub mod audit;
 pub mod batch;
 pub mod catalog;
