@@ -179,8 +179,14 @@ mod tests {
     fn hashes_are_those_of_other_programs() {
         let first = act().hash(&GENESIS);
         assert_eq!(hex(&first), "3eb21a1985317cc3cd554de9b9c0ae6d2a9fe7a34b640a64d72185093f7413df");
-        assert_eq!(hex(&Act { audit_id: 2, ..act() }.hash(&first)), "4fabb4087bc9ed9ef27faf50888321bd5558df408cf4185297051d44480c1730");
-        assert_eq!(hex(&seal(&[7; 64]).hash(&first)), "9e85ff29481a0a1b4c779dee7a55d34fb09681b5bd45006157f9afb6189c99ad");
+        assert_eq!(
+            hex(&Act { audit_id: 2, ..act() }.hash(&first)),
+            "4fabb4087bc9ed9ef27faf50888321bd5558df408cf4185297051d44480c1730"
+        );
+        assert_eq!(
+            hex(&seal(&[7; 64]).hash(&first)),
+            "9e85ff29481a0a1b4c779dee7a55d34fb09681b5bd45006157f9afb6189c99ad"
+        );
     }
 
     #[test]

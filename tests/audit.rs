@@ -55,17 +55,17 @@ async fn lived_in() -> Installation {
     for day in ["25", "26", "27", "28", "29", "30", "31"].iter().map(|day| format!("2025-01-{day}")) {
         crate::alerting::write_day(&installation, &day);
         installation.hand.turn_to(at(&format!("{day}T23:00:00Z")));
-        installation.pass().await;
+        Box::pin(installation.pass()).await;
     }
     let context = installation.context();
     let maker = Maker { model: "chest-xray", version: None, person: "Dr Example", reason: "accepted" };
-    let (reference, _) = freeze(&context, &maker, window("2025-01-25", "2025-01-29")).await.expect("a reference");
+    let (reference, _) = Box::pin(freeze(&context, &maker, window("2025-01-25", "2025-01-29"))).await.expect("a reference");
     let now = context.clock.now();
     store.approve_reference(reference, "Dr Example", "read", now).await.expect("approved");
     for day in ["01", "02", "03"].iter().map(|day| format!("2025-02-{day}")) {
         crate::alerting::write_day(&installation, &day);
         installation.hand.turn_to(at(&format!("{day}T23:00:00Z")));
-        installation.pass().await;
+        Box::pin(installation.pass()).await;
     }
     let now = context.clock.now();
     let open = store.list_open_alerts().await.expect("alerts");
@@ -81,11 +81,14 @@ async fn lived_in() -> Installation {
     for (name, role) in [("ris", "ingest"), ("auditor", "audit"), ("old", "read")] {
         let roles = vec![dosimeter::access::Role::parse(role).expect("a role")];
         let token = NewToken { name: name.into(), roles, models: None, expires_at: None };
-        store.create_token(&token, &format!("a secret of {name}"), ["Dr Example", "needed"], now).await.expect("a token");
+        store
+            .create_token(&token, &format!("a secret of {name}"), ["Dr Example", "needed"], now)
+            .await
+            .expect("a token");
     }
     store.rotate_token(1, "another secret", until, ["Dr Example", "yearly"], now).await.expect("rotated");
     store.revoke_token(3, ["Dr Example", "left"], now).await.expect("revoked");
-    installation.pass().await;
+    Box::pin(installation.pass()).await;
     installation
 }
 
@@ -98,7 +101,10 @@ async fn run(pool: &PgPool, statement: &str) -> Result<u64, sqlx::Error> {
 }
 
 async fn texts(pool: &PgPool, query: &str) -> Vec<String> {
-    sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(pool).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .fetch_all(pool)
+        .await
+        .unwrap_or_else(|error| panic!("{query}: {error}"))
 }
 
 /// A superuser's hands on the database, without foreign keys in the way.
@@ -113,7 +119,9 @@ async fn superuser(installation: &Installation) -> PgPool {
 fn covered() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut tables: Vec<(&str, Vec<&str>)> = RELATIONS
         .iter()
-        .map(|relation| (relation.name, relation.columns.iter().map(|(column, _)| *column).chain(["seal_id"]).collect()))
+        .map(|relation| {
+            (relation.name, relation.columns.iter().map(|(column, _)| *column).chain(["seal_id"]).collect())
+        })
         .collect();
     tables.push((
         "audit",
@@ -158,7 +166,9 @@ async fn tamper(rng: &mut ChaCha8Rng, pool: &PgPool, table: &str, columns: &[&st
     let column = columns[rng.random_range(0..columns.len())];
     let kind = texts(
         pool,
-        &format!("select data_type from information_schema.columns where table_name = '{table}' and column_name = '{column}'"),
+        &format!(
+            "select data_type from information_schema.columns where table_name = '{table}' and column_name = '{column}'"
+        ),
     )
     .await
     .remove(0);
@@ -168,11 +178,18 @@ async fn tamper(rng: &mut ChaCha8Rng, pool: &PgPool, table: &str, columns: &[&st
             let change = format!("update {table} set {column} = {} where ctid = '{row}'", other(column, &kind));
             (run(pool, &change).await, format!("{column} of a row of {table} altered"))
         }
-        2 => (run(pool, &format!("delete from {table} where ctid = '{}'", pick(rng))).await, format!("a row of {table} deleted")),
+        2 => (
+            run(pool, &format!("delete from {table} where ctid = '{}'", pick(rng))).await,
+            format!("a row of {table} deleted"),
+        ),
         3 => {
             // A copy under another key.
             let key = columns[0];
-            let names = texts(pool, &format!("select column_name::text from information_schema.columns where table_name = '{table}'")).await;
+            let names = texts(
+                pool,
+                &format!("select column_name::text from information_schema.columns where table_name = '{table}'"),
+            )
+            .await;
             let values: Vec<String> =
                 names.iter().map(|name| if name == key { format!("{key} + 100000") } else { name.clone() }).collect();
             let copy = format!(
@@ -199,14 +216,16 @@ async fn tamper(rng: &mut ChaCha8Rng, pool: &PgPool, table: &str, columns: &[&st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_random_tampers_are_all_found_and_named() {
-    let installation = lived_in().await;
+    let installation = Box::pin(lived_in()).await;
     let (store, pool) = (installation.context().store, superuser(&installation).await);
     let clean = verify(&store, Depth::Full).await.expect("a report");
     assert_eq!(said(&clean), Vec::<String>::new());
     let covered = covered();
-    let unused: Vec<&str> = covered.iter().map(|(table, _)| *table).filter(|table| clean.checked.get(table) == Some(&0)).collect();
+    let unused: Vec<&str> =
+        covered.iter().map(|(table, _)| *table).filter(|table| clean.checked.get(table) == Some(&0)).collect();
     assert_eq!(unused, Vec::<&str>::new(), "the installation has rows of every table: {:?}", clean.checked);
-    let (mut rng, mut tampers, mut tables, mut attempts) = (ChaCha8Rng::seed_from_u64(20_261_127), 0, BTreeSet::new(), 0);
+    let (mut rng, mut tampers, mut tables, mut attempts) =
+        (ChaCha8Rng::seed_from_u64(20_261_127), 0, BTreeSet::new(), 0);
     while tampers < 100 {
         attempts += 1;
         assert!(attempts < 1000, "most tampers can be made");
@@ -229,39 +248,52 @@ async fn a_hundred_random_tampers_are_all_found_and_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_tamper_is_named_for_what_it_is() {
-    let installation = lived_in().await;
+    let installation = Box::pin(lived_in()).await;
     let (context, pool) = (installation.context(), superuser(&installation).await);
     let store = &context.store;
     let found = async |statement: &str| {
-        run(&pool, "begin").await.expect("begun");
-        run(&pool, "commit").await.expect("ended");
         for table in ["audit", "seal", "estimate", "chain_head"] {
             run(&pool, &format!("create temporary table kept_{table} as table {table}")).await.expect("a copy");
         }
         assert!(run(&pool, statement).await.expect("the statement is sound") > 0, "{statement}");
-        let anchored = anchors(&std::fs::read_to_string(installation.path("anchors")).expect("anchors")).expect("anchors");
+        let anchored =
+            anchors(&std::fs::read_to_string(installation.path("anchors")).expect("anchors")).expect("anchors");
         let report = verify_against(store, Depth::Full, &anchored).await.expect("a report");
         for table in ["audit", "seal", "estimate", "chain_head"] {
             run(&pool, &format!("delete from {table}")).await.expect("emptied");
-            run(&pool, &format!("insert into {table} overriding system value select * from kept_{table}")).await.expect("restored");
+            run(&pool, &format!("insert into {table} overriding system value select * from kept_{table}"))
+                .await
+                .expect("restored");
             run(&pool, &format!("drop table kept_{table}")).await.expect("dropped");
         }
         said(&report)
     };
     let altered = found("update estimate set metrics = '[]' where estimate_id = 3").await;
-    assert!(altered.iter().any(|breach| breach.starts_with("estimate, estimate_id 3: is not what seal_id")), "{altered:?}");
+    assert!(
+        altered.iter().any(|breach| breach.starts_with("estimate, estimate_id 3: is not what seal_id")),
+        "{altered:?}"
+    );
     let deleted = found("delete from estimate where estimate_id = 3").await;
-    assert!(deleted.iter().any(|breach| breach.starts_with("estimate, row") && breach.contains("is missing")), "{deleted:?}");
+    assert!(
+        deleted.iter().any(|breach| breach.starts_with("estimate, row") && breach.contains("is missing")),
+        "{deleted:?}"
+    );
     // Entry 3 is written anew with a hash that fits it: the entry behind it does not fit.
     let rehashed = "update audit set reason = 'another', hash = decode(repeat('ab', 32), 'hex') where audit_id = 3";
     let rehashed = found(rehashed).await;
-    assert!(rehashed.contains(&"audit, audit_id 3: is not what the link behind it, 4, was chained to".to_owned()), "{rehashed:?}");
+    assert!(
+        rehashed.contains(&"audit, audit_id 3: is not what the link behind it, 4, was chained to".to_owned()),
+        "{rehashed:?}"
+    );
     // The tail is cut off, and the head with it: what was kept outside says so.
     let cut = "with gone as (delete from audit where audit_id > (select max(audit_id) from audit where action = 'anchored') - 2)
         update chain_head set (number, hash) = (select audit_id, hash from audit
             where audit_id = (select max(audit_id) from audit where action = 'anchored') - 2) where chain = 'acts'";
     let cut = found(cut).await;
-    assert!(cut.iter().any(|breach| breach.starts_with("audit, audit_id") && breach.ends_with("an anchor has seen it")), "{cut:?}");
+    assert!(
+        cut.iter().any(|breach| breach.starts_with("audit, audit_id") && breach.ends_with("an anchor has seen it")),
+        "{cut:?}"
+    );
     assert_eq!(said(&verify(store, Depth::Full).await.expect("a report")), Vec::<String>::new());
 }
 
@@ -269,10 +301,10 @@ async fn each_kind_of_tamper_is_named_for_what_it_is() {
 async fn the_schedule_anchors_outside_verifies_and_tells_of_a_breach() {
     let installation = Installation::new(&config(), "2025-01-24T23:00:00Z").await;
     let (context, pool) = (installation.context(), superuser(&installation).await);
-    installation.pass().await;
+    Box::pin(installation.pass()).await;
     assert_eq!(context.store.record_status().await.expect("a status").verified, None, "it is not due yet");
     installation.hand.turn_to(at("2025-01-25T23:00:00Z"));
-    installation.pass().await;
+    Box::pin(installation.pass()).await;
     let status = context.store.record_status().await.expect("a status");
     assert_eq!(status.anchored_at, Some(at("2025-01-25T23:00:00Z")));
     assert_eq!(status.verified, Some((at("2025-01-25T23:00:00Z"), 0)));
@@ -295,11 +327,12 @@ async fn the_schedule_anchors_outside_verifies_and_tells_of_a_breach() {
     assert_eq!(texts(&pool, subjects).await.len(), 2, "each anchor was sent");
     run(&pool, "update audit set actor = 'nobody' where audit_id = 1").await.expect("altered");
     installation.hand.turn_to(at("2025-01-26T23:00:00Z"));
-    installation.pass().await;
+    Box::pin(installation.pass()).await;
     let (_, breaches) = context.store.record_status().await.expect("a status").verified.expect("verified");
     assert_eq!(breaches, 1);
     let told = texts(&pool, subjects).await;
     assert!(told.iter().any(|subject| subject == "[page] the record does not fit together: 1 row(s)"), "{told:?}");
+    assert_eq!(Job::Publish.run(&context).await, Outcome::Done);
     assert!(context.exporter.render().expect("metrics").contains("dosimeter_audit_breaches 1"));
 }
 
@@ -332,14 +365,35 @@ async fn every_column_that_is_written_once_is_sealed() {
         (
             "alert",
             &[
-                "severity", "state", "breached", "since", "fired_at", "acknowledged_at", "missing_since", "told_at",
-                "unanswered_since", "escalation", "owed", "muted_by", "muted_until", "closed_at",
+                "severity",
+                "state",
+                "breached",
+                "since",
+                "fired_at",
+                "acknowledged_at",
+                "missing_since",
+                "told_at",
+                "unanswered_since",
+                "escalation",
+                "owed",
+                "muted_by",
+                "muted_until",
+                "closed_at",
             ],
         ),
         ("silence", &["ended_at", "ended_by", "ended_reason"]),
         (
             "token",
-            &["hash", "previous_hash", "previous_until", "rotated_at", "last_used_at", "revoked_at", "revoked_by", "revoked_reason"],
+            &[
+                "hash",
+                "previous_hash",
+                "previous_until",
+                "rotated_at",
+                "last_used_at",
+                "revoked_at",
+                "revoked_by",
+                "revoked_reason",
+            ],
         ),
     ];
     let installation = Installation::new(SMALL, "2025-03-01").await;
@@ -351,7 +405,8 @@ async fn every_column_that_is_written_once_is_sealed() {
             relation.name
         );
         let there: BTreeSet<String> = texts(&pool, &columns).await.into_iter().collect();
-        let set_later = later.iter().filter(|(table, _)| *table == relation.name).flat_map(|(_, columns)| columns.iter());
+        let set_later =
+            later.iter().filter(|(table, _)| *table == relation.name).flat_map(|(_, columns)| columns.iter());
         let named = relation.columns.iter().map(|(column, _)| column).chain(set_later).chain(&["seal_id"]);
         let named: BTreeSet<String> = named.map(|column| (*column).to_owned()).collect();
         if named != there {

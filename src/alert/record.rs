@@ -40,8 +40,18 @@ pub fn unsound(breaches: u64, first: &[String], public_url: &str, now: DateTime<
     let reason = format!("{breaches} row(s) of the record do not fit");
     let mut lines = vec![("What", format!("{reason}: they were changed, put in or taken out outside dosimeter"))];
     lines.extend(first.iter().map(|breach| ("Row", breach.clone())));
-    lines.push(("Remedy", "run `dosimeter audit verify --full`, and compare with a backup; docs/audit.md says how".to_owned()));
-    about("broken-record", format!("[page] the record does not fit together: {breaches} row(s)"), ("page", reason), &lines, public_url, now)
+    lines.push((
+        "Remedy",
+        "run `dosimeter audit verify --full`, and compare with a backup; docs/audit.md says how".to_owned(),
+    ));
+    about(
+        "broken-record",
+        format!("[page] the record does not fit together: {breaches} row(s)"),
+        ("page", reason),
+        &lines,
+        public_url,
+        now,
+    )
 }
 
 fn about(

@@ -78,8 +78,8 @@ pub(super) fn run(command: AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Verify { config, full, anchors: files, format } => with_app(&config, async move |app| {
             let mut known = Vec::new();
             for file in &files {
-                let text =
-                    std::fs::read_to_string(file).with_context(|| format!("cannot read the anchors {}", file.display()))?;
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read the anchors {}", file.display()))?;
                 known.extend(anchors(&text).map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?);
             }
             let depth = if full { Depth::Full } else { Depth::Chain };

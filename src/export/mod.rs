@@ -40,7 +40,10 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("model_versions", "Versions of a model that have made a prediction."),
     ("audit_entries", "Entries of the audit trail."),
     ("audit_seals", "Seals of rows in tables that only grow."),
-    ("audit_anchored_timestamp_seconds", "When the heads of the chains were last anchored; absent before the first time."),
+    (
+        "audit_anchored_timestamp_seconds",
+        "When the heads of the chains were last anchored; absent before the first time.",
+    ),
     ("audit_verified_timestamp_seconds", "When every row was last verified; absent before the first time."),
     ("audit_breaches", "Rows that did not fit at the last verification; absent before the first."),
     ("heartbeat_timestamp_seconds", "When a whole pass of the pipeline last succeeded."),

@@ -67,13 +67,15 @@ pub async fn anchor(
 #[must_use]
 pub fn is_due(last: Option<DateTime<Utc>>, every: Duration, now: DateTime<Utc>) -> bool {
     // A clock that was set back must not keep it waiting.
-    !every.is_zero() && last.is_some_and(|last| last > now + every || (now - last).to_std().is_ok_and(|age| age >= every))
+    !every.is_zero()
+        && last.is_some_and(|last| last > now + every || (now - last).to_std().is_ok_and(|age| age >= every))
 }
 
 /// An anchor as a line of the file: what `audit verify --anchor` reads.
 #[must_use]
 pub fn line(installation: &str, entry: &AuditRow) -> String {
-    let mut line = json!({ "audit_id": entry.audit_id, "hash": entry.hash, "at": entry.at, "installation": installation });
+    let mut line =
+        json!({ "audit_id": entry.audit_id, "hash": entry.hash, "at": entry.at, "installation": installation });
     if let (Some(line), Value::Object(heads)) = (line.as_object_mut(), &entry.detail) {
         line.extend(heads.clone());
     }

@@ -39,8 +39,10 @@ impl Store {
         if let Some(lease) = lease {
             super::lease::check(&mut transaction, lease).await?;
         }
-        let batch: Option<i64> =
-            sqlx::query_scalar("select max(batch_id) from batch").fetch_one(&mut *transaction).await.named("last_batch")?;
+        let batch: Option<i64> = sqlx::query_scalar("select max(batch_id) from batch")
+            .fetch_one(&mut *transaction)
+            .await
+            .named("last_batch")?;
         let seals = lock_head(&mut transaction, Chain::Seals).await?;
         let detail = json!({
             "seals": { "number": seals.number, "hash": hex(&seals.hash) },

@@ -184,11 +184,14 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn version_number(&self, model_id: i32, name: &str, now: DateTime<Utc>) -> Result<i32> {
-        let known =
-            sqlx::query_scalar!("select version_id from model_version where model_id = $1 and name = $2", model_id, name)
-                .fetch_optional(&self.pool)
-                .await
-                .named("find_version")?;
+        let known = sqlx::query_scalar!(
+            "select version_id from model_version where model_id = $1 and name = $2",
+            model_id,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("find_version")?;
         if let Some(version_id) = known {
             return Ok(version_id);
         }

@@ -398,7 +398,8 @@ impl Store {
             "error": answer.err(),
         });
         let subject = format!("route {}", addressee.route);
-        append(&mut transaction, now, actor, "notice tested", &subject, "to see whether notices arrive", detail).await?;
+        append(&mut transaction, now, actor, "notice tested", &subject, "to see whether notices arrive", detail)
+            .await?;
         transaction.commit().await.named("note_test")
     }
 
@@ -447,12 +448,13 @@ async fn receipt(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let Addressee { route, channel, recipient } = &notice.addressee;
-    let report: String =
-        sqlx::query_scalar("select encode(sha256(convert_to(report::text, 'UTF8')), 'hex') from outbox where outbox_id = $1")
-            .bind(notice.outbox_id)
-            .fetch_one(&mut **transaction)
-            .await
-            .named("digest_notice")?;
+    let report: String = sqlx::query_scalar(
+        "select encode(sha256(convert_to(report::text, 'UTF8')), 'hex') from outbox where outbox_id = $1",
+    )
+    .bind(notice.outbox_id)
+    .fetch_one(&mut **transaction)
+    .await
+    .named("digest_notice")?;
     let detail = json!({
         "alert_id": notice.alert_id,
         "event_id": notice.event_id,

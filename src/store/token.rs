@@ -147,7 +147,10 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(self.refuse_token(token_id).await?);
         }
-        let (subject, detail) = (format!("token {token_id}"), serde_json::json!({ "old_good_until": grace_until, "fingerprint": fingerprint(secret) }));
+        let (subject, detail) = (
+            format!("token {token_id}"),
+            serde_json::json!({ "old_good_until": grace_until, "fingerprint": fingerprint(secret) }),
+        );
         super::audit::append(&mut transaction, now, actor, "token rotated", &subject, reason, detail).await?;
         transaction.commit().await.named("rotate_token")
     }

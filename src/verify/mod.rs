@@ -97,7 +97,8 @@ pub fn anchors(text: &str) -> std::result::Result<Vec<Anchor>, String> {
     let anchor = |(number, line): (u32, &str)| {
         let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
         let hash = |value: &serde_json::Value| crate::chain::from_hex(value.get("hash")?.as_str()?);
-        let found = value.and_then(|value| Some(Anchor { audit_id: value.get("audit_id")?.as_i64()?, hash: hash(&value)? }));
+        let found =
+            value.and_then(|value| Some(Anchor { audit_id: value.get("audit_id")?.as_i64()?, hash: hash(&value)? }));
         found.ok_or_else(|| format!("line {number} is no anchor; one is a JSON object with audit_id and hash"))
     };
     lines.map(anchor).collect()

@@ -230,7 +230,8 @@ impl Relation {
     /// The expression that hashes a row. Explicit, so that it depends on no setting, no function of ours and no release of Postgres.
     #[must_use]
     pub(super) fn leaf(&self) -> String {
-        let head = format!("{} || {}", prefixed("convert_to('dosimeter row 1', 'UTF8')"), prefixed(&literal(self.name)));
+        let head =
+            format!("{} || {}", prefixed("convert_to('dosimeter row 1', 'UTF8')"), prefixed(&literal(self.name)));
         let columns = self.columns.iter().map(|(name, kind)| {
             let bytes = kind.bytes(&format!("r.{name}"));
             format!("coalesce(decode('01', 'hex') || {}, decode('00', 'hex'))", prefixed(&bytes))
