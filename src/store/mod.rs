@@ -5,9 +5,12 @@
 
 pub mod alarm;
 pub mod alert;
+pub mod anchor;
+pub mod audit;
 pub mod batch;
 pub mod catalog;
 pub mod contract;
+pub mod contradiction;
 mod copy;
 pub mod cursor;
 pub mod estimate;
@@ -20,11 +23,13 @@ pub mod intake;
 pub mod key;
 pub mod lease;
 pub mod ledger;
+pub mod look;
 mod meet;
 pub mod outbox;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
+pub mod seal;
 pub mod server;
 pub mod silence;
 pub mod status;
