@@ -321,7 +321,7 @@ pub fn with_interval(estimate: &Estimate) -> String {
 }
 
 /// Percent-encoding of a query value (RFC 3986: everything but unreserved characters).
-pub(super) fn encode_query(text: &str) -> String {
+pub fn encode_query(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),

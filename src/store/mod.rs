@@ -22,6 +22,7 @@ pub mod lease;
 pub mod ledger;
 mod meet;
 pub mod outbox;
+pub mod overview;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
