@@ -57,8 +57,12 @@ pub mod person;
 pub mod mending;
 /// Answers to any question.
 pub mod query;
+/// What was published, as it was read then.
+pub mod history;
 /// Making references.
 pub mod reference;
+/// Does the record fit together?
+pub mod verify;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

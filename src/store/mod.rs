@@ -26,6 +26,7 @@ pub mod overview;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
+pub mod series;
 pub mod server;
 pub mod silence;
 pub mod status;
