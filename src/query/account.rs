@@ -5,7 +5,10 @@
 //! it was published; what is drawn is read from summaries, or from rows when an earlier instant is asked about.
 //! Look next at `http::console::alert`, which shows it.
 
+mod moved;
+
 use chrono::{DateTime, TimeDelta, Utc};
+pub use moved::{Mix, Moved};
 
 use super::rows::labelled_rows;
 use super::{Error, Place, Question, find, prepare};
@@ -17,15 +20,16 @@ use crate::job::answer::Asked;
 use crate::metric::Depth;
 use crate::store::alert::AlertRow;
 use crate::store::estimate::StoredEstimate;
-use crate::store::overview::Stand;
+use crate::store::overview::{Stand, Within};
 use crate::store::reference::Baseline;
 use crate::store::rows::Knowledge;
+use crate::store::series::{SeriesKey, Span};
 use crate::store::stream::EvidencePoint;
 use crate::summary::body::Body;
 use crate::summary::fold::Parts;
 
-/// Published windows that a series shows.
-const WINDOWS: i64 = 60;
+/// Days whose published windows a series shows.
+pub const DRAWN: i64 = 90;
 /// Without a reference, the days before the change that stand for it.
 const BEFORE: i64 = 28;
 /// Rows that are read at most for what summaries do not hold.
@@ -55,28 +59,6 @@ pub struct Side {
     pub body: Option<Body>,
     /// The metric of the alert.
     pub metric: Option<Outcome>,
-}
-
-/// A slice or a feature that may have moved.
-#[derive(Clone, Debug)]
-pub struct Moved {
-    /// Its name.
-    pub name: String,
-    /// What it was; of a feature nothing.
-    pub before: Option<f64>,
-    /// What it is: the metric of a slice, the distance of a feature.
-    pub now: Estimate,
-    /// The part of the change of everything that a slice accounts for.
-    pub part: Option<f64>,
-}
-
-/// How the cases of the alert's slice fall on a dimension's values, before and after.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mix {
-    /// The dimension.
-    pub dimension: String,
-    /// Value, cases before, cases after; the value that has gained most first.
-    pub values: Vec<(String, u64, u64)>,
 }
 
 /// A case that the model got wrong, for a person to look at.
@@ -181,7 +163,9 @@ pub async fn of(context: &Context, alert: &AlertRow, at: Option<DateTime<Utc>>) 
     let cause = cause(&place.model, &alert.rule);
     let output_id = place.numbers.quantities.get(&alert.output).copied().unwrap_or_default();
     let subject = Subject { context, place: &place, output: &alert.output, output_id, slice: &slice, at, now };
-    let (evidence, stream, change) = subject.evidence(alert, &cause).await?;
+    let (evidence, stream, changed) = subject.evidence(alert, &cause).await?;
+    let bucket = place.model.bucket;
+    let change = changed.unwrap_or_else(|| bucket.start_of(alert.since));
     let quantity = place.model.quantities().into_iter().find(|quantity| quantity.name() == alert.output);
     let metric = match (&cause, &stream, &quantity) {
         (Cause::Rule(rule), ..) => Some(rule.metric.clone()),
@@ -195,12 +179,19 @@ pub async fn of(context: &Context, alert: &AlertRow, at: Option<DateTime<Utc>>) 
     };
     let series = match window {
         Some(window) => {
-            let own = (place.version.version_id, output_id);
-            context.store.list_windows(own, &alert.slice, &window.to_string(), WINDOWS, at).await?
+            let (version_id, window_name) = (place.version.version_id, window.to_string());
+            let key = SeriesKey { version_id, output_id, slice: slice.clone(), window_name };
+            let span = Span { from: Some(now - TimeDelta::days(DRAWN)), to: None, as_of: at };
+            context.store.list_series(&key, span, None, DRAWN).await?
         }
         None => Vec::new(),
     };
-    let (before, after) = subject.sides(change, metric.as_ref()).await?;
+    // A rolling window that is past its limit may have been so by any of its days: without a stream that says when, all count.
+    let judged = window.filter(|_| matches!(cause, Cause::Rule(_))).map(|window| window.at(change).from);
+    let from = changed.or(judged).unwrap_or(change);
+    let end = bucket.start_of(now) + bucket.length();
+    let since = Window { from: from.min(end - bucket.length()), to: end };
+    let (before, after) = subject.sides(since, metric.as_ref()).await?;
     let published = subject.published().await?;
     let reference = stream.as_ref().and_then(Stream::reference);
     let reference = reference.or_else(|| before.metric.as_ref()?.as_ref().ok().map(|estimate| estimate.value));
@@ -209,15 +200,13 @@ pub async fn of(context: &Context, alert: &AlertRow, at: Option<DateTime<Utc>>) 
             Limit::Below(limit) => Some(("below", limit)),
             Limit::Above(limit) => Some(("above", limit)),
         },
-        (_, Some(stream)) => {
-            stream.strata.iter().find_map(|stratum| Some(("beyond", stratum.null.as_ref()?.limit)))
-        }
+        (_, Some(stream)) => stream.strata.iter().find_map(|stratum| Some(("beyond", stratum.null.as_ref()?.limit))),
         _ => None,
     };
     Ok(Account {
         slices: metric.as_ref().map(|key| subject.contributions(&published, key, reference)).unwrap_or_default(),
         features: subject.features(&published),
-        mixes: subject.mixes(change).await?,
+        mixes: subject.mixes(since).await?,
         provisional_from: series.last().and_then(|last| delay(last, now)),
         cause,
         metric,
@@ -264,19 +253,18 @@ struct Subject<'a> {
 
 impl Subject<'_> {
     /// The evidence of the stream that watches the place, its definition, and from which exams on it is otherwise: by the stream that
-    /// raised the alert, or by another one of the same place; else by the alert itself.
+    /// raised the alert, or by another one of the same place that has alarmed.
     async fn evidence(
         &self,
         alert: &AlertRow,
         cause: &Cause,
-    ) -> Result<(Option<Evidence>, Option<Stream>, DateTime<Utc>), Error> {
+    ) -> Result<(Option<Evidence>, Option<Stream>, Option<DateTime<Utc>>), Error> {
         let bucket = self.place.model.bucket;
-        let otherwise = bucket.start_of(alert.since);
         if matches!(cause, Cause::Health(_) | Cause::Gone) {
-            return Ok((None, None, otherwise));
+            return Ok((None, None, None));
         }
         let (version_id, store) = (self.place.version.version_id, &self.context.store);
-        let mut stands = store.list_stands_of((version_id, self.output_id), &alert.slice, self.at).await?;
+        let mut stands = store.list_stands_of((version_id, self.output_id), Some(&alert.slice), self.at).await?;
         stands.retain(|stand| !matches!(cause, Cause::Watch(watch) if watch.name != stand.watch));
         // The tier that was told of, else the one that has come farthest.
         let tier = Tier::parse(&alert.severity).map_or("", Tier::as_str);
@@ -286,7 +274,7 @@ impl Subject<'_> {
             let (a, b) = (rank(a), rank(b));
             (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
         });
-        let Some(stand) = chosen else { return Ok((None, None, otherwise)) };
+        let Some(stand) = chosen else { return Ok((None, None, None)) };
         let stream = store.find_stream(stand.stream_id).await?;
         let since = self.now - TimeDelta::days(180);
         let days = store.list_evidence(stand.stream_id, &stand.tier, since, self.at).await?;
@@ -301,14 +289,11 @@ impl Subject<'_> {
             Some(stream.promise(watch, &[share]))
         });
         let evidence = Evidence { tier: stand.tier.clone(), days, promise };
-        Ok((Some(evidence), stream, change.unwrap_or(otherwise)))
+        Ok((Some(evidence), stream, change))
     }
 
     /// Before the change and since.
-    async fn sides(&self, change: DateTime<Utc>, metric: Option<&MetricKey>) -> Result<(Side, Side), Error> {
-        let bucket = self.place.model.bucket;
-        let end = bucket.start_of(self.now) + bucket.length();
-        let after = Window { from: change.min(end - bucket.length()), to: end };
+    async fn sides(&self, after: Window, metric: Option<&MetricKey>) -> Result<(Side, Side), Error> {
         let version_id = self.place.version.version_id;
         let reference = self.reference().await?;
         let known = reference.as_ref().and_then(|baseline| {
@@ -333,8 +318,17 @@ impl Subject<'_> {
     }
 
     async fn reference(&self) -> Result<Option<std::sync::Arc<Baseline>>, Error> {
-        let store = &self.context.store;
-        match store.find_reference(self.place.version.version_id).await? {
+        let (store, version) = (&self.context.store, &self.place.version);
+        let in_force = match self.at {
+            None => store.find_reference(version.version_id).await?,
+            Some(at) => {
+                let mut known = store.list_references().await?;
+                known.retain(|own| own.model == version.model && own.version == version.name);
+                let approved = known.iter().filter(|own| own.approved_at.is_some_and(|approved| approved <= at));
+                approved.max_by_key(|own| (own.approved_at, own.reference_id)).map(|own| own.reference_id)
+            }
+        };
+        match in_force {
             Some(reference_id) => Ok(Some(store.load_reference(reference_id).await?)),
             None => Ok(None),
         }
@@ -344,9 +338,8 @@ impl Subject<'_> {
     async fn body(&self, window: Window) -> Result<Option<Body>, Error> {
         if self.at.is_none() {
             let own = (self.place.version.version_id, self.output_id);
-            let cells = self.context.store.list_bodies(own, &texts(self.slice), window).await?;
-            let own = cells.into_iter().filter(|(cell, _)| cell.slice == *self.slice).map(|(_, body)| body);
-            return Ok(Body::merge_all(own.collect()));
+            let cells = self.context.store.list_bodies(own, Within::Slice(self.slice), window).await?;
+            return Ok(Body::merge_all(cells.into_iter().map(|(_, body)| body).collect()));
         }
         match prepare(self.context, &self.question(window).await?).await {
             Ok(prepared) => Ok(Body::merge_all(prepared.bodies())),
@@ -399,136 +392,6 @@ impl Subject<'_> {
         let store = &self.context.store;
         Ok(store.list_published(self.place.version.version_id, &window.to_string(), &outputs, self.at).await?)
     }
-
-    /// The slices of one dimension by the part of everything's change that each accounts for: its share of the cases times its own
-    /// change, as `job::streams` tells it in notices.
-    fn contributions(&self, published: &[StoredEstimate], key: &MetricKey, before: Option<f64>) -> Vec<Moved> {
-        let own = || published.iter().filter(|estimate| estimate.output_id == self.output_id);
-        let whole = own().find(|estimate| estimate.slice.is_all()).and_then(|estimate| value(estimate, key));
-        let reference = MetricKey { name: format!("reference_{}", key.name), ..key.clone() };
-        let mut moved: Vec<Moved> = own()
-            .filter(|estimate| estimate.slice.dimensions().len() == 1)
-            .filter_map(|estimate| {
-                let now = value(estimate, key)?;
-                let before = value(estimate, &reference).map(|then| then.value).or(before);
-                let share = whole.as_ref().filter(|whole| whole.n > 0).map(|whole| now.n as f64 / whole.n as f64);
-                let part = share.zip(before).map(|(share, before)| share * (now.value - before));
-                Some(Moved { name: estimate.slice.to_string(), before, now, part })
-            })
-            .collect();
-        let size = |moved: &Moved| moved.part.map_or(0.0, f64::abs);
-        moved.sort_by(|a, b| size(b).total_cmp(&size(a)));
-        moved
-    }
-
-    fn features(&self, published: &[StoredEstimate]) -> Vec<Moved> {
-        let key = MetricKey::plain("feature_js");
-        let name = |output_id: i32| {
-            let mut own = self.place.numbers.quantities.iter();
-            own.find(|(_, id)| **id == output_id).map(|(name, _)| name.replace("(feature) ", ""))
-        };
-        let own = published.iter().filter(|estimate| estimate.output_id != self.output_id && estimate.slice.is_all());
-        let mut moved: Vec<Moved> = own
-            .filter_map(|estimate| {
-                let now = value(estimate, &key)?;
-                Some(Moved { name: name(estimate.output_id)?, before: None, now, part: None })
-            })
-            .collect();
-        let far = |moved: &Moved| moved.now.value / moved.now.null_95.unwrap_or(1.0).max(1e-9);
-        moved.sort_by(|a, b| far(b).total_cmp(&far(a)));
-        moved
-    }
-
-    /// How the cases of the slice fall on the other dimensions' values, where the plan declares the crossing.
-    async fn mixes(&self, change: DateTime<Utc>) -> Result<Vec<Mix>, Error> {
-        let own = self.slice.dimensions();
-        let crossed = |dimension: &str| {
-            let mut names = own.clone();
-            names.push(dimension.to_owned());
-            names.sort();
-            own.is_empty() || self.place.model.crossings.iter().any(|crossing| {
-                let mut known = crossing.clone();
-                known.sort();
-                known == names
-            })
-        };
-        let names: Vec<&str> = self.place.model.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        let names: Vec<&str> = names.into_iter().filter(|name| !own.iter().any(|o| o == name) && crossed(name)).collect();
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let place = (self.place.version.version_id, self.output_id);
-        let after = Window { from: change, to: self.now };
-        let after = self.context.store.list_bodies(place, &texts(self.slice), after).await?;
-        let after: Vec<(Slice, u64)> = after.into_iter().map(|(cell, body)| (cell.slice, body.rows())).collect();
-        let before: Vec<(Slice, u64)> = match self.reference().await? {
-            Some(baseline) => {
-                let parts = baseline.parts.iter().filter(|((output, _), _)| *output == self.output_id);
-                parts.map(|((_, slice), body)| (slice.clone(), body.rows())).collect()
-            }
-            None => {
-                let before = Window { from: change - TimeDelta::days(BEFORE), to: change };
-                let cells = self.context.store.list_bodies(place, &texts(self.slice), before).await?;
-                cells.into_iter().map(|(cell, body)| (cell.slice, body.rows())).collect()
-            }
-        };
-        let mut mixes: Vec<Mix> = names.iter().map(|name| mix(name, self.slice, &before, &after)).collect();
-        mixes.retain(|mix| mix.values.iter().any(|(_, before, _)| *before > 0) && !mix.values.is_empty());
-        mixes.sort_by(|a, b| b.distance().total_cmp(&a.distance()));
-        Ok(mixes)
-    }
-}
-
-/// How a slice's cells read in the text of a slice within it.
-fn texts(slice: &Slice) -> Vec<String> {
-    slice.cells().map(|(name, value)| format!("{name}={value}")).collect()
-}
-
-/// The values of one dimension within a slice.
-fn mix(dimension: &str, within: &Slice, before: &[(Slice, u64)], after: &[(Slice, u64)]) -> Mix {
-    let value = |slice: &Slice| {
-        let is_own = slice.cells().count() == within.cells().count() + 1
-            && within.cells().all(|cell| slice.cells().any(|own| own == cell));
-        slice.cells().find(|(name, _)| is_own && *name == dimension).map(|(_, value)| value.to_owned())
-    };
-    let mut values: std::collections::BTreeMap<String, (u64, u64)> = std::collections::BTreeMap::new();
-    for (slice, rows) in before {
-        if let Some(value) = value(slice) {
-            values.entry(value).or_default().0 += rows;
-        }
-    }
-    for (slice, rows) in after {
-        if let Some(value) = value(slice) {
-            values.entry(value).or_default().1 += rows;
-        }
-    }
-    let values = values.into_iter().map(|(value, (before, after))| (value, before, after)).collect();
-    let mut mix = Mix { dimension: dimension.to_owned(), values };
-    let shares: Vec<(String, f64)> =
-        mix.shares().into_iter().map(|(value, before, after)| (value.to_owned(), after - before)).collect();
-    let gain = |value: &str| shares.iter().find(|(own, _)| own == value).map_or(0.0, |(_, gain)| *gain);
-    mix.values.sort_by(|a, b| gain(&b.0).total_cmp(&gain(&a.0)));
-    mix
-}
-
-impl Mix {
-    /// Every value with its share of the cases before and after.
-    #[must_use]
-    pub fn shares(&self) -> Vec<(&str, f64, f64)> {
-        let total = |pick: fn(&(String, u64, u64)) -> u64| self.values.iter().map(pick).sum::<u64>().max(1) as f64;
-        let (before, after) = (total(|value| value.1), total(|value| value.2));
-        let share = |(value, own_before, own_after): &(String, u64, u64)| {
-            (*own_before as f64 / before, *own_after as f64 / after, value.as_str().to_owned())
-        };
-        let shares = self.values.iter().map(|value| (value, share(value)));
-        shares.map(|(value, (before, after, _))| (value.0.as_str(), before, after)).collect()
-    }
-
-    /// The largest change of a value's share.
-    #[must_use]
-    pub fn distance(&self) -> f64 {
-        self.shares().iter().map(|(_, before, after)| (after - before).abs()).fold(0.0, f64::max)
-    }
 }
 
 /// The cases since the change that the model got most wrong, by the truth of the instant: pseudonyms, for a person to look at.
@@ -563,26 +426,4 @@ pub async fn cases(
         positive: row.positive,
     };
     Ok(rows.into_iter().map(case).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mix_is_that_of_the_cases_within_the_slice() {
-        let slice = |text: &str| text.parse::<Slice>().expect("a slice");
-        let before = [
-            (slice("site=south & vendor=A"), 90),
-            (slice("site=south & vendor=B"), 10),
-            (slice("site=north & vendor=B"), 500),
-            (slice("vendor=B"), 700),
-        ];
-        let after = [(slice("site=south & vendor=B"), 40), (slice("site=south"), 40)];
-        let own = mix("vendor", &slice("site=south"), &before, &after);
-        assert_eq!(own.values, [("B".to_owned(), 10, 40), ("A".to_owned(), 90, 0)], "what has gained most stands first");
-        assert!((own.distance() - 0.9).abs() < 1e-12, "{}", own.distance());
-        let whole = mix("vendor", &Slice::all(), &before, &after);
-        assert_eq!(whole.values, [("B".to_owned(), 700, 0)], "of everything only cells of one dimension count");
-    }
 }

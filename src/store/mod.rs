@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod alert;
 pub mod batch;
+pub mod browse;
 pub mod catalog;
 pub mod contract;
 mod copy;

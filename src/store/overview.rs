@@ -6,12 +6,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::alert::AlertRow;
 use super::estimate::StoredEstimate;
+use super::series::EstimateRecord;
 use super::stream::EvidencePoint;
 use super::{Error, Named, Result, Store};
 use crate::detect::stream::Stream;
-use crate::domain::{Outcome, Window};
+use crate::domain::{Outcome, Slice, Window};
 use crate::summary::body::Body;
 use crate::summary::codec;
 use crate::summary::fold::Cell;
@@ -32,6 +32,15 @@ pub struct Wanted {
     pub metric: String,
 }
 
+/// Which slices.
+#[derive(Clone, Copy, Debug)]
+pub enum Within<'a> {
+    /// This one.
+    Slice(&'a Slice),
+    /// Every one that could lie within this one, by its text; whoever asks looks closer.
+    Parts(&'a Slice),
+}
+
 /// One window of a series.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -49,99 +58,8 @@ pub struct Reading {
     pub coverage: Option<Outcome>,
 }
 
-/// A plan that was adopted.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct PlanRow {
-    /// Its number.
-    pub plan_id: i32,
-    /// SHA-256 of its body.
-    pub digest: String,
-    /// When it was first adopted.
-    pub adopted_at: DateTime<Utc>,
-    /// Its canonical body.
-    pub body: serde_json::Value,
-}
-
-/// What an audit entry must be like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// Words that its actor, action, subject, reason or particulars contain, whatever their case.
-    pub text: Option<String>,
-    /// What was done.
-    pub action: Option<String>,
-    /// Not later than this.
-    pub until: Option<DateTime<Utc>>,
-    /// Before this number only: the next page.
-    pub before: Option<i64>,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// An audit entry as a page shows it.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct AuditLine {
-    /// Its number.
-    pub audit_id: i64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// To what.
-    pub subject: String,
-    /// Why.
-    pub reason: String,
-    /// Particulars.
-    pub detail: serde_json::Value,
-}
-
-#[derive(FromRow)]
-struct EstimateLine {
-    estimate_id: i64,
-    version_id: i32,
-    output_id: i32,
-    slice: String,
-    window_name: String,
-    window_from: DateTime<Utc>,
-    window_to: DateTime<Utc>,
-    known_at: DateTime<Utc>,
-    recorded: i64,
-    reference_id: Option<i32>,
-    input_digest: String,
-    metrics: String,
-    estimated_at: DateTime<Utc>,
-}
-
-impl TryFrom<EstimateLine> for StoredEstimate {
-    type Error = Error;
-
-    fn try_from(row: EstimateLine) -> Result<Self> {
-        let corrupt = |column, source: Box<dyn std::error::Error + Send + Sync>| Error::Corrupt {
-            table: "estimate",
-            column,
-            row: format!("estimate {}", row.estimate_id),
-            source,
-        };
-        Ok(Self {
-            slice: row.slice.parse().map_err(|message: String| corrupt("slice", message.into()))?,
-            metrics: serde_json::from_str(&row.metrics).map_err(|error| corrupt("metrics", error.into()))?,
-            estimate_id: row.estimate_id,
-            version_id: row.version_id,
-            output_id: row.output_id,
-            window_name: row.window_name,
-            window: Window { from: row.window_from, to: row.window_to },
-            known_at: row.known_at,
-            recorded: row.recorded,
-            reference_id: row.reference_id,
-            input_digest: row.input_digest,
-            estimated_at: row.estimated_at,
-        })
-    }
-}
-
 const COLUMNS: &str = "e.estimate_id, e.version_id, e.output_id, e.slice, e.window_name, e.window_from, e.window_to, e.known_at, \
-                       e.recorded, e.reference_id, e.input_digest, e.metrics::text as metrics, e.estimated_at";
+                       e.recorded, e.plan_id, e.reference_id, e.input_digest, e.calculator, e.metrics::text as metrics, e.estimated_at";
 
 impl Store {
     /// The last windows of many series, by version, output and the windows' end, as published up to an instant.
@@ -191,10 +109,11 @@ impl Store {
                 source: error.into(),
             })
         };
-        let readings = rows.into_iter().map(|(version_id, output_id, window_to, estimated_at, id, outcome, coverage)| {
-            let (outcome, coverage) = (read(outcome, id)?, read(coverage, id)?);
-            Ok(Reading { version_id, output_id, window_to, estimated_at, outcome, coverage })
-        });
+        let readings =
+            rows.into_iter().map(|(version_id, output_id, window_to, estimated_at, id, outcome, coverage)| {
+                let (outcome, coverage) = (read(outcome, id)?, read(coverage, id)?);
+                Ok(Reading { version_id, output_id, window_to, estimated_at, outcome, coverage })
+            });
         readings.collect()
     }
 
@@ -230,7 +149,7 @@ impl Store {
                 order by own.estimate_id desc limit 1) e
             where place.output_id = any($3) order by e.output_id, e.slice"
         );
-        let rows: Vec<EstimateLine> = sqlx::query_as(sqlx::AssertSqlSafe(if at.is_some() { then } else { now }))
+        let rows: Vec<EstimateRecord> = sqlx::query_as(sqlx::AssertSqlSafe(if at.is_some() { then } else { now }))
             .bind(version_id)
             .bind(window)
             .bind(outputs)
@@ -241,64 +160,33 @@ impl Store {
         rows.into_iter().map(StoredEstimate::try_from).collect()
     }
 
-    /// The last windows of one place, the earliest first, as published up to an instant.
-    ///
-    /// # Errors
-    /// When Postgres fails or a row cannot be read.
-    pub async fn list_windows(
-        &self,
-        (version_id, output_id): (i32, i32),
-        slice: &str,
-        window: &str,
-        most: i64,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Vec<StoredEstimate>> {
-        let text = format!(
-            "select {COLUMNS} from (
-                select distinct on (window_to) estimate_id from (
-                    select estimate_id, window_to from estimate
-                    where version_id = $1 and output_id = $2 and slice = $3 and window_name = $4
-                        and ($5::timestamptz is null or estimated_at <= $5)
-                    order by estimate_id desc limit $7) recent
-                order by window_to desc, estimate_id desc limit $6) picked
-            join estimate e using (estimate_id) order by e.window_to"
-        );
-        let rows: Vec<EstimateLine> = sqlx::query_as(sqlx::AssertSqlSafe(text))
-            .bind(version_id)
-            .bind(output_id)
-            .bind(slice)
-            .bind(window)
-            .bind(at)
-            .bind(most)
-            .bind(LOOKED_THROUGH * 4)
-            .fetch_all(&self.pool)
-            .await
-            .named("list_windows")?;
-        rows.into_iter().map(StoredEstimate::try_from).collect()
-    }
-
-    /// The summaries of one output in a window whose slice's text contains every one of some texts, by slice and bucket; those of
-    /// everything for `all`. It is the cache of the latest knowledge.
+    /// The summaries of one output in a window, by slice and bucket: of one slice, or of every slice whose text contains some texts. It
+    /// is the cache of the latest knowledge.
     ///
     /// # Errors
     /// When Postgres fails or a summary cannot be decoded.
     pub async fn list_bodies(
         &self,
         (version_id, output_id): (i32, i32),
-        within: &[String],
+        within: Within<'_>,
         window: Window,
     ) -> Result<Vec<(Cell, Body)>> {
+        let (one, parts) = match within {
+            Within::Slice(slice) => (Some(slice.to_string()), Vec::new()),
+            Within::Parts(slice) => (None, slice.cells().map(|(name, value)| format!("{name}={value}")).collect()),
+        };
         let rows: Vec<(String, DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
             "select slice, bucket, body from summary
-            where version_id = $1 and output_id = $2 and bucket >= $3 and bucket < $4
-                and not exists (select from unnest($5::text[]) part where position(part in slice) = 0)
+            where version_id = $1 and output_id = $2 and bucket >= $3 and bucket < $4 and ($5::text is null or slice = $5)
+                and not exists (select from unnest($6::text[]) part where position(part in slice) = 0)
             order by slice, bucket",
         )
         .bind(version_id)
         .bind(output_id)
         .bind(window.from)
         .bind(window.to)
-        .bind(within)
+        .bind(one)
+        .bind(parts)
         .fetch_all(&self.pool)
         .await
         .named("list_bodies")?;
@@ -329,32 +217,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("last_truths")
-    }
-
-    /// Alerts as they stood at an instant, the latest first.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_alerts_at(&self, at: DateTime<Utc>, open_only: bool, limit: i64) -> Result<Vec<AlertRow>> {
-        let rows: Vec<AlertLine> = sqlx::query_as(
-            "select a.alert_id, a.rule, model.name as model, model_version.name as version, output.name as output, a.slice,
-                a.severity, e.state, least(a.since, first.at) as since, a.fired_at, a.acknowledged_at, a.told_at, a.escalation,
-                a.closed_at
-            from alert a join model_version using (version_id) join output using (output_id)
-                join model on model.model_id = model_version.model_id
-                cross join lateral (select state from alert_event where alert_id = a.alert_id and at <= $1
-                    order by event_id desc limit 1) e
-                cross join lateral (select min(at) as at from alert_event where alert_id = a.alert_id) first
-            where not $2 or e.state in ('pending', 'firing', 'acknowledged')
-            order by a.alert_id desc limit $3",
-        )
-        .bind(at)
-        .bind(open_only)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("list_alerts_at")?;
-        Ok(rows.into_iter().map(|row| row.as_of(at)).collect())
     }
 
     /// One tier of a stream day by day, as looked at up to an instant.
@@ -392,15 +254,20 @@ impl Store {
         self.stands(None, at).await
     }
 
-    /// The same of one place's streams.
+    /// The same of one output's streams, or of those of one slice of it.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_stands_of(&self, place: (i32, i32), slice: &str, at: Option<DateTime<Utc>>) -> Result<Vec<Stand>> {
+    pub async fn list_stands_of(
+        &self,
+        place: (i32, i32),
+        slice: Option<&str>,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Stand>> {
         self.stands(Some((place, slice)), at).await
     }
 
-    async fn stands(&self, of: Option<((i32, i32), &str)>, at: Option<DateTime<Utc>>) -> Result<Vec<Stand>> {
+    async fn stands(&self, of: Option<((i32, i32), Option<&str>)>, at: Option<DateTime<Utc>>) -> Result<Vec<Stand>> {
         sqlx::query_as(
             "select s.stream_id, s.version_id, s.watch, s.output_id, s.slice, t.tier, t.weight, e.day, e.evidence,
                 coalesce(e.threshold, t.threshold) as threshold, e.change_at, s.reason
@@ -409,13 +276,13 @@ impl Store {
                 where stream_id = t.stream_id and tier = t.tier and ($1::timestamptz is null or looked_at <= $1)
                 order by day desc limit 1) e on true
             where case when $1 is null then s.ended_at is null else s.made_at <= $1 and (s.ended_at is null or s.ended_at > $1) end
-                and ($2::integer is null or (s.version_id = $2 and s.output_id = $3 and s.slice = $4))
+                and ($2::integer is null or (s.version_id = $2 and s.output_id = $3 and ($4::text is null or s.slice = $4)))
             order by s.stream_id, t.tier",
         )
         .bind(at)
         .bind(of.map(|((version_id, _), _)| version_id))
         .bind(of.map(|((_, output_id), _)| output_id))
-        .bind(of.map(|(_, slice)| slice))
+        .bind(of.and_then(|(_, slice)| slice))
         .fetch_all(&self.pool)
         .await
         .named("list_stands")
@@ -439,56 +306,6 @@ impl Store {
             row: format!("stream {stream_id}"),
             source: error.into(),
         })
-    }
-
-    /// Plans that were adopted up to an instant, the latest first.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_plans(&self, at: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<PlanRow>> {
-        sqlx::query_as(
-            "select plan_id, digest, adopted_at, body from plan where $1::timestamptz is null or adopted_at <= $1
-            order by adopted_at desc, plan_id desc limit $2",
-        )
-        .bind(at)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("list_plans")
-    }
-
-    /// Audit entries, the latest first.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn search_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>> {
-        let text = filter.text.as_ref().map(|text| text.to_lowercase());
-        sqlx::query_as(
-            "select audit_id, at, actor, action, subject, reason, detail from audit
-            where ($1::text is null or position($1 in lower(concat_ws(' ', actor, action, subject, reason, detail::text))) > 0)
-                and ($2::text is null or action = $2) and ($3::timestamptz is null or at <= $3)
-                and ($4::bigint is null or audit_id < $4)
-            order by audit_id desc limit $5",
-        )
-        .bind(text)
-        .bind(&filter.action)
-        .bind(filter.until)
-        .bind(filter.before)
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("search_audit")
-    }
-
-    /// What has ever been done, as the audit names it.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_audit_actions(&self) -> Result<Vec<String>> {
-        sqlx::query_scalar("select distinct action from audit order by action")
-            .fetch_all(&self.pool)
-            .await
-            .named("list_audit_actions")
     }
 }
 
@@ -519,49 +336,4 @@ pub struct Stand {
     pub change_at: Option<DateTime<Utc>>,
     /// Why it cannot be watched.
     pub reason: Option<String>,
-}
-
-#[derive(FromRow)]
-struct AlertLine {
-    alert_id: i64,
-    rule: String,
-    model: String,
-    version: String,
-    output: String,
-    slice: String,
-    severity: String,
-    state: String,
-    since: DateTime<Utc>,
-    fired_at: Option<DateTime<Utc>>,
-    acknowledged_at: Option<DateTime<Utc>>,
-    told_at: Option<DateTime<Utc>>,
-    escalation: i32,
-    closed_at: Option<DateTime<Utc>>,
-}
-
-impl AlertLine {
-    /// What happened later is not known yet; what kept it quiet is not kept.
-    fn as_of(self, at: DateTime<Utc>) -> AlertRow {
-        let by_then = |instant: Option<DateTime<Utc>>| instant.filter(|instant| *instant <= at);
-        let breached = ["pending", "firing", "acknowledged"].contains(&self.state.as_str());
-        AlertRow {
-            alert_id: self.alert_id,
-            rule: self.rule,
-            model: self.model,
-            version: self.version,
-            output: self.output,
-            slice: self.slice,
-            severity: self.severity,
-            state: self.state,
-            breached,
-            since: self.since,
-            fired_at: by_then(self.fired_at),
-            acknowledged_at: by_then(self.acknowledged_at),
-            told_at: by_then(self.told_at),
-            escalation: self.escalation,
-            muted_by: None,
-            muted_until: None,
-            closed_at: by_then(self.closed_at),
-        }
-    }
 }

@@ -12,6 +12,7 @@ use super::{Error, Named, Result, Store};
 use crate::domain::{MetricKey, Outcome, Slice, Window};
 
 /// A row of `estimate`, as it is stored.
+#[derive(sqlx::FromRow)]
 pub(super) struct EstimateRecord {
     pub(super) estimate_id: i64,
     pub(super) version_id: i32,
@@ -147,10 +148,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_output_names")?;
-        Ok(Names {
-            versions,
-            outputs: outputs.into_iter().map(|row| (row.output_id, (row.model, row.name))).collect(),
-        })
+        Ok(Names { versions, outputs: outputs.into_iter().map(|row| (row.output_id, (row.model, row.name))).collect() })
     }
 
     /// One estimate.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use axum::response::Html;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
@@ -97,7 +98,9 @@ impl FromRequestParts<Shared> for Frame {
             return Err(Problem::bad_request("as_of lies in the future: nothing is known as of then yet"));
         }
         let theme = Theme::of(&parts.headers);
-        Ok(Self { caller, context, as_of, theme, path: parts.uri.path().to_owned(), parameters })
+        // What a form leads to is asked again as the page that the form stands on.
+        let path = parts.uri.path().trim_end_matches("/verify").to_owned();
+        Ok(Self { caller, context, as_of, theme, path, parameters })
     }
 }
 
@@ -150,17 +153,22 @@ impl Frame {
     }
 
     /// A page.
-    pub(super) fn page(&self, tab: Option<Tab>, title: &str, body: &Markup) -> Markup {
-        document(self.theme, title, &html! {
-            (self.head(tab))
-            (self.banner())
-            main #main tabindex="-1" { (body) }
-            (foot(&self.context))
-        })
+    pub(super) fn page(&self, tab: Option<Tab>, title: &str, body: &Markup) -> Html<String> {
+        document(
+            self.theme,
+            title,
+            &html! {
+                (self.head(tab))
+                (self.banner())
+                main #main tabindex="-1" { (body) }
+                (foot(&self.context))
+            },
+        )
     }
 
     fn head(&self, tab: Option<Tab>) -> Markup {
-        let here: Vec<(&str, &str)> = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let here: Vec<(&str, &str)> =
+            self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let back: Vec<String> = here.iter().map(|(name, value)| format!("{name}={}", encode_query(value))).collect();
         let back = if back.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, back.join("&")) };
         html! {
@@ -195,8 +203,12 @@ impl Frame {
 
     fn banner(&self) -> Markup {
         let Some(at) = self.as_of else { return html! {} };
-        let here: Vec<(&str, &str)> =
-            self.parameters.iter().filter(|(name, _)| *name != "as_of").map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let here: Vec<(&str, &str)> = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| *name != "as_of")
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let pairs: Vec<String> = here.iter().map(|(name, value)| format!("{name}={}", encode_query(value))).collect();
         let now = if pairs.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, pairs.join("&")) };
         html! {
@@ -235,19 +247,23 @@ fn foot(context: &Context) -> Markup {
 }
 
 /// A page outside: the log-in, a refusal.
-pub(super) fn bare(context: &Context, theme: Theme, title: &str, body: &Markup) -> Markup {
-    document(theme, title, &html! {
-        header.top {
-            a.brand href="/console" { span.mark aria-hidden="true" {} "dosimeter" }
-            div.tools { (themes(theme, "/console")) }
-        }
-        main #main tabindex="-1" { (body) }
-        (foot(context))
-    })
+pub(super) fn bare(context: &Context, theme: Theme, title: &str, body: &Markup) -> Html<String> {
+    document(
+        theme,
+        title,
+        &html! {
+            header.top {
+                a.brand href="/console" { span.mark aria-hidden="true" {} "dosimeter" }
+                div.tools { (themes(theme, "/console")) }
+            }
+            main #main tabindex="-1" { (body) }
+            (foot(context))
+        },
+    )
 }
 
-fn document(theme: Theme, title: &str, body: &Markup) -> Markup {
-    html! {
+fn document(theme: Theme, title: &str, body: &Markup) -> Html<String> {
+    let page = html! {
         (DOCTYPE)
         html lang="en" data-theme=(theme.as_str()) {
             head {
@@ -265,7 +281,8 @@ fn document(theme: Theme, title: &str, body: &Markup) -> Markup {
                 (body)
             }
         }
-    }
+    };
+    Html(page.into_string())
 }
 
 /// What a form sends. One that a session sends carries the session's secret; none comes from a page of another place.

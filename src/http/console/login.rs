@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use maud::html;
 
 use super::super::{Problem, Shared};
@@ -19,7 +19,7 @@ fn ours(next: &str) -> &str {
     if is_ours && !next.contains(['\\', '\r', '\n']) { next } else { "/console" }
 }
 
-fn form(context: &Context, theme: Theme, next: &str, problem: Option<&str>) -> maud::Markup {
+fn form(context: &Context, theme: Theme, next: &str, problem: Option<&str>) -> Html<String> {
     let body = html! {
         section.login {
             h1 { "Log in" }
@@ -73,8 +73,8 @@ pub(super) async fn end(State(shared): State<Shared>, _: Filled) -> Response {
 
 /// Remember light or dark.
 pub(super) async fn theme(State(shared): State<Shared>, filled: Filled) -> Result<Response, Problem> {
-    let theme = Theme::parse(filled.field("theme"))
-        .ok_or_else(|| Problem::bad_request("theme: write auto, light or dark"))?;
+    let theme =
+        Theme::parse(filled.field("theme")).ok_or_else(|| Problem::bad_request("theme: write auto, light or dark"))?;
     let cookie = session::set(&shared.context().plan, session::THEME, theme.as_str(), YEAR);
     Ok(leave(ours(filled.field("back")), cookie))
 }
@@ -97,7 +97,9 @@ mod tests {
         for own in ["/console", "/console/alerts/7?as_of=2025-03-01", "/console?as_of=2025-03-01"] {
             assert_eq!(ours(own), own);
         }
-        for other in ["", "//attacker.example", "https://attacker.example", "/consolex", "/console/\\attacker", "/api/v1/alerts"] {
+        for other in
+            ["", "//attacker.example", "https://attacker.example", "/consolex", "/console/\\attacker", "/api/v1/alerts"]
+        {
             assert_eq!(ours(other), "/console", "{other}");
         }
     }

@@ -23,7 +23,7 @@ mod words;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::problem::Said;
@@ -116,8 +116,10 @@ impl Asked {
     }
 }
 
-/// What the queries of a page answer with.
-type Page = Result<maud::Markup, Problem>;
+/// A page, or the problem that stands in its place.
+type Page = Result<Html<String>, Problem>;
+/// A part of one.
+type Part = Result<maud::Markup, Problem>;
 
 /// A failure of a question, as a problem.
 fn of_query(error: crate::query::Error) -> Problem {
