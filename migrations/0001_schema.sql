@@ -488,7 +488,8 @@ create table estimate (
     estimated_at timestamptz not null,
     seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
-create index estimate_history on estimate (version_id, output_id, slice, window_name, estimate_id);
+create index estimate_history on estimate (version_id, output_id, slice, window_name, window_to, estimate_id);
+create index estimate_window on estimate (version_id, window_name, window_to, estimate_id);
 create index estimate_seal on estimate (seal_id);
 comment on table estimate is 'Published results, append-only: one row holds all metrics of one window.';
 comment on column estimate.estimate_id is 'Number of the estimate.';
@@ -765,6 +766,7 @@ create table alert_event (
     reason text not null,
     decision text,
     estimate_id bigint references estimate,
+    standing json not null,
     seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
 create index alert_event_history on alert_event (alert_id, event_id);
@@ -779,6 +781,7 @@ comment on column alert_event.actor is 'Who: dosimeter, or a person.';
 comment on column alert_event.reason is 'Why, in words.';
 comment on column alert_event.decision is 'Whether people were told, and why or why not; null for what a person did.';
 comment on column alert_event.estimate_id is 'The estimate that was decisive.';
+comment on column alert_event.standing is 'Where the alert stood after it, as its row said: what is asked of an earlier instant is read here.';
 comment on column alert_event.seal_id is 'The seal of the transaction that wrote it.';
 
 create table outbox (

@@ -28,6 +28,8 @@ pub mod detect;
 pub mod alert;
 /// Who may do what over HTTP.
 pub mod access;
+/// What numbers look like.
+pub mod picture;
 
 // The machinery: siblings that never use one another.
 
@@ -59,6 +61,8 @@ pub mod person;
 pub mod mending;
 /// Answers to any question.
 pub mod query;
+/// What was published, as it was read then.
+pub mod history;
 /// Making references.
 pub mod reference;
 /// Metrics, health and the API.

@@ -71,6 +71,16 @@ pub async fn step(context: &Context, alert_id: i64, step: HumanStep, person: &Pe
     Ok(())
 }
 
+/// Say something about an alert, open or closed. It changes nothing else.
+///
+/// # Errors
+/// When there is no such alert, or the store fails.
+pub async fn comment(context: &Context, alert_id: i64, person: &Person) -> Result<()> {
+    context.store.comment_alert(alert_id, &person.by, &person.reason, context.clock.now()).await?;
+    tracing::info!(alert_id, "a person commented on an alert");
+    Ok(())
+}
+
 /// Silence one alert for a while. Returns the number of the silence and its end.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ mod backtest;
 mod broken;
 mod channels;
 mod configuration;
+mod console;
 mod contract;
 mod crash;
 mod daemon;

@@ -128,8 +128,13 @@ impl Problem {
     }
 }
 
+/// What the problem of an answer says, for whoever shows it otherwise.
+#[derive(Clone, Debug)]
+pub(super) struct Said(pub(super) String);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let said = Said(self.detail.clone());
         let document = Document {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Problem"),
@@ -139,6 +144,7 @@ impl IntoResponse for Problem {
         };
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, Json(document)).into_response();
+        response.extensions_mut().insert(said);
         let headers = response.headers_mut();
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

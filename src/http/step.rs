@@ -1,4 +1,4 @@
-//! `POST /api/v1/alerts/{id}/acknowledge`, `resolve` and `silence`: what a person does about an alert.
+//! `POST /api/v1/alerts/{id}/acknowledge`, `resolve`, `silence` and `comment`: what a person does about an alert.
 
 use std::time::Duration;
 
@@ -183,4 +183,26 @@ pub(super) async fn silence(
     let made = person::silence_alert(&shared.context(), id, r#for.parse()?, &person).await;
     let (silence_id, ends_at) = made.map_err(Problem::internal)?;
     Ok(Json(Made { silence_id, ends_at }))
+}
+
+/// Say something about an alert; it changes nothing else.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alerts/{id}/comment",
+    tag = "alerts",
+    operation_id = "comment_alert",
+    params(("id" = i64, Path, description = "The number.")),
+    request_body = Step,
+    responses((status = 200, description = "The alert after it; what was said stands in its history.", body = Answer))
+)]
+pub(super) async fn comment(
+    caller: Caller,
+    State(shared): State<Shared>,
+    Id(id): Id,
+    given: Result<Json<Step>, JsonRejection>,
+) -> Result<Json<Answer>, Problem> {
+    let person = body(given)?.person(&caller)?;
+    require(&caller, &shared, id).await?;
+    person::comment(&shared.context(), id, &person).await.map_err(Problem::of_step)?;
+    answer(&shared, id).await.map(Json)
 }
