@@ -174,6 +174,12 @@ impl PersonArgs {
     }
 }
 
+/// The command line as it is described, for what checks written commands.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parse the command line, run the command, print what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
