@@ -137,7 +137,7 @@ async fn prometheus_finds_data_for_every_panel_and_the_rest_of_the_wire_holds() 
         .await
         .expect("an alert that fires");
     served.dosimeter(&["alert", "ack", &firing.to_string(), "--by", "test", "--reason", "a test"]);
-    crate::dashboards::show_history(&served.url).await;
+    crate::dashboards::show_history(&served.url, false).await;
 
     let (status, body) = get(served.port, "/api/v1/alerts?open=true").expect("an answer");
     assert_eq!((status, body.contains("effusion-auroc")), (200, true), "{body}");

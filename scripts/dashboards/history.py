@@ -39,7 +39,8 @@ def make():
     def latest(column):
         return f"select distinct {column} from history_current where {VERSION}"
 
-    d.variable("output", "Output", "What the model says, or another quantity.", latest("output") + " order by 1")
+    d.variable("output", "Output", "What the model says, or another quantity.",
+               f"select output from history_current where {VERSION} group by output order by output like '(%', output")
     d.variable("slice", "Slice", "A part of the cases; all is the slice of everything.",
                latest("slice") + " and output = ${output:sqlstring} order by 1", preferred="all")
     d.variable("window", "Window", "The run of days that every number is computed over.",
