@@ -202,7 +202,9 @@ pub async fn show_history(url: &str, of_evidence: bool) {
     let dashboard = &all()["history"];
     let pool = sqlx::PgPool::connect(url).await.expect("the database answers");
     let mut connection = pool.acquire().await.expect("a connection");
-    let role = format!("reader_of_{}", url.rsplit('/').next().expect("a database"));
+    let name: String =
+        sqlx::query_scalar("select current_database()::text").fetch_one(&mut *connection).await.expect("a name");
+    let role = format!("reader_of_{name}");
     let script = reader_script().replace("grafana_reader", &role).replace("login password 'change me'", "nologin");
     sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *connection).await.expect("the script of the documentation");
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("set role {role}"))).execute(&mut *connection).await.expect("the role");
