@@ -437,7 +437,8 @@ create table estimate (
     metrics jsonb not null,
     estimated_at timestamptz not null
 );
-create index estimate_history on estimate (version_id, output_id, slice, window_name, estimate_id);
+create index estimate_history on estimate (version_id, output_id, slice, window_name, window_to, estimate_id);
+create index estimate_window on estimate (version_id, window_name, window_to, estimate_id);
 comment on table estimate is 'Published results, append-only: one row holds all metrics of one window.';
 comment on column estimate.estimate_id is 'Number of the estimate.';
 comment on column estimate.version_id is 'The version.';
@@ -693,7 +694,8 @@ create table alert_event (
     actor text not null,
     reason text not null,
     decision text,
-    estimate_id bigint references estimate
+    estimate_id bigint references estimate,
+    standing json not null
 );
 create index alert_event_history on alert_event (alert_id, event_id);
 comment on table alert_event is 'Every transition of an alert and every decision to tell people of it or not, append-only.';
@@ -706,6 +708,7 @@ comment on column alert_event.actor is 'Who: dosimeter, or a person.';
 comment on column alert_event.reason is 'Why, in words.';
 comment on column alert_event.decision is 'Whether people were told, and why or why not; null for what a person did.';
 comment on column alert_event.estimate_id is 'The estimate that was decisive.';
+comment on column alert_event.standing is 'Where the alert stood after it, as its row said: what is asked of an earlier instant is read here.';
 
 -- What dashboards read (docs/dashboards.md): names instead of numbers; no case, no subject, no secret.
 

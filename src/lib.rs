@@ -55,6 +55,8 @@ pub mod person;
 pub mod mending;
 /// Answers to any question.
 pub mod query;
+/// What was published, as it was read then.
+pub mod history;
 /// Making references.
 pub mod reference;
 /// Metrics, health and the API.

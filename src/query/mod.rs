@@ -177,7 +177,9 @@ impl utoipa::ToSchema for Row {
 }
 
 impl Row {
-    fn new(key: &MetricKey, outcome: Outcome) -> Self {
+    /// A metric by its key.
+    #[must_use]
+    pub fn new(key: &MetricKey, outcome: Outcome) -> Self {
         let metric = key.to_string();
         match outcome {
             Ok(estimate) => Self { metric, estimate: Some(estimate), undefined: None, reason: None },

@@ -25,6 +25,7 @@ pub mod outbox;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
+pub mod series;
 pub mod server;
 pub mod silence;
 pub mod status;

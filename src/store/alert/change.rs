@@ -302,8 +302,11 @@ impl Event<'_> {
     /// Append the event and its audit entry; returns the event's number.
     async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
         let event_id = sqlx::query_scalar!(
-            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision)
-            values ($1, $2, $3, $4, $5, $6, $7, $8) returning event_id",
+            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision, standing)
+            select $1, $2, $3, $4, $5, $6, $7, $8, json_build_object('severity', severity, 'breached', breached, 'since', since,
+                'fired_at', fired_at, 'acknowledged_at', acknowledged_at, 'told_at', told_at, 'escalation', escalation,
+                'muted_by', muted_by, 'muted_until', muted_until, 'closed_at', closed_at)
+            from alert where alert_id = $1 returning event_id",
             self.alert_id,
             now,
             self.transition,
