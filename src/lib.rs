@@ -26,6 +26,8 @@ pub mod detect;
 pub mod alert;
 /// Who may do what over HTTP.
 pub mod access;
+/// What numbers look like.
+pub mod picture;
 
 // The machinery: siblings that never use one another.
 
