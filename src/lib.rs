@@ -61,6 +61,8 @@ pub mod query;
 pub mod history;
 /// Making references.
 pub mod reference;
+/// Does the record fit together?
+pub mod verify;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.
