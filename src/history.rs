@@ -160,7 +160,9 @@ pub fn numbers(names: &Names, model: &str, version: Option<&str>, output: &str) 
         models.sort_unstable();
         models.dedup();
         let known = list(models);
-        return Err(Error::Unknown(format!("no predictions of a model {model:?} are known; there are some of {known}")));
+        return Err(Error::Unknown(format!(
+            "no predictions of a model {model:?} are known; there are some of {known}"
+        )));
     }
     let known = || list(own.iter().map(|version| version.name.as_str()).collect());
     let meant: Vec<_> = own.iter().filter(|known| version.is_none_or(|name| known.name == name)).collect();

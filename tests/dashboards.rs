@@ -206,7 +206,10 @@ pub async fn show_history(url: &str, of_evidence: bool) {
         sqlx::query_scalar("select current_database()::text").fetch_one(&mut *connection).await.expect("a name");
     let role = format!("reader_of_{name}");
     let script = reader_script().replace("grafana_reader", &role).replace("login password 'change me'", "nologin");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *connection).await.expect("the script of the documentation");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+        .execute(&mut *connection)
+        .await
+        .expect("the script of the documentation");
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("set role {role}"))).execute(&mut *connection).await.expect("the role");
     for table in ["prediction", "assertion", "identifier", "token", "rejection", "installation", "estimate", "audit"] {
         let denied = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("select from {table}"))).execute(&mut *connection).await;

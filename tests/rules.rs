@@ -61,7 +61,7 @@ fn every_rule_is_tested_and_every_alert_has_its_page() {
     let (alerts, records) = rules();
     assert!(alerts.len() >= 20 && !records.is_empty(), "{} alerts, {} records", alerts.len(), records.len());
     let tests: String = list(&root().join("config/rules/tests"), "yml").iter().map(|file| read(file)).collect();
-    for name in records.iter() {
+    for name in &records {
         assert!(tests.contains(name), "{name} has no test in config/rules/tests");
     }
     let pages: BTreeSet<String> = list(&root().join("docs/runbooks"), "md")
