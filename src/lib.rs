@@ -28,6 +28,8 @@ pub mod alert;
 pub mod access;
 /// What numbers look like.
 pub mod picture;
+/// Tables as CSV and Parquet.
+pub mod table;
 
 // The machinery: siblings that never use one another.
 
@@ -63,6 +65,8 @@ pub mod history;
 pub mod reference;
 /// Does the record fit together?
 pub mod verify;
+/// The evidence of a period as one archive.
+pub mod bundle;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

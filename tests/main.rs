@@ -12,6 +12,7 @@ mod alerting;
 mod architecture;
 mod backtest;
 mod broken;
+mod bundle;
 mod channels;
 mod configuration;
 mod contract;

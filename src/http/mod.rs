@@ -7,6 +7,7 @@ mod alert;
 mod alerts;
 mod audit;
 pub mod auth;
+mod bundle;
 mod compare;
 mod curve;
 mod drift;
@@ -90,6 +91,7 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(rejections::get))
         .routes(routes!(audit::get))
         .routes(routes!(audit::tokens))
+        .routes(routes!(bundle::get))
 }
 
 /// The server's router: every operation behind the gate.
@@ -130,6 +132,7 @@ async fn index() -> &'static str {
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
      /api/v1/audit    who did what, ?before=; /api/v1/tokens the tokens without their secrets\n\
+     /api/v1/bundle   ?model=&version=&from=&to= and as_of, recorded: the evidence of a period as one archive\n\
      /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n"
 }

@@ -75,6 +75,7 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/silences/{id}/end", OPERATE),
     get("/api/v1/audit", AUDIT),
     get("/api/v1/tokens", AUDIT),
+    get("/api/v1/bundle", AUDIT),
 ];
 
 /// What a request needs.

@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod alert;
 pub mod batch;
+pub mod bundle;
 pub mod catalog;
 pub mod contract;
 mod copy;
