@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
+use crate::chain::hex;
+
 /// The name of the manifest, in the format of `sha256sum`.
 pub const MANIFEST: &str = "MANIFEST.sha256";
 
@@ -40,12 +42,6 @@ fn manifest(files: &BTreeMap<String, Vec<u8>>) -> String {
         let _ = writeln!(text, "{}  {name}", hex(&Sha256::digest(bytes)));
         text
     })
-}
-
-/// Bytes as hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ pub async fn make(context: &Context, asked: &Asked, (actor, reason): (&str, &str
     let Subject { model, version, bounds } = &material.subject;
     let detail = json!({
         "from": exact(bounds.period.from), "to": exact(bounds.period.to), "as_of": exact(bounds.as_of), "recorded": bounds.recorded,
-        "sha256": archive::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
+        "sha256": crate::chain::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
     });
     context.store.note_bundle((actor, reason), &format!("{model} {version}"), detail, now).await?;
     Ok(Bundle { name: format!("{name}.zip"), bytes })
@@ -184,7 +184,9 @@ fn written(material: &Material) -> Result<Vec<u8>, Error> {
     }
     for plan in &material.plans {
         let name = plan.get("plan_id").map(ToString::to_string).unwrap_or_default();
-        files.insert(format!("plan-{name}.json"), plan_text(plan).into_bytes());
+        // As it was stored: its digest is the plan's.
+        let body = plan.get("body").and_then(Value::as_str).unwrap_or_default();
+        files.insert(format!("plan-{name}.json"), body.as_bytes().to_vec());
     }
     files.insert("verification.txt".to_owned(), material.verification.clone().into_bytes());
     files.insert("report.html".to_owned(), report::html(material).into_bytes());
@@ -192,25 +194,12 @@ fn written(material: &Material) -> Result<Vec<u8>, Error> {
     Ok(archive::pack(&material.subject.name(), files)?)
 }
 
-/// A plan as it was adopted: its digest is that of its canonical body.
-fn plan_text(plan: &Object) -> String {
-    let body = plan.get("body").and_then(Value::as_str).unwrap_or_default();
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
-    let shown = json!({
-        "plan_id": plan.get("plan_id"), "digest": plan.get("digest"), "adopted_at": plan.get("adopted_at"), "body": body,
-    });
-    // A plan always serialises.
-    serde_json::to_string_pretty(&shown).unwrap_or_default() + "\n"
-}
-
 /// What the chains say. Nothing here grows with time while everything fits: only what is bounded is counted.
 fn verification(subject: &Subject, verified: &verify::Report, audit: &[Object], batch: &[Object]) -> String {
     let Bounds { as_of, recorded, .. } = subject.bounds;
     let said = |object: &Object, name: &str| object.get(name).and_then(text).unwrap_or_default();
-    let hash = |object: &Object| {
-        let hash = said(object, "hash");
-        hash.strip_prefix("\\x").unwrap_or(&hash).to_owned()
-    };
+    // Bytes as the database writes them.
+    let hash = |object: &Object| said(object, "hash").trim_start_matches("\\x").to_owned();
     let mut lines =
         vec![format!("Verification of {} {} as of {}", subject.model, subject.version, exact(as_of)), String::new()];
     lines.push(if verified.is_sound() {
@@ -224,7 +213,7 @@ fn verification(subject: &Subject, verified: &verify::Report, audit: &[Object], 
     lines.push(String::new());
     if let (Some(first), Some(last)) = (audit.first(), audit.last()) {
         lines.push(format!("Audit trail: entries {} to {}", said(first, "audit_id"), said(last, "audit_id")));
-        lines.push(format!("  hash before the first  {}", said(first, "previous_hash").trim_start_matches("\\x")));
+        lines.push(format!("  hash before the first  {}", said(first, "previous_hash")));
         lines.push(format!("  hash of the last       {}", hash(last)));
     } else {
         lines.push("Audit trail: no entry since the period began".to_owned());

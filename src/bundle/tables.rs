@@ -61,6 +61,7 @@ const ALERTS: &[Column] = &[
     ("rule", Text),
     ("output", Text),
     ("slice", Text),
+    ("severity", Text),
     ("state", Text),
     ("began_at", Instant),
     ("fired_at", Instant),
@@ -136,11 +137,14 @@ const REFERENCES: &[Column] = &[
 const AUDIT: &[Column] = &[
     ("audit_id", Integer),
     ("at", Instant),
+    ("written_at", Instant),
     ("actor", Text),
     ("action", Text),
     ("subject", Text),
     ("reason", Text),
     ("detail", Text),
+    ("previous_hash", Text),
+    ("hash", Text),
 ];
 
 /// Every table by the name of its files.

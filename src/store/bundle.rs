@@ -94,12 +94,13 @@ const OPEN_IN_PERIOD: &str = "open_in_period as (select l.alert_id, min(x.at) as
         min(x.at) filter (where x.transition = 'fired') as fired_at,
         min(x.at) filter (where x.transition = 'acknowledged') as acknowledged_at,
         min(x.at) filter (where x.state in ('resolved', 'cleared', 'expired')) as closed_at,
-        (array_agg(x.state order by x.event_id desc))[1] as state
+        (array_agg(x.state order by x.event_id desc))[1] as state,
+        (array_agg(x.standing->>'severity' order by x.event_id desc))[1] as severity
     from asked a join alert l using (version_id) join alert_event x on x.alert_id = l.alert_id and x.at <= a.as_of
     group by l.alert_id, a.since, a.until
     having min(x.at) < a.until and coalesce(min(x.at) filter (where x.state in ('resolved', 'cleared', 'expired')), a.until) >= a.since) ";
 
-const ALERTS: &str = "select p.alert_id, l.rule, o.name as output, l.slice, p.state, p.began_at, p.fired_at, p.acknowledged_at, p.closed_at
+const ALERTS: &str = "select p.alert_id, l.rule, o.name as output, l.slice, p.severity, p.state, p.began_at, p.fired_at, p.acknowledged_at, p.closed_at
     from open_in_period p join alert l using (alert_id) join output o using (output_id) order by p.alert_id";
 
 const ALERT_EVENTS: &str = "select x.event_id, x.alert_id, x.at, x.transition, x.state, x.actor, x.reason, x.decision, x.estimate_id
@@ -137,9 +138,13 @@ const PLANS: &str = "select p.plan_id, p.digest, p.adopted_at, p.body::text as b
             order by adopted_at desc, plan_id desc limit 1)
     order by p.plan_id";
 
-/// Before the instant and not at it: the act of making a bundle is an entry, too.
-const AUDIT: &str = "select u.audit_id, u.at, u.actor, u.action, u.subject, u.reason, u.detail::text as detail
-    from asked a join audit u on u.at >= a.since and u.at < a.as_of order by u.audit_id";
+/// Without a gap, so that the chain can be walked. Before the instant and not at it: the act of making a bundle is an entry, too.
+const AUDIT: &str =
+    "select u.audit_id, u.at, u.written_at, u.actor, u.action, u.subject, u.reason, u.detail::text as detail,
+        encode(u.previous_hash, 'hex') as previous_hash, encode(u.hash, 'hex') as hash
+    from asked a join audit u on u.audit_id >= (select min(audit_id) from audit where at >= a.since)
+        and u.audit_id <= (select max(audit_id) from audit where at < a.as_of)
+    order by u.audit_id";
 
 /// The last batch that is asked for.
 const BATCH: &str = "select b.* from asked a join batch b on b.batch_id = a.recorded";
@@ -202,7 +207,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
-        super::alert::audit(&mut transaction, now, actor, "bundle made", subject, reason, detail).await?;
+        super::audit::append(&mut transaction, now, actor, "bundle made", subject, reason, detail).await?;
         transaction.commit().await.named("note_bundle")
     }
 }

@@ -5,10 +5,13 @@
 
 pub mod alarm;
 pub mod alert;
+pub mod anchor;
+pub mod audit;
 pub mod batch;
 pub mod bundle;
 pub mod catalog;
 pub mod contract;
+pub mod contradiction;
 mod copy;
 pub mod cursor;
 pub mod estimate;
@@ -21,11 +24,13 @@ pub mod intake;
 pub mod key;
 pub mod lease;
 pub mod ledger;
+pub mod look;
 mod meet;
 pub mod outbox;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
+pub mod seal;
 pub mod series;
 pub mod server;
 pub mod silence;
