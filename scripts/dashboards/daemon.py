@@ -15,6 +15,7 @@ def make():
     intake(d)
     notices(d)
     http(d)
+    record(d)
     export(d)
     return d
 
@@ -114,6 +115,23 @@ def http(d):
             [("{{reason}}", 'sum by (reason) (rate(dosimeter_http_refused_total[$__rate_interval])) or on() label_replace(vector(0), "reason", "none", "", "")')],
             unit="reqps", minimum=0, w=6)
     d.lines("Open connections", "Connections to the HTTP server that are open.", [("connections", "sum(dosimeter_http_connections)")], decimals=0,
+            minimum=0, w=6)
+
+
+def record(d):
+    def age(metric):
+        known = f'label_replace(time() - max(dosimeter_audit_{metric}_timestamp_seconds), "when", "age", "", "")'
+        return f'{known} or on() label_replace(vector(0), "when", "never yet", "", "")'
+
+    d.row("The record")
+    d.stat("Rows that do not fit", """Rows that did not fit the chains at the last verification; 0 before the first, too. Any is a matter for whoever answers for the
+        record: `dosimeter audit verify --full` names them.""", "max(dosimeter_audit_breaches) or on() vector(0)", decimals=0,
+           thresholds=steps(GREEN, (1, RED)), w=6, h=8)
+    d.lines("Entries and seals", "Entries of the audit trail, and seals of rows in tables that only grow. Neither ever falls.", [
+        ("entries", "max(dosimeter_audit_entries)"), ("seals", "max(dosimeter_audit_seals)"),
+    ], unit="short", decimals=0, minimum=0, w=6)
+    d.lines("Since the last verification", "Time since every row was last verified.", [("{{when}}", age("verified"))], unit="s", decimals=0, minimum=0, w=6)
+    d.lines("Since the last anchor", "Time since the heads of the chains were last told outside.", [("{{when}}", age("anchored"))], unit="s", decimals=0,
             minimum=0, w=6)
 
 
