@@ -59,7 +59,8 @@ async fn lived_in() -> Installation {
     }
     let context = installation.context();
     let maker = Maker { model: "chest-xray", version: None, person: "Dr Example", reason: "accepted" };
-    let (reference, _) = Box::pin(freeze(&context, &maker, window("2025-01-25", "2025-01-29"))).await.expect("a reference");
+    let (reference, _) =
+        Box::pin(freeze(&context, &maker, window("2025-01-25", "2025-01-29"))).await.expect("a reference");
     let now = context.clock.now();
     store.approve_reference(reference, "Dr Example", "read", now).await.expect("approved");
     for day in ["01", "02", "03"].iter().map(|day| format!("2025-02-{day}")) {

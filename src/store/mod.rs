@@ -9,6 +9,7 @@ pub mod anchor;
 pub mod audit;
 pub mod batch;
 pub mod browse;
+pub mod bundle;
 pub mod catalog;
 pub mod contract;
 pub mod contradiction;
