@@ -16,6 +16,7 @@ mod broken;
 mod bundle;
 mod channels;
 mod configuration;
+mod console;
 mod contract;
 mod crash;
 mod daemon;

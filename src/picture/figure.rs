@@ -31,7 +31,7 @@ pub fn figure(picture: &impl Picture, note: &str) -> Markup {
 #[must_use]
 pub fn table(table: &Table) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Numbers of the picture" {
+        div.scroll tabindex="0" role="group" aria-label="Numbers of the picture" {
             table.numbers {
                 thead { tr { @for name in &table.head { th scope="col" { (name) } } } }
                 tbody { @for row in &table.rows { tr { @for cell in row { td { (cell) } } } } }

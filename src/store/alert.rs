@@ -1,5 +1,4 @@
-//! Alerts and their history; `change` writes what happens to them, `list` finds them
-//! as they are and as they were.
+//! Alerts and their history; `change` writes what happens to them, `list` finds them as they are and as they were.
 
 mod change;
 mod list;

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod anchor;
 pub mod audit;
 pub mod batch;
+pub mod browse;
 pub mod bundle;
 pub mod catalog;
 pub mod contract;
@@ -27,6 +28,7 @@ pub mod ledger;
 pub mod look;
 mod meet;
 pub mod outbox;
+pub mod overview;
 pub mod reference;
 pub mod rejection;
 pub mod rows;
@@ -122,6 +124,10 @@ impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
             sqlx::Error::Database(error) if error.code().is_some_and(|code| is_passing(&code)) => {
                 Error::Unreachable(sqlx::Error::Database(error))
             }
+            // A text with a NUL, which Postgres has no way to keep.
+            sqlx::Error::Database(error) if error.code().as_deref() == Some("22021") => Error::Refused(
+                "a text holds a character that the database cannot keep (NUL, U+0000); leave it out".to_owned(),
+            ),
             source => Error::Statement { statement, source },
         })
     }

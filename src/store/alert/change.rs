@@ -192,6 +192,33 @@ impl Store {
         append_all(&mut transaction, &[event.entry(now)]).await?;
         transaction.commit().await.named("step_alert")
     }
+
+    /// Keep what a person says about an alert in its history. Audited.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no such alert, and when Postgres fails.
+    pub async fn comment_alert(&self, alert_id: i64, actor: &str, words: &str, now: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let found: Option<String> = sqlx::query_scalar("select state from alert where alert_id = $1 for share")
+            .bind(alert_id)
+            .fetch_optional(&mut *transaction)
+            .await
+            .named("find_commented_alert")?;
+        let state = found.ok_or_else(|| missing(alert_id))?;
+        let state = State::parse(&state).ok_or_else(|| Error::Corrupt {
+            table: "alert",
+            column: "state",
+            row: format!("alert {alert_id}"),
+            source: format!("{state:?} is not known").into(),
+        })?;
+        let (transition, reason) = ("commented", words);
+        let event = Event { alert_id, transition, state, actor, reason, decision: None, estimate_id: None };
+        let seal = seal::open(&mut transaction).await?;
+        event.insert(&mut transaction, now).await?;
+        seal::close(&mut transaction, seal, &["alert_event"]).await?;
+        append_all(&mut transaction, &[event.entry(now)]).await?;
+        transaction.commit().await.named("comment_alert")
+    }
 }
 
 /// Why a person cannot take a step: what the alert is, since when, and by whom.
