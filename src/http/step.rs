@@ -64,9 +64,14 @@ pub(super) struct Length(String);
 impl Length {
     /// The span, or what is wrong with it.
     pub(super) fn parse(&self) -> Result<Duration, Problem> {
-        humantime::parse_duration(&self.0)
-            .map_err(|_| Problem::bad_request(format!("for: {:?} is no duration; write 30m, 4h, 2d", self.0)))
+        length(&self.0)
     }
+}
+
+/// A span of time, or what is wrong with it.
+pub(super) fn length(text: &str) -> Result<Duration, Problem> {
+    humantime::parse_duration(text)
+        .map_err(|_| Problem::bad_request(format!("for: {text:?} is no duration; write 30m, 4h, 2d")))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -203,6 +208,6 @@ pub(super) async fn comment(
 ) -> Result<Json<Answer>, Problem> {
     let person = body(given)?.person(&caller)?;
     require(&caller, &shared, id).await?;
-    person::comment(&shared.context(), id, &person).await.map_err(Problem::of_step)?;
+    person::comment(&shared.context(), id, &person).await.map_err(Problem::internal)?;
     answer(&shared, id).await.map(Json)
 }

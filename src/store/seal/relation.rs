@@ -186,7 +186,7 @@ pub static RELATIONS: [Relation; 17] = [
             ("reason", Text),
             ("decision", Text),
             ("estimate_id", Number),
-            ("standing", Json),
+            ("standing", Kind::Json),
         ],
     ),
     relation(
