@@ -42,7 +42,7 @@ fn asked(as_of: Option<&str>) -> Asked {
 }
 
 async fn made(installation: &Installation, asked: &Asked) -> Bundle {
-    make(&installation.context(), asked, ("auditor", "a test")).await.expect("a bundle")
+    make(&installation.context(), asked, &Person::new("auditor", "a test").expect("a person")).await.expect("a bundle")
 }
 
 fn unpacked(bundle: &Bundle) -> BTreeMap<String, Vec<u8>> {
@@ -222,7 +222,10 @@ async fn it_is_checked_and_read_by_whoever_has_only_the_file() {
 async fn what_cannot_be_given_is_refused_with_what_can() {
     let installation = Installation::new(SMALL, "2025-03-10").await;
     let refused = async |asked: &Asked| {
-        make(&installation.context(), asked, ("auditor", "a test")).await.expect_err("refused").to_string()
+        make(&installation.context(), asked, &Person::new("auditor", "a test").expect("a person"))
+            .await
+            .expect_err("refused")
+            .to_string()
     };
     assert!(refused(&asked(None)).await.contains("no model \"chest-xray\" that has made a prediction"));
     assert!(refused(&asked(Some("2025-04-01"))).await.contains("nothing is known yet"));

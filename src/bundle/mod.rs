@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::domain::Window;
 use crate::domain::window::show_instant;
 use crate::job::Context;
+use crate::person::Person;
 use crate::store::bundle::{Bounds, Object, Published};
 use crate::table::{Table, text};
 use crate::verify::{self, Depth};
@@ -115,7 +116,7 @@ struct Material {
 ///
 /// # Errors
 /// When the model or version does not exist, there is too much, or the store fails.
-pub async fn make(context: &Context, asked: &Asked, (actor, reason): (&str, &str)) -> Result<Bundle, Error> {
+pub async fn make(context: &Context, asked: &Asked, person: &Person) -> Result<Bundle, Error> {
     let now = context.clock.now();
     let subject = subject(context, asked, now).await?;
     let estimates = context.store.count_bundled(subject.bounds).await?;
@@ -142,7 +143,7 @@ pub async fn make(context: &Context, asked: &Asked, (actor, reason): (&str, &str
         "from": exact(bounds.period.from), "to": exact(bounds.period.to), "as_of": exact(bounds.as_of), "recorded": bounds.recorded,
         "sha256": crate::chain::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
     });
-    context.store.note_bundle((actor, reason), &format!("{model} {version}"), detail, now).await?;
+    context.store.note_bundle(person.words(), &format!("{model} {version}"), detail, now).await?;
     Ok(Bundle { name: format!("{name}.zip"), bytes })
 }
 

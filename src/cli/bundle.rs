@@ -47,7 +47,7 @@ pub(super) fn run(args: BundleArgs) -> anyhow::Result<()> {
         let asked = Asked { model, version: version.version, period: Window { from, to }, as_of, recorded };
         anyhow::ensure!(!out.exists(), "{} exists; name a new file with --out", out.display());
         let person = person.person()?;
-        let bundle = make(&context, &asked, person.words()).await?;
+        let bundle = make(&context, &asked, &person).await?;
         let cannot = || format!("cannot write {}", out.display());
         let mut file = std::fs::File::create_new(&out).with_context(cannot)?;
         file.write_all(&bundle.bytes).with_context(cannot)?;

@@ -2,6 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::{Problem, Shared};
 use crate::bundle::{Asked, Error, make};
 use crate::domain::Window;
 use crate::domain::window::parse_instant;
+use crate::person::Person;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -21,10 +23,13 @@ pub(super) struct Parameters {
     /// The version; may be left out while the model has only one.
     version: Option<String>,
     /// First day or instant of the period.
+    #[param(format = DateTime)]
     from: String,
     /// First day or instant after it.
+    #[param(format = DateTime)]
     to: String,
     /// As published up to this instant; now if absent.
+    #[param(format = DateTime)]
     as_of: Option<String>,
     /// Batches up to this number only; those of `as_of` if absent.
     recorded: Option<i64>,
@@ -59,8 +64,8 @@ pub(super) async fn get(
         model: asked.model,
         version: asked.version,
     };
-    let actor = format!("token {}", caller.name());
-    let bundle = make(&shared.context(), &asked, (&actor, reason)).await.map_err(problem)?;
+    let person = Person::new(&format!("token {}", caller.name()), reason).map_err(Problem::internal)?;
+    let bundle = make(&shared.context(), &asked, &person).await.map_err(problem)?;
     let name = format!("attachment; filename=\"{}\"", bundle.name);
     Ok(([(CONTENT_TYPE, "application/zip".to_owned()), (CONTENT_DISPOSITION, name)], bundle.bytes).into_response())
 }
@@ -68,7 +73,7 @@ pub(super) async fn get(
 fn problem(error: Error) -> Problem {
     match error {
         Error::Unknown(message) => Problem::not_found(message),
-        Error::Refused(message) => Problem::bad_request(message),
+        Error::Refused(message) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message),
         Error::Store(_) | Error::Table(_) | Error::Archive(_) => Problem::internal(error),
     }
 }
