@@ -285,6 +285,14 @@ impl Store {
         Ok((Self { pool, is_confined, ..self }, standing))
     }
 
+    /// The role that connections work as.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn works_as(&self) -> Result<String> {
+        sqlx::query_scalar("select current_user::text").fetch_one(&self.pool).await.named("works_as")
+    }
+
     /// A transaction that may remove what is over age.
     pub(super) async fn begin_removing(&self) -> Result<Transaction> {
         let mut transaction = self.begin().await?;
