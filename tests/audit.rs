@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use dosimeter::chain::from_hex;
 use dosimeter::job::Job;
 use dosimeter::job::anchor::{anchor, line};
+use dosimeter::job::refold::check_summaries;
 use dosimeter::person::Person;
 use dosimeter::reference::{Maker, freeze};
 use dosimeter::runtime::Outcome;
@@ -60,7 +61,8 @@ async fn lived_in() -> Installation {
     }
     let context = installation.context();
     let maker = Maker { model: "chest-xray", version: None, person: "Dr Example", reason: "accepted" };
-    let (reference, _) = Box::pin(freeze(&context, &maker, window("2025-01-25", "2025-01-29"))).await.expect("a reference");
+    let (reference, _) =
+        Box::pin(freeze(&context, &maker, window("2025-01-25", "2025-01-29"))).await.expect("a reference");
     let now = context.clock.now();
     store.approve_reference(reference, "Dr Example", "read", now).await.expect("approved");
     for day in ["01", "02", "03"].iter().map(|day| format!("2025-02-{day}")) {
@@ -298,7 +300,19 @@ async fn each_kind_of_tamper_is_named_for_what_it_is() {
         cut.iter().any(|breach| breach.starts_with("audit, audit_id") && breach.ends_with("an anchor has seen it")),
         "{cut:?}"
     );
-    assert_eq!(said(&verify(store, Depth::Full).await.expect("a report")), Vec::<String>::new());
+    let mut report = verify(store, Depth::Full).await.expect("a report");
+    Box::pin(check_summaries(&context, &mut report)).await.expect("folded again");
+    assert_eq!(said(&report), Vec::<String>::new());
+    assert!(report.checked["summary"] > 100, "{:?}", report.checked);
+    // A summary is no link of a chain: it is what its rows make, or it is not.
+    let bend = "update summary set body = (select body from summary where slice = 'site=north' limit 1)
+        where ctid = (select min(ctid) from summary where slice = 'site=south')";
+    assert_eq!(run(&pool, bend).await.expect("altered"), 1);
+    Box::pin(check_summaries(&context, &mut report)).await.expect("folded again");
+    assert_eq!(report.breaches.len(), 1, "{:?}", said(&report));
+    assert!(
+        report.breaches[0].row.contains("slice site=south") && report.breaches[0].what == "is not what its rows make"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -373,8 +387,12 @@ async fn the_daemon_may_not_change_what_only_grows() {
     assert_eq!(store.works_as().await.expect("a role"), APPLICATION);
     let options = sqlx::postgres::PgPoolOptions::new().max_connections(1);
     let pool = options.connect(&installation.url).await.expect("the database answers");
-    let tables = texts(&owner, "select relname::text from pg_class where relnamespace = 'public'::regnamespace
-        and relkind in ('r', 'p') and not relispartition order by 1").await;
+    let tables = texts(
+        &owner,
+        "select relname::text from pg_class where relnamespace = 'public'::regnamespace
+        and relkind in ('r', 'p') and not relispartition order by 1",
+    )
+    .await;
     let known: Vec<String> = TABLES.iter().map(|(table, _)| (*table).to_owned()).collect();
     assert_eq!(tables, known, "store::role::TABLES says of every table, in order, what may be done to it");
     run(&pool, "set role dosimeter_application").await.expect("a member");
@@ -385,8 +403,14 @@ async fn the_daemon_may_not_change_what_only_grows() {
             Rights::Read => &[],
             Rights::Grows(columns) | Rights::Ages(columns) | Rights::Changes(columns) => columns,
         };
-        let columns = texts(&owner, &format!("select column_name::text from information_schema.columns
-            where table_name = '{table}' and table_schema = 'public'")).await;
+        let columns = texts(
+            &owner,
+            &format!(
+                "select column_name::text from information_schema.columns
+            where table_name = '{table}' and table_schema = 'public'"
+            ),
+        )
+        .await;
         let mut statements: Vec<String> = columns
             .iter()
             .filter(|column| !later.contains(&column.as_str()))
@@ -413,11 +437,11 @@ async fn a_user_who_owns_nothing_can_run_the_daemon_once_the_owner_has_set_it_up
     let url = crate::support::database().await;
     let owner = PgPool::connect(&url).await.expect("the database answers");
     drop(Installation::over(url.clone(), SMALL, "2025-03-01").await);
-    let user = format!("daemon_of_{}", url.rsplit('/').next().expect("a name"));
-    for statement in [
-        format!("create role {user} login"),
-        format!("grant dosimeter_application, dosimeter_retention to {user}"),
-    ] {
+    let name = url.rsplit('/').next().and_then(|rest| rest.split('?').next()).expect("a name");
+    let user = format!("daemon_of_{name}");
+    for statement in
+        [format!("create role {user} login"), format!("grant dosimeter_application, dosimeter_retention to {user}")]
+    {
         run(&owner, &statement).await.expect("the server lets us make roles");
     }
     let options: sqlx::postgres::PgConnectOptions = url.parse().expect("an address");
@@ -495,4 +519,31 @@ async fn every_column_that_is_written_once_is_sealed() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Not a test: `cargo test --test it -- --ignored --nocapture audit::` prints how fast rows are verified, for docs/audit.md.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn how_fast_a_verification_is() {
+    let installation = Box::pin(lived_in()).await;
+    let (store, pool) = (installation.context().store, superuser(&installation).await);
+    let copy = "insert into audit select audit_id, at, written_at, actor, action, subject, reason, detail, previous_hash, hash
+        from audit limit 0";
+    run(&pool, copy).await.expect("sound");
+    for number in 0..10_000 {
+        let subject = format!("thing {number}");
+        store.note(at("2025-03-01"), "one", ["tried", &subject, "to see"], serde_json::json!({})).await.expect("noted");
+    }
+    let estimates = store.latest_estimates().await.expect("estimates");
+    let lease = store.take_lease("evaluate", "me", std::time::Duration::from_secs(600)).await.expect("a lease");
+    let lease = lease.expect("free");
+    for _ in 0..200 {
+        let of = (estimates[0].version_id, "7d");
+        store.publish_estimates(&lease, 1, of, ("s", at("2025-03-01")), &estimates, &[]).await.expect("published");
+    }
+    for depth in [Depth::Chain, Depth::Full] {
+        let began = std::time::Instant::now();
+        let report = verify(&store, depth).await.expect("a report");
+        println!("{depth:?}: {:?} in {:?}", report.checked, began.elapsed());
+    }
 }
