@@ -527,7 +527,8 @@ async fn every_column_that_is_written_once_is_sealed() {
 async fn how_fast_a_verification_is() {
     let installation = Box::pin(lived_in()).await;
     let (store, pool) = (installation.context().store, superuser(&installation).await);
-    let copy = "insert into audit select audit_id, at, written_at, actor, action, subject, reason, detail, previous_hash, hash
+    let copy =
+        "insert into audit select audit_id, at, written_at, actor, action, subject, reason, detail, previous_hash, hash
         from audit limit 0";
     run(&pool, copy).await.expect("sound");
     for number in 0..10_000 {
@@ -539,7 +540,7 @@ async fn how_fast_a_verification_is() {
     let lease = lease.expect("free");
     for _ in 0..200 {
         let of = (estimates[0].version_id, "7d");
-        store.publish_estimates(&lease, 1, of, ("s", at("2025-03-01")), &estimates, &[]).await.expect("published");
+        store.publish_estimates(&lease, of, ("s", at("2025-03-01")), &estimates, &[]).await.expect("published");
     }
     for depth in [Depth::Chain, Depth::Full] {
         let began = std::time::Instant::now();
