@@ -3,6 +3,7 @@
 mod alert;
 mod audit;
 mod backtest;
+mod bundle;
 mod compare;
 mod curve;
 mod demo;
@@ -113,6 +114,12 @@ enum Command {
     /// List, show and explain refused records; export them whole, and send them through the door again.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
+    /// Put the evidence about one version in one period into one archive: a report to read and to print, and the same as data.
+    /// Audited.
+    ///
+    /// Example: dosimeter bundle --config dosimeter.toml --model chest-xray --version 2.1 --from 2025-03-01 --to 2025-04-01
+    /// --reason "the yearly audit" --out march.zip
+    Bundle(bundle::BundleArgs),
     /// Turn a pseudonym back into the id of the case or subject. Audited. Exits with 3 when no id is kept, 4 when it was erased.
     Resolve(identity::PseudonymArgs),
     /// Erase the id behind a pseudonym, for good. Audited. Exits with 3 when none is kept.
@@ -178,6 +185,12 @@ impl PersonArgs {
     }
 }
 
+/// The command line as it is described, for what checks written commands.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parse the command line, run the command, print what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -241,6 +254,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Health(args) => health::run(args),
         Command::Sources(args) => sources::run(args),
         Command::Rejections(command) => rejections::run(command),
+        Command::Bundle(args) => bundle::run(args),
         Command::Resolve(args) => identity::resolve(args),
         Command::Forget(args) => identity::forget(args),
         Command::Key(command) => key::run(command),

@@ -48,6 +48,21 @@ pub struct StoredSummary {
     pub known_at: Option<DateTime<Utc>>,
 }
 
+/// How much of a day there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayCount {
+    /// The version.
+    pub version_id: i32,
+    /// The output.
+    pub output_id: i32,
+    /// The day, in UTC.
+    pub day: DateTime<Utc>,
+    /// Its predictions.
+    pub predictions: i64,
+    /// Those that have their truth.
+    pub labelled: i64,
+}
+
 /// The summaries of one version and window, consistent with one batch number.
 #[derive(Clone, Debug)]
 pub struct WindowSummaries {
@@ -187,16 +202,20 @@ impl Store {
             .await
             .named("delete_summaries")?;
         sqlx::query!(
-            "insert into summary (version_id, output_id, slice, bucket, body, batch_id, known_at)
-            select $1, output_id, slice, bucket, body, $2, $3
-            from unnest($4::integer[], $5::text[], $6::timestamptz[], $7::bytea[]) as t (output_id, slice, bucket, body)",
+            "insert into summary (version_id, output_id, slice, bucket, body, predictions, labelled, batch_id, known_at)
+            select $1, output_id, slice, bucket, body, predictions, labelled, $2, $3
+            from unnest($4::integer[], $5::text[], $6::timestamptz[], $7::bytea[], $8::bigint[], $9::bigint[])
+                as t (output_id, slice, bucket, body, predictions, labelled)",
             version_id,
             batch_id,
             known_at,
             &summaries.keys().map(|cell| cell.output_id).collect::<Vec<_>>(),
             &summaries.keys().map(|cell| cell.slice.to_string()).collect::<Vec<_>>(),
             &summaries.keys().map(|cell| cell.bucket).collect::<Vec<_>>(),
-            &summaries.values().map(codec::encode).collect::<Vec<_>>()
+            &summaries.values().map(codec::encode).collect::<Vec<_>>(),
+            &summaries.values().map(|body| body.rows().cast_signed()).collect::<Vec<_>>(),
+            &summaries.values().map(|body| body.labelled().map(u64::cast_signed)).collect::<Vec<_>>()
+                as &[Option<i64>]
         )
         .execute(&mut *transaction)
         .await
@@ -333,6 +352,25 @@ impl Store {
             is_behind: lacks.is_some(),
             fold_digest,
         })
+    }
+
+    /// How many predictions each day has, and how many of them have their truth, by version and output, over all slices; of
+    /// outputs that have truth.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_days(&self, from: DateTime<Utc>) -> Result<Vec<DayCount>> {
+        sqlx::query_as!(
+            DayCount,
+            r#"select version_id, output_id, date_trunc('day', bucket, 'UTC') as "day!",
+                sum(predictions)::bigint as "predictions!", sum(labelled)::bigint as "labelled!"
+            from summary where slice = 'all' and bucket >= $1 and labelled is not null
+            group by version_id, output_id, "day!" order by version_id, output_id, "day!""#,
+            from
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_days")
     }
 
     /// The instants of the first and the last bucket of a version that have a summary.
