@@ -53,6 +53,8 @@ pub mod desk;
 pub mod person;
 /// What people do about refused records.
 pub mod mending;
+/// Erasure of persons.
+pub mod erasure;
 /// Answers to any question.
 pub mod query;
 /// Making references.

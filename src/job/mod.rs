@@ -191,7 +191,7 @@ impl Job {
             Self::Health => health::run(context, lease).await,
             Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context, lease).await,
-            Self::Retain => retain::run(context).await,
+            Self::Retain => retain::run(context, lease).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))

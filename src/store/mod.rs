@@ -11,6 +11,7 @@ pub mod contract;
 mod copy;
 pub mod cursor;
 pub mod estimate;
+pub mod erasure;
 pub mod event;
 mod few;
 pub mod file;
@@ -18,12 +19,17 @@ pub mod health;
 pub mod identifier;
 pub mod intake;
 pub mod key;
+pub mod leaf;
 pub mod lease;
 pub mod ledger;
+mod link;
 mod meet;
 pub mod outbox;
+pub mod pin;
+pub mod proof;
 pub mod reference;
 pub mod rejection;
+pub mod retention;
 pub mod rows;
 pub mod server;
 pub mod silence;
@@ -32,6 +38,8 @@ pub mod stream;
 pub mod stream_check;
 pub mod summary;
 pub mod token;
+pub mod tomb;
+mod weigh;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -135,6 +143,8 @@ pub struct Store {
     references: Arc<Mutex<HashMap<i32, Arc<reference::Baseline>>>>,
     /// What encrypts identifiers and refused records; none before anything has been taken in.
     ring: Option<Ring>,
+    /// What hides whose rows are gone.
+    tombs: tomb::TombKey,
 }
 
 impl Store {
@@ -163,7 +173,7 @@ impl Store {
     /// A store over an existing pool.
     #[must_use]
     pub fn over(pool: PgPool) -> Self {
-        Self { pool, references: Arc::default(), ring: None }
+        Self { pool, references: Arc::default(), ring: None, tombs: tomb::TombKey::default() }
     }
 
     /// The same store with a ring of keys.
