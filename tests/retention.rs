@@ -14,9 +14,13 @@ use crate::erasure::{assert_sound, execute, verified};
 use crate::support::{Installation, SMALL, at, database, said, server_url, tool, window};
 
 fn config() -> String {
-    let patient = SMALL.replacen("columns = { case = \"study\",", "columns = { case = \"study\", subject = \"patient\",", 1);
-    patient.replacen("constants = { version = \"1\" }", "", 1).replacen("subject = \"patient\",", "subject = \"patient\", version = \"v\",", 1)
-        + "\n[retention]\nrows = \"62d\"\n"
+    let patient =
+        SMALL.replacen("columns = { case = \"study\",", "columns = { case = \"study\", subject = \"patient\",", 1);
+    patient.replacen("constants = { version = \"1\" }", "", 1).replacen(
+        "subject = \"patient\",",
+        "subject = \"patient\", version = \"v\",",
+        1,
+    ) + "\n[retention]\nrows = \"62d\"\n"
 }
 
 const HEADER: &str = "study,patient,v,at,effusion,nodule,site,sex\n";
@@ -77,10 +81,12 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     }
     // Three studies of March, and the one that was judged again, with its truth.
     assert_eq!(kept, [4, 4, 8]);
-    let partitions: i64 = sqlx::query_scalar("select count(*) from pg_class where relname in ('prediction_2025_01', 'prediction_2025_02')")
-        .fetch_one(&installation.pool().await)
-        .await
-        .expect("a count");
+    let partitions: i64 = sqlx::query_scalar(
+        "select count(*) from pg_class where relname in ('prediction_2025_01', 'prediction_2025_02')",
+    )
+    .fetch_one(&installation.pool().await)
+    .await
+    .expect("a count");
     assert_eq!(partitions, 0);
     let identifiers: Vec<i64> = sqlx::query_scalar("select count(*) from identifier group by kind order by kind")
         .fetch_all(&installation.pool().await)
@@ -109,7 +115,8 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     }
 
     // Late truth, and the old export: counted refusals. What is about the case that was judged again is welcome.
-    installation.write("truth/late.csv", "study,finding,value,at\nS4,effusion,0,2025-05-10\nS0,effusion,0,2025-05-10\n");
+    installation
+        .write("truth/late.csv", "study,finding,value,at\nS4,effusion,0,2025-05-10\nS0,effusion,0,2025-05-10\n");
     installation.write("predictions/old.csv", HEADER.to_owned() + "S4,P1,1,2025-01-20T08:00:00Z,0.04,0.5,north,F\n");
     installation.pass().await;
     let refused = installation.rejections().await.into_iter().filter(|(.., reason)| reason == "frozen");
@@ -118,7 +125,10 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     assert_eq!(installation.count("assertion").await, 5);
     assert_sound(&installation, "after late truth").await;
     let exposed = installation.context().exporter.render().expect("text");
-    for line in ["dosimeter_rows_retired_total{table=\"prediction\"} 12", "dosimeter_frozen_before_timestamp_seconds 1740787200"] {
+    for line in [
+        "dosimeter_rows_retired_total{table=\"prediction\"} 12",
+        "dosimeter_frozen_before_timestamp_seconds 1740787200",
+    ] {
         assert!(exposed.contains(line), "{line}");
     }
 
@@ -178,10 +188,23 @@ async fn a_dump_that_is_restored_verifies_and_answers_alike() {
 
     let dump = installation.path("dosimeter.dump");
     let fresh = database().await;
+    // What follows the question mark is for sqlx.
+    let plain = |url: &str| url.split('?').next().unwrap_or_default().to_owned();
     assert_ne!(fresh, server_url());
     for (program, arguments) in [
-        ("pg_dump", vec!["--format=custom".into(), "--file".into(), dump.clone().into_os_string(), installation.url.clone().into()]),
-        ("pg_restore", vec!["--exit-on-error".into(), "--dbname".into(), fresh.clone().into(), dump.clone().into_os_string()]),
+        (
+            "pg_dump",
+            vec![
+                "--format=custom".into(),
+                "--file".into(),
+                dump.clone().into_os_string(),
+                plain(&installation.url).into(),
+            ],
+        ),
+        (
+            "pg_restore",
+            vec!["--exit-on-error".into(), "--dbname".into(), plain(&fresh).into(), dump.clone().into_os_string()],
+        ),
     ] {
         let done = std::process::Command::new(tool(program)).args(&arguments).output().expect("the program runs");
         assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
@@ -189,7 +212,9 @@ async fn a_dump_that_is_restored_verifies_and_answers_alike() {
     let restored = Installation::over(fresh, &config(), "2025-05-15").await;
     let (old, new) = (verified(&installation).await, verified(&restored).await);
     assert!(new.is_sound(), "{:#?}", new.breaches);
-    for (table, rows) in old.checked.iter().filter(|(table, _)| ["prediction", "assertion", "batch", "erased_leaf"].contains(table)) {
+    for (table, rows) in
+        old.checked.iter().filter(|(table, _)| ["prediction", "assertion", "batch", "erased_leaf"].contains(table))
+    {
         assert_eq!(new.checked.get(table), Some(rows), "{table}");
     }
     for (question, before) in questions.iter().zip(before) {

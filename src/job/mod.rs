@@ -191,7 +191,8 @@ impl Job {
             Self::Health => health::run(context, lease).await,
             Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context, lease).await,
-            Self::Retain => retain::run(context, lease).await,
+            // The largest of these futures: on the heap, it does not weigh on the others.
+            Self::Retain => Box::pin(retain::run(context, lease)).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))
