@@ -46,6 +46,13 @@ async fn filled() -> Installation {
     installation
 }
 
+async fn erased(installation: &Installation, kind: IdKind, id: &str) {
+    let context = installation.context();
+    let who = Who::of_id(&context.pseudonyms, kind, id);
+    let person = Person::new("Dr Example", "asked").expect("a person");
+    Box::pin(erase(&context, &who, &person)).await.expect("erased").expect("there was something");
+}
+
 fn question(slice: &str, from: &str, to: &str) -> Question {
     Question {
         model: "chest-xray".to_owned(),
@@ -113,7 +120,13 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
         let told = ask(&context, &gone).await.map(|answer| said(&answer)).expect_err("rows are gone").to_string();
         assert!(told.contains("gone (retention.rows)") || told.contains("no case has an attribute"), "{told}");
     }
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn late_truth_of_what_is_gone_is_refused_and_all_adds_up_until_all_is_gone() {
+    let installation = filled().await;
+    installation.hand.turn_to(at("2025-05-15"));
+    assert_eq!(Job::Retain.run(&installation.context()).await, Outcome::Done);
     // Late truth, and the old export: counted refusals. What is about the case that was judged again is welcome.
     installation
         .write("truth/late.csv", "study,finding,value,at\nS4,effusion,0,2025-05-10\nS0,effusion,0,2025-05-10\n");
@@ -140,9 +153,7 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     assert_sound(&installation, "when all is gone").await;
     installation.write("predictions/june.csv", HEADER.to_owned() + "S70,P0,2,2025-06-09T08:00:00Z,0.7,0.5,north,F\n");
     installation.pass().await;
-    let who = Who::of_id(&context.pseudonyms, IdKind::Subject, "P0");
-    let person = Person::new("Dr Example", "asked").expect("a person");
-    erase(&installation.context(), &who, &person).await.expect("erased").expect("there was something");
+    erased(&installation, IdKind::Subject, "P0").await;
     installation.hand.turn_to(at("2025-09-20"));
     installation.pass().await;
     assert_sound(&installation, "at the end").await;
@@ -176,9 +187,7 @@ async fn a_dump_that_is_restored_verifies_and_answers_alike() {
     let installation = filled().await;
     installation.hand.turn_to(at("2025-05-15"));
     installation.pass().await;
-    let who = Who::of_id(&installation.context().pseudonyms, IdKind::Case, "S13");
-    let person = Person::new("Dr Example", "asked").expect("a person");
-    erase(&installation.context(), &who, &person).await.expect("erased").expect("there was something");
+    erased(&installation, IdKind::Case, "S13").await;
     installation.pass().await;
     let questions = [question("site=north", "2025-01-01", "2025-03-01"), question("all", "2025-03-01", "2025-03-10")];
     let mut before = Vec::new();
