@@ -18,6 +18,8 @@ pub mod summary;
 pub mod metric;
 /// What only few may read, encrypted.
 pub mod vault;
+/// Chains of hashes.
+pub mod chain;
 /// The plan: the validated configuration.
 pub mod config;
 /// When is a number bad enough to tell somebody?
@@ -45,6 +47,8 @@ pub mod runtime;
 
 /// The one door of records.
 pub mod intake;
+/// Does the record fit together?
+pub mod verify;
 /// What the daemon does, step by step.
 pub mod job;
 /// Where what is sent is taken in.
@@ -59,8 +63,6 @@ pub mod erasure;
 pub mod query;
 /// Making references.
 pub mod reference;
-/// Does the record fit together?
-pub mod verify;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

@@ -10,6 +10,7 @@
 mod alarms;
 mod alerting;
 mod architecture;
+mod audit;
 mod backtest;
 mod broken;
 mod channels;

@@ -74,6 +74,7 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/silences", OPERATE),
     post("/api/v1/silences/{id}/end", OPERATE),
     get("/api/v1/audit", AUDIT),
+    get("/api/v1/audit/verify", AUDIT),
     get("/api/v1/tokens", AUDIT),
 ];
 

@@ -5,6 +5,7 @@
 //! Look next at [`Context`], which every job is given, and at `app`, which drives them.
 
 pub mod alerting;
+pub mod anchor;
 pub mod answer;
 pub mod commit;
 pub mod detect;
@@ -20,6 +21,7 @@ pub mod publish;
 pub mod retain;
 pub mod seal;
 pub mod streams;
+pub mod verify;
 pub mod watch;
 
 use std::sync::Arc;
@@ -90,6 +92,15 @@ pub enum Error {
     /// The fold failed.
     #[error("the fold failed")]
     Fold(#[from] polars::error::PolarsError),
+    /// The file of anchors cannot be read or written.
+    #[error("cannot use the file of anchors {file} (audit.anchor_file)")]
+    AnchorFile {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A thread of work broke off.
     #[error("a worker thread broke off")]
     Worker(#[from] tokio::task::JoinError),
@@ -121,13 +132,17 @@ pub enum Job {
     Publish,
     /// Old rows to nothing.
     Retain,
+    /// Heads of the chains to whoever keeps them outside.
+    Anchor,
+    /// Every row against the chains.
+    Verify,
     /// Whole passes to somebody who misses them.
     Heartbeat,
 }
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Ingest,
         Self::Fold,
         Self::Evaluate,
@@ -138,6 +153,8 @@ impl Job {
         Self::Notify,
         Self::Publish,
         Self::Retain,
+        Self::Anchor,
+        Self::Verify,
         Self::Heartbeat,
     ];
 
@@ -155,6 +172,8 @@ impl Job {
             Self::Notify => "notify",
             Self::Publish => "publish",
             Self::Retain => "retain",
+            Self::Anchor => "anchor",
+            Self::Verify => "verify",
             Self::Heartbeat => "heartbeat",
         }
     }
@@ -193,6 +212,8 @@ impl Job {
             Self::Notify => notify::run(context, lease).await,
             // The largest of these futures: on the heap, it does not weigh on the others.
             Self::Retain => Box::pin(retain::run(context, lease)).await,
+            Self::Anchor => anchor::run(context, lease).await,
+            Self::Verify => verify::run(context, lease).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))

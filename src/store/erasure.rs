@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
 use super::batch::Committed;
 use super::identifier::IdKind;
 use super::leaf::{Hash, Part, Parts, Relation, Weight};
-use super::{Named, Result, Store, Transaction, link, proof};
+use super::{Named, Result, Store, Transaction, audit, link, proof};
 use crate::config::hex;
 
 /// What is to go.
@@ -163,7 +162,7 @@ impl Store {
         let batches: BTreeSet<i64> = leaves.iter().map(|(batch, ..)| *batch).collect();
         let detail = json!({ "erasure": erasure, "batch": link.batch_id, "tomb": hex(&tomb), "rows": counts, "batches": batches,
             "leaves": weight.rows, "leaves_digest": hex(&weight.digest) });
-        audit(&mut transaction, now, by, "erased", &origin, reason, detail).await?;
+        audit::append(&mut transaction, now, by, "erased", &origin, reason, detail).await?;
         transaction.commit().await.named("erase")?;
         Ok(Erased { erasure, batch: link.batch_id, counts, leaves: weight.rows })
     }

@@ -5,9 +5,12 @@
 
 pub mod alarm;
 pub mod alert;
+pub mod anchor;
+pub mod audit;
 pub mod batch;
 pub mod catalog;
 pub mod contract;
+pub mod contradiction;
 mod copy;
 pub mod cursor;
 pub mod estimate;
@@ -23,6 +26,7 @@ pub mod leaf;
 pub mod lease;
 pub mod ledger;
 mod link;
+pub mod look;
 mod meet;
 pub mod outbox;
 pub mod pin;
@@ -31,6 +35,7 @@ pub mod reference;
 pub mod rejection;
 pub mod retention;
 pub mod rows;
+pub mod seal;
 pub mod server;
 pub mod silence;
 pub mod status;

@@ -12,15 +12,16 @@ use sqlx::postgres::PgRow;
 use super::leaf::{
     AssertionColumns, Hash, Part, REJECTION, Relation, Salt, Weight, of_assertion, of_identifier, of_prediction,
 };
-use super::{Named, Result, Store, Transaction};
+use super::look::Look;
+use super::{Named, Result, Store};
 use crate::domain::Prediction;
 use crate::domain::window::{month_of, show_instant};
 use crate::vault::Ring;
 
-/// A snapshot to verify in.
+/// An instant of the database in which rows are verified, with the keys of what is encrypted.
 #[derive(Debug)]
-pub struct Proof {
-    transaction: Transaction,
+pub struct Proof<'l> {
+    look: &'l mut Look,
     ring: Option<Ring>,
 }
 
@@ -91,23 +92,21 @@ pub struct Removal {
 }
 
 impl Store {
-    /// A snapshot to verify in.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn proof(&self) -> Result<Proof> {
-        Ok(Proof { transaction: self.snapshot().await?, ring: self.ring.clone() })
+    /// A proof in an instant of the database.
+    #[must_use]
+    pub fn proof<'l>(&self, look: &'l mut Look) -> Proof<'l> {
+        Proof { look, ring: self.ring.clone() }
     }
 }
 
-impl Proof {
+impl Proof<'_> {
     /// The last batch's number and hash, as the counter states them.
     ///
     /// # Errors
     /// When Postgres fails.
     pub async fn head(&mut self) -> Result<(i64, Vec<u8>)> {
         sqlx::query_as("select last_batch, head from batch_counter")
-            .fetch_one(&mut *self.transaction)
+            .fetch_one(&mut *self.look.0)
             .await
             .named("batch_head")
     }
@@ -124,7 +123,7 @@ impl Proof {
         )
         .bind(after)
         .bind(limit)
-        .fetch_all(&mut *self.transaction)
+        .fetch_all(&mut *self.look.0)
         .await
         .named("walk_batches")
     }
@@ -135,11 +134,11 @@ impl Proof {
     /// When Postgres fails.
     pub async fn removed(&mut self) -> Result<Removed> {
         let months: Vec<DateTime<Utc>> = sqlx::query_scalar("select month from retirement")
-            .fetch_all(&mut *self.transaction)
+            .fetch_all(&mut *self.look.0)
             .await
             .named("list_retired_months")?;
         let before = sqlx::query_scalar("select max(before) from rejections_retired")
-            .fetch_one(&mut *self.transaction)
+            .fetch_one(&mut *self.look.0)
             .await
             .named("rejections_before")?;
         Ok(Removed { months: months.into_iter().collect(), rejections_before: before })
@@ -156,7 +155,7 @@ impl Proof {
         )
         .bind(first)
         .bind(last)
-        .fetch_all(&mut *self.transaction)
+        .fetch_all(&mut *self.look.0)
         .await
         .named("list_retired_parts")?;
         let left = rows.into_iter().filter_map(|(batch_id, relation, month, rows, digest)| {
@@ -175,7 +174,7 @@ impl Proof {
             sqlx::query_as("select batch_id, relation, month, leaf from erased_leaf where batch_id between $1 and $2")
                 .bind(first)
                 .bind(last)
-                .fetch_all(&mut *self.transaction)
+                .fetch_all(&mut *self.look.0)
                 .await
                 .named("list_erased_leaves")?;
         let leaves = rows.into_iter().filter_map(|(batch_id, relation, month, leaf)| {
@@ -196,7 +195,7 @@ impl Proof {
     ) -> Result<()> {
         let ring = self.ring.clone();
         let statement = statement(relation, "t.batch_id between $1 and $2");
-        let mut rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(first).bind(last).fetch(&mut *self.transaction);
+        let mut rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(first).bind(last).fetch(&mut *self.look.0);
         while let Some(row) = rows.try_next().await.named("walk_leaves")? {
             tell(stored(relation, &row, ring.as_ref()).named("walk_leaves")?);
         }
@@ -212,7 +211,7 @@ impl Proof {
         for (relation, what, statement) in CONTRADICTIONS {
             let rows: Vec<(String, DateTime<Utc>, i64)> = sqlx::query_as(statement)
                 .bind(limit)
-                .fetch_all(&mut *self.transaction)
+                .fetch_all(&mut *self.look.0)
                 .await
                 .named("find_contradictions")?;
             found.extend(rows.iter().map(|(case, at, batch)| (relation, key(case, *at, *batch), what)));
@@ -225,10 +224,7 @@ impl Proof {
     /// # Errors
     /// When Postgres fails.
     pub async fn count_keys(&mut self) -> Result<i64> {
-        sqlx::query_scalar("select count(*) from record_key")
-            .fetch_one(&mut *self.transaction)
-            .await
-            .named("count_keys")
+        sqlx::query_scalar("select count(*) from record_key").fetch_one(&mut *self.look.0).await.named("count_keys")
     }
 
     /// Every erasure and retirement, with what is left of what it removed.
@@ -242,13 +238,13 @@ impl Proof {
                 and detail->>'erasure' = erasure_id::text and detail->>'leaves_digest' = encode(leaves_digest, 'hex'))
             from erasure order by erasure_id",
         )
-        .fetch_all(&mut *self.transaction)
+        .fetch_all(&mut *self.look.0)
         .await
         .named("list_erasures")?;
         for (erasure_id, rows, digest, is_audited) in erasures {
             let leaves: Vec<Vec<u8>> = sqlx::query_scalar("select leaf from erased_leaf where erasure_id = $1")
                 .bind(erasure_id)
-                .fetch_all(&mut *self.transaction)
+                .fetch_all(&mut *self.look.0)
                 .await
                 .named("list_leaves_of_erasure")?;
             let found = Weight::of(leaves.into_iter().filter_map(|leaf| leaf.try_into().ok()).collect());
@@ -260,7 +256,7 @@ impl Proof {
                 and detail->>'parts_digest' = encode(parts_digest, 'hex'))
             from retirement order by month",
         )
-        .fetch_all(&mut *self.transaction)
+        .fetch_all(&mut *self.look.0)
         .await
         .named("list_retirements")?;
         for (month, parts, digest, is_audited) in retired {
@@ -268,13 +264,26 @@ impl Proof {
                 "select batch_id, relation, month, rows, digest from retired_part where retirement = $1",
             )
             .bind(month)
-            .fetch_all(&mut *self.transaction)
+            .fetch_all(&mut *self.look.0)
             .await
             .named("list_parts_of_retirement")?;
             let found = Weight::of(left.iter().map(LeftPart::hash).collect());
             let row = format!("month {}", month.format("%Y-%m"));
             removals.push(Removal { relation: "retirement", row, stated: (parts, digest), found, is_audited });
         }
+        let aged: Vec<(DateTime<Utc>, bool)> = sqlx::query_as(
+            "select before, exists (select from audit where action = 'rows retired' and subject = 'by age'
+                and (detail->>'rejections_before')::timestamptz = before)
+            from rejections_retired order by before",
+        )
+        .fetch_all(&mut *self.look.0)
+        .await
+        .named("list_retired_rejections")?;
+        removals.extend(aged.into_iter().map(|(before, is_audited)| {
+            let (row, found) = (format!("before {}", show_instant(before)), Weight::of(Vec::new()));
+            let stated = (0, found.digest.to_vec());
+            Removal { relation: "rejections_retired", row, stated, found, is_audited }
+        }));
         Ok(removals)
     }
 }

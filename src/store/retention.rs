@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
 use super::identifier::IdKind;
 use super::leaf::{Hash, Part, Relation, Weight};
 use super::lease::Lease;
 use super::proof::{self, LeftPart};
-use super::{Named, Result, Store, Transaction};
+use super::{Named, Result, Store, Transaction, audit};
 use crate::config::hex;
 use crate::domain::window::month_of;
 
@@ -83,7 +82,7 @@ impl Store {
             }
             let detail = json!({ "rows": counts, "rejections_before": aged.rejections_before,
                 "notices_before": aged.notices_before });
-            audit(&mut transaction, now, "dosimeter", "rows retired", "by age", "retention", detail).await?;
+            audit::append(&mut transaction, now, "dosimeter", "rows retired", "by age", "retention", detail).await?;
         }
         super::lease::commit(transaction, lease, "retire_aged").await?;
         Ok(counts)
@@ -147,7 +146,8 @@ impl Store {
         let is_new = frozen.rows_affected() > 0;
         if is_new {
             let detail = json!({ "before": before });
-            audit(&mut transaction, now, "dosimeter", "buckets frozen", "rows", "retention.rows", detail).await?;
+            audit::append(&mut transaction, now, "dosimeter", "buckets frozen", "rows", "retention.rows", detail)
+                .await?;
         }
         super::lease::commit(transaction, lease, "freeze").await?;
         Ok(is_new)
@@ -459,7 +459,8 @@ async fn note(
     let detail = json!({ "month": month, "recorded": recorded, "rows": counts, "parts": weight.rows,
         "parts_digest": hex(&weight.digest) });
     let subject = format!("month {}", month.format("%Y-%m"));
-    audit(transaction, now, "dosimeter", "rows retired", &subject, "retention.rows", detail).await
+    audit::append(transaction, now, "dosimeter", "rows retired", &subject, "retention.rows", detail).await?;
+    Ok(())
 }
 
 /// The month of a partition, by its name.

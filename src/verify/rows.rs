@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Depth, Report};
+use crate::store::Result;
 use crate::store::leaf::{
     BatchColumns, Hash, Part, Parts, Relation, Weight, ZERO, batch_hash, read_parts, rows_digest,
 };
 use crate::store::proof::{Proof, Removed, StoredBatch};
-use crate::store::{Result, Store};
 
 /// Batches that are read at once.
 const AT_ONCE: i64 = 5000;
@@ -41,8 +41,7 @@ struct Walk<'r> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn check(store: &Store, depth: Depth, report: &mut Report) -> Result<()> {
-    let mut proof = store.proof().await?;
+pub(super) async fn check(mut proof: Proof<'_>, depth: Depth, report: &mut Report) -> Result<()> {
     let removed = proof.removed().await?;
     let last = (0, ZERO.to_vec());
     let mut walk =
@@ -110,7 +109,7 @@ impl Walk<'_> {
     }
 
     /// Weigh the rows of the group, and of whatever says it is of a batch up to `until` and is of none.
-    async fn weigh(&mut self, proof: &mut Proof, until: i64) -> Result<()> {
+    async fn weigh(&mut self, proof: &mut Proof<'_>, until: i64) -> Result<()> {
         self.leaves = 0;
         if self.depth == Depth::Chain {
             return Ok(());
