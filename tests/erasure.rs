@@ -12,7 +12,7 @@ use crate::delivery::audited;
 use crate::support::{Installation, SMALL, at, binary, database, give_away, value, window};
 
 pub async fn verified(installation: &Installation) -> Report {
-    verify(&installation.context().store, Depth::Full).await.expect("the database can be read")
+    Box::pin(verify(&installation.context().store, Depth::Full)).await.expect("the database can be read")
 }
 
 pub async fn assert_sound(installation: &Installation, when: &str) {
@@ -43,7 +43,7 @@ async fn filled() -> Installation {
     installation.write("predictions/1.csv", PREDICTIONS);
     installation.pass().await;
     let plan = crate::support::plan(&config(), installation.folder.path(), &installation.url);
-    dosimeter::app::take_up(&installation.app.context, plan).await.expect("the plan is taken up");
+    Box::pin(dosimeter::app::take_up(&installation.app.context, plan)).await.expect("the plan is taken up");
     installation.write("truth/1.csv", TRUTH);
     installation.pass().await;
     installation
@@ -130,7 +130,7 @@ async fn a_person_is_erased_everywhere_and_everything_still_adds_up() {
     assert_eq!((value(&before, "predictions"), value(&before, "labelled")), (4.0, 3.0));
     let estimates = installation.count("estimate").await;
 
-    let (doomed, counts) = find(&context, &who).await.expect("found");
+    let (doomed, counts) = Box::pin(find(&context, &who)).await.expect("found");
     assert_eq!(doomed.cases.len(), 2);
     let of = |table: &str| counts[table];
     assert_eq!(
@@ -138,7 +138,7 @@ async fn a_person_is_erased_everywhere_and_everything_still_adds_up() {
         (4, 2, 4, 1, 3)
     );
     let person = Person::new("Dr Example", "the patient asked").expect("a person");
-    let erased = erase(&context, &who, &person).await.expect("erased").expect("there was something");
+    let erased = Box::pin(erase(&context, &who, &person)).await.expect("erased").expect("there was something");
     assert_eq!((&erased.counts, erased.leaves), (&counts, 10));
     assert_sound(&installation, "after the erasure").await;
 
@@ -180,19 +180,19 @@ async fn a_person_is_erased_everywhere_and_everything_still_adds_up() {
     .await
     .expect("rejections");
     assert_eq!(refused, [("predictions".to_owned(), 2), ("reports".to_owned(), 2)]);
-    let (doomed, counts) = find(&context, &who).await.expect("found");
+    let (doomed, counts) = Box::pin(find(&context, &who)).await.expect("found");
     assert!(doomed.cases.is_empty());
     assert_eq!(counts.iter().filter(|(table, _)| **table != "rejection").map(|(_, rows)| rows).sum::<u64>(), 0);
 
     // A second time there is what was refused at the door meanwhile, and a third time nothing. A later examination is another matter.
-    let again = erase(&context, &who, &person).await.expect("erased");
+    let again = Box::pin(erase(&context, &who, &person)).await.expect("erased");
     assert_eq!(again.map(|erased| erased.counts["rejection"]), Some(1));
-    assert_eq!(erase(&context, &who, &person).await.expect("answers"), None);
+    assert_eq!(Box::pin(erase(&context, &who, &person)).await.expect("answers"), None);
     installation.hand.turn_to(at("2025-03-20"));
     installation
         .write("predictions/new.csv", "study,patient,at,effusion,nodule,site,sex\nS77,P7,2025-03-19,0.5,0.5,north,F\n");
     installation.pass().await;
-    let (doomed, _) = find(&context, &who).await.expect("found");
+    let (doomed, _) = Box::pin(find(&context, &who)).await.expect("found");
     assert_eq!(doomed.cases, [context.pseudonyms.case("S77")]);
     assert_sound(&installation, "after all").await;
 

@@ -73,13 +73,16 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     let context = installation.context();
     let winter = question("site=north", "2025-01-01", "2025-03-01");
     let both = question("all", "2025-01-15", "2025-03-05");
-    let before = [ask(&context, &winter).await.expect("an answer"), ask(&context, &both).await.expect("an answer")];
+    let before = [
+        Box::pin(ask(&context, &winter)).await.expect("an answer"),
+        Box::pin(ask(&context, &both)).await.expect("an answer"),
+    ];
     let estimates = installation.count("estimate").await;
-    assert_eq!(Job::Retain.run(&context).await, Outcome::Idle, "nothing is old enough");
+    assert_eq!(Box::pin(Job::Retain.run(&context)).await, Outcome::Idle, "nothing is old enough");
 
     // Sixty-two days before 15 May is 14 March: January and February go.
     installation.hand.turn_to(at("2025-05-15"));
-    assert_eq!(Job::Retain.run(&context).await, Outcome::Done);
+    assert_eq!(Box::pin(Job::Retain.run(&context)).await, Outcome::Done);
     assert_sound(&installation, "after retention").await;
     let counts = ["prediction", "assertion", "record_key"];
     let mut kept = Vec::new();
@@ -106,7 +109,10 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     assert_eq!(runs[0].3["rows"]["prediction"], 6);
 
     // The same questions have the same answers; estimates stand; what needs rows says that they are gone.
-    let after = [ask(&context, &winter).await.expect("an answer"), ask(&context, &both).await.expect("an answer")];
+    let after = [
+        Box::pin(ask(&context, &winter)).await.expect("an answer"),
+        Box::pin(ask(&context, &both)).await.expect("an answer"),
+    ];
     for (before, after) in before.iter().zip(&after) {
         assert_eq!((said(before), after.read_from), (said(after), "pins"));
     }
@@ -117,7 +123,8 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
         Question { knowledge: Knowledge { known_at: Some(at("2025-03-01")), recorded: None }, ..winter.clone() },
         Question { knowledge: Knowledge { known_at: None, recorded: Some(1) }, ..winter.clone() },
     ] {
-        let told = ask(&context, &gone).await.map(|answer| said(&answer)).expect_err("rows are gone").to_string();
+        let told =
+            Box::pin(ask(&context, &gone)).await.map(|answer| said(&answer)).expect_err("rows are gone").to_string();
         assert!(told.contains("gone (retention.rows)") || told.contains("no case has an attribute"), "{told}");
     }
 }
@@ -126,7 +133,7 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
 async fn late_truth_of_what_is_gone_is_refused_and_all_adds_up_until_all_is_gone() {
     let installation = filled().await;
     installation.hand.turn_to(at("2025-05-15"));
-    assert_eq!(Job::Retain.run(&installation.context()).await, Outcome::Done);
+    assert_eq!(Box::pin(Job::Retain.run(&installation.context())).await, Outcome::Done);
     // Late truth, and the old export: counted refusals. What is about the case that was judged again is welcome.
     installation
         .write("truth/late.csv", "study,finding,value,at\nS4,effusion,0,2025-05-10\nS0,effusion,0,2025-05-10\n");
@@ -171,14 +178,15 @@ async fn another_shape_of_the_plan_leaves_pins_alone_and_says_so() {
     assert!(pins > 0);
     let other = config().replace("crossings = [\"site & sex\"]", "crossings = []");
     let plan = crate::support::plan(&other, installation.folder.path(), &installation.url);
-    dosimeter::app::take_up(&installation.app.context, plan).await.expect("the plan is taken up");
+    Box::pin(dosimeter::app::take_up(&installation.app.context, plan)).await.expect("the plan is taken up");
     installation.pass().await;
     assert_eq!(installation.count("pinned_summary").await, pins);
     let winter = question("all", "2025-01-01", "2025-03-01");
-    let told = ask(&installation.context(), &winter).await.map(|answer| said(&answer)).expect_err("another shape");
+    let told =
+        Box::pin(ask(&installation.context(), &winter)).await.map(|answer| said(&answer)).expect_err("another shape");
     assert!(told.to_string().contains("under a plan of another shape"), "{told}");
     let march = question("all", "2025-03-01", "2025-03-10");
-    assert_eq!(ask(&installation.context(), &march).await.expect("an answer").read_from, "summaries");
+    assert_eq!(Box::pin(ask(&installation.context(), &march)).await.expect("an answer").read_from, "summaries");
     assert_sound(&installation, "under the other plan").await;
 }
 
@@ -192,7 +200,7 @@ async fn a_dump_that_is_restored_verifies_and_answers_alike() {
     let questions = [question("site=north", "2025-01-01", "2025-03-01"), question("all", "2025-03-01", "2025-03-10")];
     let mut before = Vec::new();
     for question in &questions {
-        before.push(said(&ask(&installation.context(), question).await.expect("an answer")));
+        before.push(said(&Box::pin(ask(&installation.context(), question)).await.expect("an answer")));
     }
 
     let dump = installation.path("dosimeter.dump");
@@ -227,7 +235,7 @@ async fn a_dump_that_is_restored_verifies_and_answers_alike() {
         assert_eq!(new.checked.get(table), Some(rows), "{table}");
     }
     for (question, before) in questions.iter().zip(before) {
-        assert_eq!(said(&ask(&restored.context(), question).await.expect("an answer")), before);
+        assert_eq!(said(&Box::pin(ask(&restored.context(), question)).await.expect("an answer")), before);
     }
     // It goes on where the other one ended.
     restored.write("predictions/more.csv", HEADER.to_owned() + "S80,P80,1,2025-05-14T08:00:00Z,0.5,0.5,north,F\n");
