@@ -28,6 +28,10 @@ pub mod detect;
 pub mod alert;
 /// Who may do what over HTTP.
 pub mod access;
+/// What numbers look like.
+pub mod picture;
+/// Tables as CSV and Parquet.
+pub mod table;
 
 // The machinery: siblings that never use one another.
 
@@ -61,8 +65,12 @@ pub mod mending;
 pub mod erasure;
 /// Answers to any question.
 pub mod query;
+/// What was published, as it was read then.
+pub mod history;
 /// Making references.
 pub mod reference;
+/// The evidence of a period as one archive.
+pub mod bundle;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

@@ -53,6 +53,6 @@ pub(super) async fn get(
             None => return Err(Problem::forbidden(format!("there is no source {name:?} of the token's models"))),
         }
     }
-    let filter = RejectionFilter { ids: None, source, reason, since, resolved, before, limit: MOST };
+    let filter = RejectionFilter { ids: None, source, reason, since, until: None, resolved, before, limit: MOST };
     Ok(Json(shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?))
 }

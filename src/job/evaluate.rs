@@ -107,6 +107,7 @@ impl Evaluation<'_> {
         let answers = tokio::task::spawn_blocking(move || work.answers(stored)).await?;
         let published: Vec<(i32, String)> =
             answers.iter().map(|answer| (answer.output_id, answer.slice.to_string())).collect();
+        let plan_id = self.context.catalog.plan_id;
         let changed = answers.into_iter().filter_map(|answer| {
             Some(StoredEstimate {
                 estimate_id: 0,
@@ -118,8 +119,10 @@ impl Evaluation<'_> {
                 // Truth dated ahead of the clock is in the summaries: what was known reaches as far.
                 known_at: known_at.map_or(self.now, |at| at.max(self.now)),
                 recorded,
+                plan_id,
                 reference_id: self.reference_id,
                 input_digest: answer.input_digest,
+                calculator: CALCULATOR_VERSION,
                 metrics: answer.news?,
                 estimated_at: self.now,
             })
@@ -127,8 +130,7 @@ impl Evaluation<'_> {
         let changed: Vec<StoredEstimate> = changed.collect();
         let is_news = !changed.is_empty() || known_before != published.len();
         let what = (version_id, name.as_str());
-        let plan_id = self.context.catalog.plan_id;
-        store.publish_estimates(self.lease, plan_id, what, (&found, self.now), &changed, &published).await?;
+        store.publish_estimates(self.lease, what, (&found, self.now), &changed, &published).await?;
         Ok(is_news)
     }
 

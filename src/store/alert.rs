@@ -1,6 +1,7 @@
-//! Alerts and their history; `change` writes what happens to them.
+//! Alerts and their history; `change` writes what happens to them, `list` finds them as they are and as they were.
 
 mod change;
+mod list;
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +12,7 @@ use crate::alert::{Standing, State};
 
 pub(super) use change::refusal;
 pub use change::{AlertChange, HumanStep};
+pub use list::AlertFilter;
 
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,64 +185,6 @@ impl Store {
             })
         });
         alerts.collect()
-    }
-
-    /// Alerts, the latest first; only open ones if asked.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_alerts(&self, open_only: bool, limit: i64) -> Result<Vec<AlertRow>> {
-        sqlx::query_as!(
-            AlertRow,
-            "select alert_id, rule, model.name as model, model_version.name as version, output.name as output, slice,
-                severity, state, breached, since, fired_at, acknowledged_at, told_at, escalation, muted_by, muted_until,
-                closed_at
-            from alert join model_version using (version_id) join output using (output_id)
-                join model on model.model_id = model_version.model_id
-            where not $1 or closed_at is null order by alert_id desc limit $2",
-            open_only,
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("list_alerts")
-    }
-
-    /// One alert.
-    ///
-    /// # Errors
-    /// When there is none of this number, or Postgres fails.
-    pub async fn load_alert(&self, alert_id: i64) -> Result<AlertRow> {
-        let found = sqlx::query_as!(
-            AlertRow,
-            "select alert_id, rule, model.name as model, model_version.name as version, output.name as output, slice,
-                severity, state, breached, since, fired_at, acknowledged_at, told_at, escalation, muted_by, muted_until,
-                closed_at
-            from alert join model_version using (version_id) join output using (output_id)
-                join model on model.model_id = model_version.model_id
-            where alert_id = $1",
-            alert_id
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .named("load_alert")?;
-        found.ok_or_else(|| missing(alert_id))
-    }
-
-    /// The history of an alert, the earliest first: transitions, human steps, and every decision to tell people or not.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_alert_events(&self, alert_id: i64) -> Result<Vec<EventRow>> {
-        sqlx::query_as!(
-            EventRow,
-            "select at, transition, state, actor, reason, decision, estimate_id from alert_event
-            where alert_id = $1 order by event_id",
-            alert_id
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("list_alert_events")
     }
 }
 

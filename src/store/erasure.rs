@@ -119,7 +119,7 @@ impl Store {
     /// # Errors
     /// When Postgres fails; then nothing is erased.
     pub async fn erase(&self, mut doomed: Doomed, (by, reason): (&str, &str), now: DateTime<Utc>) -> Result<Erased> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_removing().await?;
         // Nobody takes rows in meanwhile.
         let link = link::next(&mut transaction).await?;
         if doomed.kind == IdKind::Subject {

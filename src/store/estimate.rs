@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
+use super::series::EstimateRecord;
 use super::{Error, Named, Result, Store};
 use crate::domain::{MetricKey, Outcome, Slice, Window};
 
@@ -30,10 +31,14 @@ pub struct StoredEstimate {
     pub known_at: DateTime<Utc>,
     /// Batches up to this one.
     pub recorded: i64,
+    /// The plan that asked.
+    pub plan_id: i32,
     /// The reference it was compared with.
     pub reference_id: Option<i32>,
     /// SHA-256 of what went in.
     pub input_digest: String,
+    /// Version of the formulas.
+    pub calculator: i32,
     /// All metrics.
     pub metrics: Metrics,
     /// When it was computed.
@@ -81,7 +86,6 @@ impl Store {
     pub async fn publish_estimates(
         &self,
         lease: &Lease,
-        plan_id: i32,
         (version_id, window_name): (i32, &str),
         (input_state, evaluated_at): (&str, DateTime<Utc>),
         estimates: &[StoredEstimate],
@@ -107,18 +111,18 @@ impl Store {
             "with new as (insert into estimate (version_id, output_id, slice, window_name, window_from, window_to, known_at, recorded,
                 plan_id, reference_id, input_digest, calculator, metrics, estimated_at)
             select version_id, output_id, slice, window_name, window_from, window_to, known_at, recorded,
-                $1, reference_id, input_digest, $2, metrics::jsonb, estimated_at
-            from unnest($3::integer[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
-                $9::timestamptz[], $10::bigint[], $11::integer[], $12::text[], $13::text[], $14::timestamptz[])
-            as t (version_id, output_id, slice, window_name, window_from, window_to, known_at, recorded,
+                plan_id, reference_id, input_digest, calculator, metrics::jsonb, estimated_at
+            from unnest($1::integer[], $2::integer[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[],
+                $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::integer[], $12::text[], $13::text[], $14::timestamptz[])
+            as t (plan_id, calculator, version_id, output_id, slice, window_name, window_from, window_to, known_at, recorded,
                 reference_id, input_digest, metrics, estimated_at)
             returning version_id, window_name, output_id, slice, estimate_id, input_digest)
             insert into current_estimate (version_id, window_name, output_id, slice, estimate_id, input_digest)
             select version_id, window_name, output_id, slice, estimate_id, input_digest from new
             on conflict (version_id, window_name, output_id, slice)
             do update set estimate_id = excluded.estimate_id, input_digest = excluded.input_digest",
-            plan_id,
-            crate::metric::CALCULATOR_VERSION,
+            &estimates.iter().map(|e| e.plan_id).collect::<Vec<_>>(),
+            &estimates.iter().map(|e| e.calculator).collect::<Vec<_>>(),
             &estimates.iter().map(|e| e.version_id).collect::<Vec<_>>(),
             &estimates.iter().map(|e| e.output_id).collect::<Vec<_>>(),
             &estimates.iter().map(|e| e.slice.to_string()).collect::<Vec<_>>(),
@@ -156,38 +160,17 @@ impl Store {
     /// # Errors
     /// When Postgres fails or a row cannot be read.
     pub async fn latest_estimates(&self) -> Result<Vec<StoredEstimate>> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            EstimateRecord,
             "select e.estimate_id, e.version_id, e.output_id, e.slice, e.window_name, e.window_from, e.window_to, e.known_at,
-                e.recorded, e.reference_id, e.input_digest, e.metrics::text as \"metrics!\", e.estimated_at
+                e.recorded, e.plan_id, e.reference_id, e.input_digest, e.calculator, e.metrics::text as \"metrics!\", e.estimated_at
             from current_estimate c join estimate e using (estimate_id)
             order by e.version_id, e.window_name, e.output_id, e.slice"
         )
         .fetch_all(&self.pool)
         .await
         .named("latest_estimates")?;
-        let estimates = rows.into_iter().map(|row| {
-            let corrupt = |column, source: Box<dyn std::error::Error + Send + Sync>| Error::Corrupt {
-                table: "estimate",
-                column,
-                row: format!("estimate {}", row.estimate_id),
-                source,
-            };
-            Ok(StoredEstimate {
-                estimate_id: row.estimate_id,
-                version_id: row.version_id,
-                output_id: row.output_id,
-                slice: row.slice.parse().map_err(|message: String| corrupt("slice", message.into()))?,
-                window_name: row.window_name,
-                window: Window { from: row.window_from, to: row.window_to },
-                known_at: row.known_at,
-                recorded: row.recorded,
-                reference_id: row.reference_id,
-                input_digest: row.input_digest,
-                metrics: serde_json::from_str(&row.metrics).map_err(|error| corrupt("metrics", error.into()))?,
-                estimated_at: row.estimated_at,
-            })
-        });
-        estimates.collect()
+        rows.into_iter().map(StoredEstimate::try_from).collect()
     }
 
     /// The latest estimates of the last `most` windows of a stream, the earliest first: the end of each window, and its

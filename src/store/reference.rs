@@ -214,7 +214,7 @@ impl Store {
             .await
             .named("load_reference_shape")?;
         let own = own.ok_or_else(|| {
-            Error::Refused(format!("there is no reference {reference_id}; see `dosimeter reference list`"))
+            Error::Missing(format!("there is no reference {reference_id}; see `dosimeter reference list`"))
         })?;
         let corrupt = |column| {
             move |source: serde_json::Error| Error::Corrupt {

@@ -63,6 +63,8 @@ pub struct RejectionFilter {
     pub reason: Option<String>,
     /// Refused at or after this instant only.
     pub since: Option<DateTime<Utc>>,
+    /// Refused at this instant or before it only.
+    pub until: Option<DateTime<Utc>>,
     /// Those that have been taken in after all, or those that have not.
     pub resolved: Option<bool>,
     /// Those before this number only: the next page.
@@ -147,6 +149,7 @@ const COLUMNS: &str = "rejection_id, rejected_at, source, origin, line, item, fi
 const WHERE: &str = "where ($1::bigint[] is null or rejection_id = any($1)) and ($2::text is null or source = $2)
         and ($3::text is null or reason = $3) and ($4::timestamptz is null or rejected_at >= $4)
         and ($5::boolean is null or (resolved_at is not null) = $5) and ($6::bigint is null or rejection_id < $6)
+        and ($8::timestamptz is null or rejected_at <= $8)
     order by rejection_id desc limit $7";
 
 impl Store {
@@ -164,6 +167,7 @@ impl Store {
             .bind(filter.resolved)
             .bind(filter.before)
             .bind(filter.limit)
+            .bind(filter.until)
             .fetch_all(&self.pool)
             .await
             .named("list_rejections")

@@ -44,7 +44,7 @@ impl Store {
     /// # Errors
     /// When Postgres fails or the lease is lost.
     pub async fn retire_aged(&self, lease: &Lease, aged: Aged, now: DateTime<Utc>) -> Result<Counts> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_removing().await?;
         super::lease::check(&mut transaction, lease).await?;
         let rejections = sqlx::query("delete from rejection where rejected_at < $1")
             .bind(aged.rejections_before)
@@ -209,7 +209,8 @@ impl Store {
         .await
         .named("list_partitions")?;
         let strays: Vec<DateTime<Utc>> = sqlx::query_scalar(
-            "select distinct date_trunc('month', occurred_at, 'UTC') from prediction_default where occurred_at < $1",
+            "select distinct date_trunc('month', occurred_at, 'UTC') from prediction
+            where tableoid = 'prediction_default'::regclass and occurred_at < $1",
         )
         .bind(before)
         .fetch_all(&self.pool)
@@ -246,7 +247,7 @@ impl Store {
     /// # Errors
     /// When Postgres fails or the lease is lost; then nothing of the month is removed.
     pub async fn retire_month(&self, lease: &Lease, month: DateTime<Utc>, now: DateTime<Utc>) -> Result<Counts> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_removing().await?;
         super::lease::check(&mut transaction, lease).await?;
         // Whoever reads for long would have everybody wait behind us for the partition: the next tick tries again.
         sqlx::query("set local lock_timeout = '20s'").execute(&mut *transaction).await.named("set_lock_timeout")?;
@@ -405,10 +406,13 @@ async fn drop_month(transaction: &mut Transaction, month: DateTime<Utc>) -> Resu
         .fetch_one(&mut **transaction)
         .await
         .named("count_month")?;
-    // A name of our own making.
-    let statement = format!("drop table if exists prediction_{}", month.format("%Y_%m"));
-    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut **transaction).await.named("drop_partition")?;
-    sqlx::query("delete from prediction_default where occurred_at >= $1 and occurred_at < $2")
+    // The owner's function: whoever removes rows need not own tables.
+    sqlx::query("select drop_prediction_partition($1)")
+        .bind(month)
+        .execute(&mut **transaction)
+        .await
+        .named("drop_partition")?;
+    sqlx::query("delete from prediction where occurred_at >= $1 and occurred_at < $2")
         .bind(month)
         .bind(month_of(month).to)
         .execute(&mut **transaction)

@@ -22,6 +22,17 @@ pub struct NewSilence {
     pub reason: String,
 }
 
+/// Which silences; what is left out restricts nothing.
+#[derive(Clone, Debug, Default)]
+pub struct SilenceFilter {
+    /// Those that are over, too.
+    pub all: bool,
+    /// The only models, besides silences of any model.
+    pub models: Option<Vec<String>>,
+    /// Those with a lower number only: the next page.
+    pub before: Option<i64>,
+}
+
 /// A silence as people read it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[schema(as = Silence)]
@@ -88,13 +99,32 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn list_silences(&self, all: bool, now: DateTime<Utc>, limit: i64) -> Result<Vec<SilenceRow>> {
+        self.find_silences(&SilenceFilter { all, ..SilenceFilter::default() }, now, limit).await
+    }
+
+    /// The silences that a filter lets through, the latest first, as they were known at an instant: what was made later is not
+    /// among them, and what was ended later was not over.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn find_silences(
+        &self,
+        filter: &SilenceFilter,
+        at: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<SilenceRow>> {
         sqlx::query_as!(
             SilenceRow,
-            "select silence_id, model, version, rule, output, slice, starts_at, ends_at, created_by, reason, ended_at,
-                ended_by, ended_reason from silence
-            where $1 or (ended_at is null and ends_at > $2) order by silence_id desc limit $3",
-            all,
-            now,
+            "select silence_id, model, version, rule, output, slice, starts_at, ends_at, created_by, reason,
+                case when ended_at <= $2 then ended_at end as ended_at, case when ended_at <= $2 then ended_by end as ended_by,
+                case when ended_at <= $2 then ended_reason end as ended_reason from silence
+            where created_at <= $2 and ($1 or ((ended_at is null or ended_at > $2) and ends_at > $2))
+                and ($3::text[] is null or model = '*' or model = any($3)) and ($4::bigint is null or silence_id < $4)
+            order by silence_id desc limit $5",
+            filter.all,
+            at,
+            filter.models.as_deref(),
+            filter.before,
             limit
         )
         .fetch_all(&self.pool)

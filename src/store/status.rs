@@ -31,6 +31,8 @@ pub struct Status {
     pub outbox_oldest: Option<DateTime<Utc>>,
     /// Notices that were given up and not sent again.
     pub outbox_dead: i64,
+    /// Disk that the database takes.
+    pub database_bytes: i64,
 }
 
 impl Status {
@@ -96,12 +98,17 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await
         .named("status_outbox")?;
+        let database_bytes = sqlx::query_scalar!(r#"select pg_database_size(current_database()) as "bytes!""#)
+            .fetch_one(&mut *transaction)
+            .await
+            .named("status_size")?;
         Ok(Status {
             tallies,
             dirty: dirty.into_iter().map(|r| (r.name, r.count)).collect(),
             outbox_pending: outbox.pending,
             outbox_oldest: outbox.oldest,
             outbox_dead: outbox.dead,
+            database_bytes,
         })
     }
 

@@ -192,6 +192,33 @@ impl Store {
         append_all(&mut transaction, &[event.entry(now)]).await?;
         transaction.commit().await.named("step_alert")
     }
+
+    /// Keep what a person says about an alert in its history. Audited.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no such alert, and when Postgres fails.
+    pub async fn comment_alert(&self, alert_id: i64, actor: &str, words: &str, now: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let found: Option<String> = sqlx::query_scalar("select state from alert where alert_id = $1 for share")
+            .bind(alert_id)
+            .fetch_optional(&mut *transaction)
+            .await
+            .named("find_commented_alert")?;
+        let state = found.ok_or_else(|| missing(alert_id))?;
+        let state = State::parse(&state).ok_or_else(|| Error::Corrupt {
+            table: "alert",
+            column: "state",
+            row: format!("alert {alert_id}"),
+            source: format!("{state:?} is not known").into(),
+        })?;
+        let (transition, reason) = ("commented", words);
+        let event = Event { alert_id, transition, state, actor, reason, decision: None, estimate_id: None };
+        let seal = seal::open(&mut transaction).await?;
+        event.insert(&mut transaction, now).await?;
+        seal::close(&mut transaction, seal, &["alert_event"]).await?;
+        append_all(&mut transaction, &[event.entry(now)]).await?;
+        transaction.commit().await.named("comment_alert")
+    }
 }
 
 /// Why a person cannot take a step: what the alert is, since when, and by whom.
@@ -310,8 +337,11 @@ impl Event<'_> {
     /// Append the event; returns its number.
     async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
         sqlx::query_scalar!(
-            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision)
-            values ($1, $2, $3, $4, $5, $6, $7, $8) returning event_id",
+            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision, standing)
+            select $1, $2, $3, $4, $5, $6, $7, $8, json_build_object('severity', severity, 'breached', breached, 'since', since,
+                'fired_at', fired_at, 'acknowledged_at', acknowledged_at, 'told_at', told_at, 'escalation', escalation,
+                'muted_by', muted_by, 'muted_until', muted_until, 'closed_at', closed_at)
+            from alert where alert_id = $1 returning event_id",
             self.alert_id,
             now,
             self.transition,

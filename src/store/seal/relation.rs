@@ -186,6 +186,7 @@ pub static RELATIONS: [Relation; 17] = [
             ("reason", Text),
             ("decision", Text),
             ("estimate_id", Number),
+            ("standing", Kind::Json),
         ],
     ),
     relation(
