@@ -122,7 +122,7 @@ impl Installation {
     /// Let every job run once; none may fail.
     pub async fn pass(&self) {
         for job in Job::ALL {
-            assert_ne!(job.run(&self.context()).await, Outcome::Failed, "{} failed", job.name());
+            assert_ne!(Box::pin(job.run(&self.context())).await, Outcome::Failed, "{} failed", job.name());
         }
     }
 
@@ -139,7 +139,7 @@ impl Installation {
             reference_id: None,
             most_rows: None,
         };
-        ask(&self.context(), &question).await.expect("an answer")
+        Box::pin(ask(&self.context(), &question)).await.expect("an answer")
     }
 
     /// A pool on the installation's database, to look at what is stored.
