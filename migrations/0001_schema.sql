@@ -89,6 +89,7 @@ comment on column batch.accepted is 'Records that were new.';
 comment on column batch.duplicates is 'Records that were known with the same content.';
 comment on column batch.rejected is 'Records that were refused.';
 create index batch_source on batch (source, committed_at);
+create index batch_time on batch (committed_at, batch_id);
 
 create table record_key (
     case_id text not null,
@@ -450,6 +451,22 @@ comment on column estimate.input_digest is 'SHA-256 of the summaries and paramet
 comment on column estimate.calculator is 'Version of the formulas.';
 comment on column estimate.metrics is 'Every metric: value, interval, n, exactness, or the reason why there is none.';
 comment on column estimate.estimated_at is 'When it was computed.';
+
+create table replay (
+    replay_id bigint generated always as identity primary key,
+    estimate_id bigint not null references estimate,
+    verdict text not null check (verdict in ('agrees', 'differs', 'cannot')),
+    words text not null,
+    replayed_at timestamptz not null
+);
+create index replay_estimate on replay (estimate_id, replay_id);
+create index replay_differs on replay (estimate_id) where verdict = 'differs';
+comment on table replay is 'Past estimates that the daemon has made again, append-only.';
+comment on column replay.replay_id is 'Number of the replay.';
+comment on column replay.estimate_id is 'The estimate.';
+comment on column replay.verdict is 'agrees (the same bits), differs, or cannot (what it was made of is gone).';
+comment on column replay.words is 'What differs, or why it cannot be made again; empty when it agrees.';
+comment on column replay.replayed_at is 'When.';
 
 create table current_estimate (
     version_id integer not null references model_version,

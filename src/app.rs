@@ -28,6 +28,8 @@ const PIPELINE: [Job; 9] =
 /// The jobs that wait for others, each in a loop of its own.
 const MAILROOM: [Job; 1] = [Job::Notify];
 const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
+/// The jobs that look back: nothing waits for them.
+const SWEEP: [Job; 1] = [Job::Replay];
 
 /// How often the private Postgres is looked after.
 const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -161,6 +163,7 @@ impl App {
         supervisor.spawn("pipeline", drive(&PIPELINE, self.context.subscribe(), pipeline, stop.clone()));
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
         supervisor.spawn("heartbeat", drive(&HEARTBEAT, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
+        supervisor.spawn("sweep", drive(&SWEEP, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
         }

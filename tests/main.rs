@@ -9,6 +9,7 @@
 
 mod alarms;
 mod alerting;
+mod api;
 mod architecture;
 mod backtest;
 mod broken;
@@ -34,6 +35,7 @@ mod push;
 mod questions;
 mod reference;
 mod rejections;
+mod replay;
 mod replicas;
 mod schema;
 mod sealing;

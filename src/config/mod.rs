@@ -6,6 +6,7 @@
 //! `config/full.toml`, which lists every key with its default.
 
 mod alerting;
+mod audit;
 mod health;
 mod http;
 mod model;
@@ -13,6 +14,7 @@ mod notify;
 mod output;
 mod pull;
 mod reader;
+mod recorded;
 mod rule;
 mod service;
 mod source;
@@ -27,6 +29,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
+pub use audit::Audit;
 pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience, Response};
 pub use http::{Certificate, Http, Rate};
 pub use model::{Feature, Model, Quantity, Shape};
@@ -35,6 +38,7 @@ pub use output::{Classes, Finding, Output, ValueOutput};
 pub use pull::{HttpFeed, Kafka, Nats, Objects, Overlap, Pace, Paging, Pull, Since, Sql, Upstream};
 pub use reader::Problem;
 use reader::Section;
+pub use recorded::recorded_model;
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
 pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
 pub use source::{Events, Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};
@@ -73,6 +77,8 @@ pub struct Plan {
     pub heartbeat: Option<Heartbeat>,
     /// How long things are kept.
     pub retention: Retention,
+    /// How the daemon checks its own history.
+    pub audit: Audit,
 }
 
 impl Plan {
@@ -233,6 +239,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     notify::check_escalation(root, &alerting, &notify);
     let heartbeat = health::heartbeat(root.section("heartbeat"), around);
     let retention = service::retention(root.section("retention"));
+    let audit = audit::audit(root.section("audit"));
     root.refuse_unknown();
     Plan {
         service,
@@ -248,6 +255,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         notify,
         heartbeat,
         retention,
+        audit,
     }
 }
 

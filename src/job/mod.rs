@@ -8,6 +8,7 @@ pub mod alerting;
 pub mod answer;
 pub mod commit;
 pub mod detect;
+pub mod estimation;
 pub mod evaluate;
 pub mod evidence;
 pub mod fold;
@@ -17,6 +18,7 @@ pub mod ingest;
 pub mod notice;
 pub mod notify;
 pub mod publish;
+pub mod replay;
 pub mod retain;
 pub mod seal;
 pub mod streams;
@@ -121,13 +123,15 @@ pub enum Job {
     Publish,
     /// Old rows to nothing.
     Retain,
+    /// Past estimates to a second look.
+    Replay,
     /// Whole passes to somebody who misses them.
     Heartbeat,
 }
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ingest,
         Self::Fold,
         Self::Evaluate,
@@ -138,6 +142,7 @@ impl Job {
         Self::Notify,
         Self::Publish,
         Self::Retain,
+        Self::Replay,
         Self::Heartbeat,
     ];
 
@@ -155,6 +160,7 @@ impl Job {
             Self::Notify => "notify",
             Self::Publish => "publish",
             Self::Retain => "retain",
+            Self::Replay => "replay",
             Self::Heartbeat => "heartbeat",
         }
     }
@@ -192,6 +198,7 @@ impl Job {
             Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context, lease).await,
             Self::Retain => retain::run(context).await,
+            Self::Replay => replay::run(context, lease).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))

@@ -147,10 +147,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_output_names")?;
-        Ok(Names {
-            versions,
-            outputs: outputs.into_iter().map(|row| (row.output_id, (row.model, row.name))).collect(),
-        })
+        Ok(Names { versions, outputs: outputs.into_iter().map(|row| (row.output_id, (row.model, row.name))).collect() })
     }
 
     /// One estimate.
