@@ -75,7 +75,7 @@ impl Client {
 
 /// A small department with three days of estimates and an alert for each slice.
 async fn installation() -> Installation {
-    let rule = "\n[[model.alert]]\nname = \"many\"\nmetric = \"predictions\"\noutput = \"effusion\"\nwindow = \"7d\"\nslices = \"*\"\n\
+    let rule = "\n[[model.alert]]\nname = \"many\"\nmetric = \"predictions\"\noutput = \"effusion\"\nwindow = \"7d\"\nslice = \"site=*\"\n\
         above = 0.5\nbound = \"value\"\nfor = \"0s\"\n";
     let config = SMALL.replacen("\n[[source]]", &format!("{rule}\n[[source]]"), 1);
     let installation = Installation::new(&config, "2025-02-03T01:00:00Z").await;
@@ -185,7 +185,7 @@ async fn what_a_token_may_not_see_takes_no_place_on_its_pages() {
         [[source]]\nmodel = \"knee\"\nname = \"knees\"\npaths = [\"knees\"]\nsettle = \"0s\"\ncolumns = { case = \"study\", occurred_at = \"at\" }\n\
         constants = { version = \"1\" }\n";
     let config = SMALL.replace("[[source]]\n", "[[source]]\nmodel = \"chest-xray\"\n") + other;
-    let rule = "\n[[model.alert]]\nname = \"many\"\nmetric = \"predictions\"\noutput = \"effusion\"\nwindow = \"7d\"\nslices = \"*\"\nabove = 0.5\n\
+    let rule = "\n[[model.alert]]\nname = \"many\"\nmetric = \"predictions\"\noutput = \"effusion\"\nwindow = \"7d\"\nslice = \"site=*\"\nabove = 0.5\n\
         bound = \"value\"\nfor = \"0s\"\n";
     let config = config.replacen("\n[[source]]", &format!("{rule}\n[[source]]"), 1);
     let installation = Installation::new(&config, "2025-02-02T01:00:00Z").await;

@@ -254,8 +254,9 @@ impl Sides {
             self.metrics(prepared, &then.predictions, &revised)?,
             self.metrics(prepared, &more, &added)?,
         ];
-        let [before, after, late, revised, added] =
-            answers.map(|metrics| metrics.into_iter().collect::<BTreeMap<_, _>>());
+        let [before, after, late, revised, added] = answers;
+        let [after, late, revised, added] =
+            [after, late, revised, added].map(|metrics| metrics.into_iter().collect::<BTreeMap<_, _>>());
         let changes = before.iter().filter_map(|(key, outcome)| {
             let side = |of: &BTreeMap<_, _>| Some(Row::new(key, of.get(key).cloned()?));
             Some(Change {
