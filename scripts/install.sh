@@ -10,6 +10,7 @@
 #   requests      Python's, and curl       }
 #   nats          nats-server              }
 #   moto          an S3 server, by pip     }
+#   chromium      a browser, by the package manager; playwright-core and axe-core below target/tools: for `make console-check` only
 set -eu
 cd "$(dirname "$0")/.."
 tools=target/tools
@@ -128,6 +129,16 @@ for name in "$@"; do
         if ! PYTHONPATH="$PWD/$tools/moto" python3 -c 'import moto.server' 2>/dev/null; then
             say "pip install --target $tools/moto moto[server]"
             python3 -m pip install --quiet --target "$tools/moto" 'moto[server]' >&2
+        fi ;;
+    chromium)
+        has node && has npm || give_up "Node and npm are missing: see https://nodejs.org, then try again"
+        if ! has chromium && ! has chromium-browser && ! has google-chrome; then
+            if on_mac; then brew_install chromium; else system_install chromium; fi
+        fi
+        if [ ! -d "$tools/console/node_modules/playwright-core" ] || [ ! -d "$tools/console/node_modules/axe-core" ]; then
+            say "npm install --prefix $tools/console playwright-core axe-core"
+            mkdir -p "$tools/console"
+            npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$tools/console" playwright-core@1.56.1 axe-core@4.11.0 >&2
         fi ;;
     requests)
         has curl || system_install curl ca-certificates

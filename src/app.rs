@@ -27,6 +27,8 @@ const PIPELINE: [Job; 9] =
     [Job::Ingest, Job::Fold, Job::Evaluate, Job::Seal, Job::Watch, Job::Health, Job::Detect, Job::Publish, Job::Retain];
 /// The jobs that wait for others, each in a loop of its own.
 const MAILROOM: [Job; 1] = [Job::Notify];
+/// A verification may take minutes, and holds up nothing.
+const RECORD: [Job; 2] = [Job::Anchor, Job::Verify];
 const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
 /// The jobs that look back: nothing waits for them.
 const SWEEP: [Job; 1] = [Job::Replay];
@@ -162,6 +164,7 @@ impl App {
         let passes = [pipeline.subscribe(), mailroom.subscribe()];
         supervisor.spawn("pipeline", drive(&PIPELINE, self.context.subscribe(), pipeline, stop.clone()));
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
+        supervisor.spawn("record", drive(&RECORD, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         supervisor.spawn("heartbeat", drive(&HEARTBEAT, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         supervisor.spawn("sweep", drive(&SWEEP, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         if let Some(server) = &self.server {

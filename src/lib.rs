@@ -18,6 +18,8 @@ pub mod summary;
 pub mod metric;
 /// What only few may read, encrypted.
 pub mod vault;
+/// Chains of hashes.
+pub mod chain;
 /// The plan: the validated configuration.
 pub mod config;
 /// When is a number bad enough to tell somebody?
@@ -26,6 +28,8 @@ pub mod detect;
 pub mod alert;
 /// Who may do what over HTTP.
 pub mod access;
+/// What numbers look like.
+pub mod picture;
 
 // The machinery: siblings that never use one another.
 
@@ -45,6 +49,8 @@ pub mod runtime;
 
 /// The one door of records.
 pub mod intake;
+/// Does the record fit together?
+pub mod verify;
 /// What the daemon does, step by step.
 pub mod job;
 /// Where what is sent is taken in.

@@ -29,14 +29,17 @@ impl Person {
     /// A person with a reason.
     ///
     /// # Errors
-    /// When one of them is missing or longer than a line or a page.
+    /// When one of them is missing, longer than a line or a page, or holds control characters.
     pub fn new(by: &str, reason: &str) -> Result<Self> {
         for ((what, text), longest) in [("by: who does it", by), ("reason: why", reason)].into_iter().zip(LONGEST) {
             if text.trim().is_empty() {
                 return Err(Error::Refused(format!("{what} is missing; the audit trail keeps it")));
             }
-            if text.len() > longest {
+            if text.chars().count() > longest {
                 return Err(Error::Refused(format!("{what} is longer than {longest} characters; shorten it")));
+            }
+            if text.chars().any(|letter| letter.is_control() && !(letter == '\n' || letter == '\t' || letter == '\r')) {
+                return Err(Error::Refused(format!("{what} holds a control character; leave it out")));
             }
         }
         Ok(Self { by: by.trim().to_owned(), reason: reason.trim().to_owned() })
@@ -65,6 +68,16 @@ pub async fn step(context: &Context, alert_id: i64, step: HumanStep, person: &Pe
     let now = context.clock.now();
     context.store.step_alert(alert_id, step, &person.by, &person.reason, now).await?;
     tracing::info!(alert_id, transition = step.state().as_str(), "a person took a step");
+    Ok(())
+}
+
+/// Say something about an alert, open or closed. It changes nothing else.
+///
+/// # Errors
+/// When there is no such alert, or the store fails.
+pub async fn comment(context: &Context, alert_id: i64, person: &Person) -> Result<()> {
+    context.store.comment_alert(alert_id, &person.by, &person.reason, context.clock.now()).await?;
+    tracing::info!(alert_id, "a person commented on an alert");
     Ok(())
 }
 

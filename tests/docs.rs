@@ -25,17 +25,23 @@ fn the_description_of_the_api_is_that_of_the_handlers() {
 
 #[test]
 fn the_document_of_http_names_every_route_with_what_it_needs() {
-    use dosimeter::http::routes::{Need, ROUTES};
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/http.md");
-    let text = std::fs::read_to_string(path).expect("docs/http.md");
-    for route in ROUTES {
+    use dosimeter::http::routes::{Need, PAGES, ROUTES};
+    let read = |name: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_else(|_| panic!("{name}"))
+    };
+    let (api, console) = (read("docs/http.md"), read("docs/console.md"));
+    let routes = ROUTES.iter().map(|route| (route, &api)).chain(PAGES.iter().map(|page| (page, &console)));
+    for (route, text) in routes {
         let need = match route.need {
             Need::Nothing => "nothing".to_owned(),
             Need::Link => "a signed link".to_owned(),
             Need::Metrics => "`http.metrics_token`, if set".to_owned(),
-            Need::Role(role) => role.to_string(),
+            Need::Role(role) | Need::Page(role) => role.to_string(),
         };
         let line = format!("| `{} {}` | {need} |", route.method, route.path);
-        assert!(text.lines().any(|found| found.starts_with(&line)), "docs/http.md has no line {line}");
+        assert!(
+            text.lines().any(|found| found.starts_with(&line)),
+            "docs/http.md or docs/console.md has no line {line}"
+        );
     }
 }

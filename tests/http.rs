@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dosimeter::access::{self, Role};
-use dosimeter::http::routes::{Need, ROUTES};
+use dosimeter::http::routes::{Need, PAGES, ROUTES};
 use dosimeter::store::server::random_text;
 use dosimeter::store::token::NewToken;
 use serde_json::Value;
@@ -75,13 +75,15 @@ async fn every_route_answers_the_roles_that_cover_its_own_and_no_others() {
     for role in Role::ALL {
         tokens.push((role, token(&installation, role.as_str(), &[role], None).await.1));
     }
-    for route in ROUTES {
+    for route in ROUTES.iter().chain(PAGES) {
         let path = route.path.replace("{id}", "1").replace("{model}", "chest-xray");
         let line = format!("{} {path}", route.method);
         for (role, token) in &tokens {
             let status = ask(port, &line, Some(token)).status;
             match route.need {
-                Need::Role(needed) if !role.covers(needed) => assert_eq!(status, 403, "{line} by {role}"),
+                Need::Role(needed) | Need::Page(needed) if !role.covers(needed) => {
+                    assert_eq!(status, 403, "{line} by {role}");
+                }
                 // Without a signature there is a page that says so.
                 Need::Link => assert_eq!(status, 403, "{line} by {role}"),
                 _ => assert!(![401, 403, 405, 429].contains(&status) && status != 500, "{line} by {role}: {status}"),
@@ -93,6 +95,13 @@ async fn every_route_answers_the_roles_that_cover_its_own_and_no_others() {
                 assert_eq!(nobody.status, 401, "{line} by nobody");
                 assert!(nobody.head.contains("www-authenticate: bearer"), "{}", nobody.head);
                 assert!(nobody.problem().contains("dosimeter token create"));
+            }
+            // A page leads whoever reads it to the log-in.
+            Need::Page(_) => {
+                let is_read = route.method == "GET";
+                assert_eq!(nobody.status, if is_read { 303 } else { 401 }, "{line} by nobody");
+                assert!(!is_read || nobody.head.contains("location: /console/login?next="), "{}", nobody.head);
+                assert_eq!(ask(port, &line, Some("dsm_1_0000")).status, nobody.status, "{line} by a wrong token");
             }
             Need::Link => assert_eq!(nobody.status, 403, "{line} by nobody"),
             Need::Nothing | Need::Metrics => assert_ne!(nobody.status, 401, "{line} by nobody"),

@@ -164,7 +164,7 @@ async fn a_sweep_finds_what_was_altered_and_pages_until_it_is_restored() {
         + "\n[notify]\nto = [\"on-call@hospital.example\"]\ndirectory = \"emails\"\n";
     let installation = Installation::new(&told, "2025-03-02T01:00:00Z").await;
     let mut swept = plan(&told, installation.folder.path(), &installation.url);
-    swept.audit.replay_every = Some(std::time::Duration::from_secs(3600));
+    swept.audit.replay_every = std::time::Duration::from_secs(3600);
     swept.audit.replay_sample = 400;
     dosimeter::app::take_up(&installation.app.context, swept).await.expect("the plan is taken up");
     installation.write("predictions/0.csv", predictions(0));

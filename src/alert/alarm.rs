@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::report::{Alarm, Event, Kind, Place, Report, encode_query, quoted, with_interval};
+use super::report::{ALERTS, Alarm, Event, Kind, Place, Report, encode_query, quoted, with_interval};
 use crate::config::{Method, Severity, Tier, Unit, Watch};
 use crate::detect::budget::Share;
 use crate::detect::dependence::DesignEffect;
@@ -84,7 +84,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
     let change = facts.change.unwrap_or(facts.day);
     let exams = change - chrono::TimeDelta::days(stream.lag);
     let (stressed, lines) = lines(facts, (change, exams));
-    let mut links = vec![line("Streams", format!("{}/api/v1/streams", facts.public_url))];
+    let mut links = vec![line(ALERTS, format!("{}/console/alerts", facts.public_url))];
     if let Some(grafana) = facts.grafana_url {
         let encode = encode_query;
         links.push(line(

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::link::{self, Action, Signer};
-use super::report::{Event, Kind, Place, Report};
+use super::report::{ALERTS, Event, Kind, Place, Report};
 use super::silence::Subject;
 use crate::config::Severity;
 
@@ -65,6 +65,16 @@ pub fn combine(members: &[Member]) -> Option<Report> {
     })
 }
 
+/// Lead a report to the pages that show what its alerts rest on.
+pub fn lead(report: &mut Report, members: &[Member], public_url: &str) {
+    let page = |member: &Member| {
+        let label = if members.len() == 1 { "Evidence".to_owned() } else { format!("Alert {}", member.alert_id) };
+        (label, format!("{public_url}/console/alerts/{}", member.alert_id))
+    };
+    report.links.retain(|(label, _)| label != ALERTS);
+    report.links.splice(0..0, members.iter().take(MOST_LINKS).map(page));
+}
+
 /// What one recipient may do from a notice about these alerts.
 #[must_use]
 pub fn links(
@@ -113,7 +123,7 @@ pub fn bare(
             line("Since", format!("{} UTC", since.format("%Y-%m-%d %H:%M"))),
         ],
         slices: Vec::new(),
-        links: vec![line("Alerts", format!("{public_url}/api/v1/alerts/{alert_id}"))],
+        links: vec![line(ALERTS, format!("{public_url}/console/alerts/{alert_id}"))],
         command: Some(format!("dosimeter alert show {alert_id} --config FILE")),
         caveat: Some(
             "There is no number to judge, which is no recovery. The alert's history says what was known before."

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::group::bare;
-use super::report::{Event, Report, encode_query, quoted};
+use super::report::{ALERTS, Event, Report, quoted};
 use super::silence::Subject;
 use crate::config::{HealthRule, Severity};
 
@@ -49,8 +49,8 @@ pub fn write(facts: &Facts<'_>) -> Report {
     report.lines.extend(usual.map(|usual| line("Usual", usual.to_owned())));
     report.lines.extend([line("Look at", look.to_owned()), line("Remedy", remedy.to_owned())]);
     report.links = vec![
-        line("Alerts", format!("{public_url}/api/v1/alerts")),
-        line("Health", format!("{public_url}/api/v1/health?model={}", encode_query(model))),
+        line(ALERTS, format!("{public_url}/console/alerts")),
+        line("Health", format!("{public_url}/console/health")),
     ];
     report.links.extend(facts.grafana_url.map(|grafana| line("Dashboard", format!("{grafana}/d/dosimeter-daemon"))));
     report.command = Some(format!("dosimeter health --model {} --config FILE", quoted(model)));
@@ -63,7 +63,8 @@ pub fn write(facts: &Facts<'_>) -> Report {
 }
 
 /// Where to look, and what to do.
-fn advice(rule: HealthRule) -> (&'static str, &'static str) {
+#[must_use]
+pub fn advice(rule: HealthRule) -> (&'static str, &'static str) {
     match rule {
         HealthRule::NoPredictions => (
             "the dashboard Daemon, row Intake: do files wait, or do none come? Then the system that runs the model",

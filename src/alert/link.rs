@@ -130,6 +130,19 @@ impl Signer {
         if now < link.expires_at { Ok(()) } else { Err(Useless::Expired) }
     }
 
+    /// The tag of a text for another purpose than links, such as a session: no two purposes have a tag in common, as long as none is
+    /// called `alert`.
+    #[must_use]
+    pub fn tag(&self, purpose: &str, text: &str) -> String {
+        // unwrap safety: HMAC takes keys of any length.
+        let mac = Hmac::<Sha256>::new_from_slice(self.0.expose().as_bytes()).ok();
+        let tagged = mac.map(|mut mac| {
+            mac.update(format!("{purpose}\n{text}").as_bytes());
+            hex(&mac.finalize().into_bytes())
+        });
+        tagged.unwrap_or_default()
+    }
+
     /// The recipient stands last: what stands before it has no line break, so no two links have one text.
     fn mac(&self, link: &Link) -> Option<Hmac<Sha256>> {
         let Link { alert_id, action, recipient, expires_at } = link;

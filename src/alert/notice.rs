@@ -205,7 +205,7 @@ pub fn test(public_url: &str, now: DateTime<Utc>) -> Report {
             line("Remedy", "none is needed; no model is concerned"),
         ],
         slices: Vec::new(),
-        links: vec![line("Alerts", &format!("{public_url}/api/v1/alerts"))],
+        links: vec![line("Alerts", &format!("{public_url}/console/alerts"))],
         command: None,
         caveat: None,
         chart: None,

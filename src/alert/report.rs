@@ -7,6 +7,9 @@ use crate::config::{AlertRule, BoundRule, Limit};
 use crate::domain::window::show_instant;
 use crate::domain::{Estimate, Slice, Window};
 
+/// The label of the link to the alerts; who knows their numbers leads to their pages instead ([`crate::alert::group::lead`]).
+pub const ALERTS: &str = "Alerts";
+
 /// Everything that a notice is written from.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -54,6 +57,8 @@ pub enum Kind {
     DeadLetter,
     /// Whether notices arrive.
     Test,
+    /// The record itself: an anchor to be kept, or rows that do not fit.
+    Record,
 }
 
 impl Kind {
@@ -64,6 +69,7 @@ impl Kind {
             Self::Alert => "alert",
             Self::DeadLetter => "dead-letter",
             Self::Test => "test",
+            Self::Record => "record",
         }
     }
 }
@@ -212,7 +218,7 @@ pub fn write(facts: &Facts<'_>) -> Report {
         line("Known", format!("truth observed up to {}", show_instant(facts.known_at))),
     ];
     let encode = |text: &str| encode_query(text);
-    let mut links = vec![line("Alerts", format!("{}/api/v1/alerts", facts.public_url))];
+    let mut links = vec![line(ALERTS, format!("{}/console/alerts", facts.public_url))];
     if let Some(grafana) = facts.grafana_url {
         links.push(line(
             "Dashboard",
@@ -292,7 +298,8 @@ fn command(facts: &Facts<'_>) -> String {
 }
 
 /// A word of a POSIX shell that stands for this text.
-pub(super) fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
@@ -321,7 +328,8 @@ pub fn with_interval(estimate: &Estimate) -> String {
 }
 
 /// Percent-encoding of a query value (RFC 3986: everything but unreserved characters).
-pub(super) fn encode_query(text: &str) -> String {
+#[must_use]
+pub fn encode_query(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),

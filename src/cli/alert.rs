@@ -51,6 +51,15 @@ pub(super) enum AlertCommand {
         #[command(flatten)]
         person: PersonArgs,
     },
+    /// Say something about an alert; its history keeps it, and nothing else changes.
+    Comment {
+        /// Its number.
+        id: i64,
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        person: PersonArgs,
+    },
     /// Tell nobody about an alert for a while. It goes on beneath, and is told when the silence ends and it still holds.
     Silence {
         /// Its number.
@@ -82,6 +91,11 @@ pub(super) fn run(command: AlertCommand) -> anyhow::Result<()> {
         }),
         AlertCommand::Ack { id, config, person } => step(id, &config, person, HumanStep::Acknowledge),
         AlertCommand::Resolve { id, config, person } => step(id, &config, person, HumanStep::Resolve),
+        AlertCommand::Comment { id, config, person } => with_app(&config, async move |app| {
+            person::comment(&app.context(), id, &person.person()?).await?;
+            println!("alert {id}: commented");
+            Ok(())
+        }),
         AlertCommand::Silence { id, length, config, person } => with_app(&config, async move |app| {
             let (silence_id, ends_at) = person::silence_alert(&app.context(), id, length, &person.person()?).await?;
             println!("alert {id}: silenced until {} by silence {silence_id}", show::minute(ends_at));

@@ -1,6 +1,7 @@
 //! The commands: a file each, with its arguments; `show` is what they print.
 
 mod alert;
+mod audit;
 mod backtest;
 mod compare;
 mod curve;
@@ -108,6 +109,9 @@ enum Command {
     /// List, show, acknowledge, silence and resolve alerts.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Who did what: list the audit trail, verify that the record fits together, anchor it outside.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make, list and end silences: what nobody is told of for a while.
     #[command(subcommand)]
     Silence(silence::SilenceCommand),
@@ -248,6 +252,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Silence(command) => silence::run(command),
         Command::Streams(command) => streams::run(command),
         Command::Notify(command) => notify::run(command),

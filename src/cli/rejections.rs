@@ -104,7 +104,16 @@ pub(super) struct WhichArgs {
 impl WhichArgs {
     fn filter(self) -> RejectionFilter {
         let Self { source, refused_for, since, limit } = self;
-        RejectionFilter { ids: None, source, reason: refused_for, since, resolved: Some(false), before: None, limit }
+        RejectionFilter {
+            ids: None,
+            source,
+            reason: refused_for,
+            since,
+            until: None,
+            resolved: Some(false),
+            before: None,
+            limit,
+        }
     }
 }
 
@@ -153,7 +162,7 @@ fn list(args: ListArgs) -> anyhow::Result<()> {
     with_app(&config, async move |app| {
         let ListArgs { source, reason, since, all, limit, format, .. } = args;
         let resolved = (!all).then_some(false);
-        let filter = RejectionFilter { ids: None, source, reason, since, resolved, before: None, limit };
+        let filter = RejectionFilter { ids: None, source, reason, since, until: None, resolved, before: None, limit };
         let rejections = app.context().store.list_rejections(&filter).await?;
         match format {
             Format::Table => print!("{}", show::rejections(&rejections)),

@@ -75,10 +75,10 @@ pub struct Plan {
     /// Whom the daemon tells that it lives, if anybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
+    /// How the record is kept from being bent.
+    pub audit: Audit,
     /// How long things are kept.
     pub retention: Retention,
-    /// How the daemon checks its own history.
-    pub audit: Audit,
 }
 
 impl Plan {
@@ -238,8 +238,8 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let notify = notify::notify(root.section("notify"), &models, around);
     notify::check_escalation(root, &alerting, &notify);
     let heartbeat = health::heartbeat(root.section("heartbeat"), around);
+    let audit = audit::audit(root.section("audit"), &notify, around);
     let retention = service::retention(root.section("retention"));
-    let audit = audit::audit(root.section("audit"));
     root.refuse_unknown();
     Plan {
         service,
@@ -254,8 +254,8 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         maintenance,
         notify,
         heartbeat,
-        retention,
         audit,
+        retention,
     }
 }
 

@@ -234,13 +234,15 @@ impl Days<'_> {
         self.turn(now + TimeDelta::minutes(15)).await?;
         let context = self.app.context();
         println!("\n{DAYS} days in {:.0} s. Alerts that fired:", took.as_secs_f64());
-        let mut caught = false;
+        let mut caught = None;
         for alert in self.alerts().await? {
             let Some(fired_at) = alert.fired_at else { continue };
             let day = (fired_at - start()).num_days() - 1;
             let slice = format!("site={}", REPLACEMENT.site);
             let after = day >= i64::from(REPLACEMENT.day);
-            caught |= after && alert.output == REPLACEMENT.finding && alert.slice == slice;
+            if after && alert.output == REPLACEMENT.finding && alert.slice == slice {
+                caught = caught.or(Some(alert.alert_id));
+            }
             let what = format!("{} {} {}", alert.rule, alert.output, alert.slice);
             println!("  day {day:>3} ({})  {what}", show_instant(fired_at));
         }
@@ -248,7 +250,11 @@ impl Days<'_> {
         let plan = &context.plan;
         let url = &plan.service.public_url;
         if !self.once {
-            println!("\nLook at\n  {url}/metrics\n  {url}/readyz\n  {url}/api/v1/alerts?open=true");
+            println!("\nLook at");
+            if let Some(alert_id) = caught {
+                println!("  {url}/console/alerts/{alert_id}   what broke, where, since when, and how sure that is");
+            }
+            println!("  {url}/console   the console\n  {url}/metrics\n  {url}/readyz");
         }
         let program =
             std::env::current_exe().map_or_else(|_| "dosimeter".to_owned(), |path| path.display().to_string());
@@ -264,7 +270,7 @@ impl Days<'_> {
             day(REPLACEMENT.day + 7),
             day(REPLACEMENT.day + 7),
         );
-        anyhow::ensure!(caught, "no alert caught {} at {}", REPLACEMENT.finding, REPLACEMENT.site);
+        anyhow::ensure!(caught.is_some(), "no alert caught {} at {}", REPLACEMENT.finding, REPLACEMENT.site);
         Ok(())
     }
 

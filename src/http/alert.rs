@@ -56,7 +56,7 @@ pub(super) async fn require(caller: &Caller, shared: &Shared, id: i64) -> Result
     if caller.models().is_none() {
         return Ok(());
     }
-    let alert = shared.context().store.load_alert(id).await.map_err(Problem::of_step)?;
+    let alert = shared.context().store.load_alert(id).await.map_err(Problem::internal)?;
     caller.require_model(&alert.model)
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn answer(shared: &Shared, id: i64) -> Result<Answer, Problem> 
 /// Everything about an alert at an instant; now without.
 async fn answer_as_of(shared: &Shared, id: i64, as_of: Option<DateTime<Utc>>) -> Result<Answer, Problem> {
     let store = shared.context().store;
-    let alert = store.load_alert_as_of(id, as_of).await.map_err(Problem::of_step)?.into();
+    let alert = store.load_alert_as_of(id, as_of).await.map_err(Problem::internal)?.into();
     let history = store.list_alert_events_as_of(id, as_of).await.map_err(Problem::internal)?;
     let notices = store.list_alert_notices_as_of(id, as_of).await.map_err(Problem::internal)?;
     Ok(Answer { alert, history, notices })

@@ -4,7 +4,8 @@
 //! takes a [`Caller`] as its first argument, and asks it about the model that a request is about.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -12,8 +13,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::console::session::{self, Session};
 use super::routes::Need;
 use super::{Problem, Shared};
 use crate::access::{self, Role, Token};
@@ -30,6 +32,8 @@ const NOTED: TimeDelta = TimeDelta::seconds(60);
 const NOBODY: i64 = -1;
 /// That of the configured token.
 const CONFIGURED: i64 = 0;
+/// Attempts to log in a second, and at once: people type seldom, and guessing is hopeless anyway.
+const LOGINS: (NonZeroU32, NonZeroU32) = (NonZeroU32::MIN, NonZeroU32::MIN.saturating_add(9));
 
 /// Who asks, and what they may do.
 #[derive(Clone, Debug)]
@@ -38,12 +42,14 @@ pub struct Caller {
     token_id: Option<i64>,
     roles: Vec<Role>,
     models: Option<Arc<[String]>>,
+    /// The session of the console that the caller has shown instead of a token.
+    session: Option<Arc<str>>,
 }
 
 impl Caller {
     /// Whoever needs to show nothing.
     fn anybody(roles: &[Role]) -> Self {
-        Self { name: "anybody".to_owned(), token_id: None, roles: roles.to_vec(), models: None }
+        Self { name: "anybody".to_owned(), token_id: None, roles: roles.to_vec(), models: None, session: None }
     }
 
     /// The name of the token; `configuration` for the configured one, `anybody` while access is open.
@@ -56,6 +62,12 @@ impl Caller {
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
         self.roles.iter().any(|own| own.covers(role))
+    }
+
+    /// The session that the caller has shown, if it was one.
+    #[must_use]
+    pub(super) fn session(&self) -> Option<&str> {
+        self.session.as_deref()
     }
 
     /// The only models that the caller may see and change; none: all.
@@ -136,7 +148,7 @@ impl Caller {
             Some(by) if by.trim().is_empty() => String::new(),
             Some(by) => format!("{} (token {})", by.trim(), self.name),
         };
-        Person::new(&by, reason).map_err(Problem::of_step)
+        Person::new(&by, reason).map_err(Problem::internal)
     }
 }
 
@@ -157,6 +169,7 @@ pub struct Gate {
     tokens: Mutex<HashMap<i64, (Token, DateTime<Utc>)>>,
     has_tokens: Mutex<Option<(bool, DateTime<Utc>)>>,
     limiter: Mutex<Option<(Rate, Limiter)>>,
+    logins: OnceLock<DefaultDirectRateLimiter>,
 }
 
 impl Gate {
@@ -171,11 +184,17 @@ impl Gate {
                     return Ok(Caller::anybody(&[]));
                 }
             }
-            Need::Role(_) => {}
+            Need::Role(_) | Need::Page(_) => {}
         }
-        let caller = self.identify(context, shown, headers).await?;
+        // A browser sends its session along by itself: it is good for pages, whose forms have a secret of their own, and for no
+        // operation of the API.
+        let session = session::cookie(headers, session::COOKIE).filter(|_| matches!(need, Need::Page(_)));
+        let caller = match (shown, session) {
+            (None, Some(cookie)) => self.resume(context, cookie).await?,
+            _ => self.identify(context, shown, headers).await?,
+        };
         let role = match need {
-            Need::Role(role) => role,
+            Need::Role(role) | Need::Page(role) => role,
             _ => Role::Read,
         };
         if !caller.has(role) {
@@ -206,7 +225,7 @@ impl Gate {
         if context.plan.http.token.as_ref().is_some_and(|token| is_same_secret(token.expose(), shown)) {
             self.count(rate, CONFIGURED)?;
             let name = "configuration".to_owned();
-            return Ok(Caller { name, token_id: None, roles: vec![Role::Admin], models: None });
+            return Ok(Caller { name, token_id: None, roles: vec![Role::Admin], models: None, session: None });
         }
         let known = match access::read(shown) {
             Some((token_id, secret)) => self.find(context, token_id, now).await?.map(|token| (token, secret)),
@@ -231,7 +250,76 @@ impl Gate {
             token_id: Some(token.token_id),
             roles: token.roles,
             models: token.models.map(Arc::from),
+            session: None,
         })
+    }
+
+    /// Begin a session of the console for whoever shows a good token that may read: who that is, and the session.
+    pub(super) async fn begin(&self, context: &Context, shown: &str, headers: &HeaderMap) -> Result<Session, Problem> {
+        let quota = Quota::per_second(LOGINS.0).allow_burst(LOGINS.1);
+        let limiter = self.logins.get_or_init(|| RateLimiter::direct(quota));
+        limiter.check().map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            Problem::too_many("too many people log in at once; try again in a moment", wait.max(Duration::from_secs(1)))
+        })?;
+        let caller = self.identify(context, Some(shown), headers).await?;
+        if !caller.has(Role::Read) {
+            let (name, own) = (&caller.name, access::list(&caller.roles));
+            return Err(Problem::forbidden(format!("the console needs the role read, and token {name:?} has {own}")));
+        }
+        let now = context.clock.now();
+        let kept = self.kept(context, caller.token_id.unwrap_or(CONFIGURED), now).await?;
+        let kept = kept.ok_or_else(|| Problem::unauthorized("the token is not known here any more"))?;
+        Ok(Session::begin(&context.signer, caller.token_id.unwrap_or(CONFIGURED), &kept.1, now))
+    }
+
+    /// Who has begun a session. It ends with its time, with its token, and with the token's secret.
+    async fn resume(&self, context: &Context, cookie: &str) -> Result<Caller, Problem> {
+        let over = || Problem::unauthorized("the session is over; log in again");
+        let (rate, now) = (context.plan.http.rate, context.clock.now());
+        let nobody = || self.count(rate, NOBODY);
+        let Some(session) = Session::read(cookie) else {
+            nobody()?;
+            return Err(over());
+        };
+        let Some((caller, kept)) = self.kept(context, session.token_id, now).await? else {
+            nobody()?;
+            return Err(over());
+        };
+        if !session.is_good(&context.signer, &kept, now) {
+            nobody()?;
+            return Err(over());
+        }
+        self.count(rate, session.token_id)?;
+        Ok(Caller { session: Some(Arc::from(cookie)), ..caller })
+    }
+
+    /// The holder of a good token with what is kept of its secret.
+    async fn kept(
+        &self,
+        context: &Context,
+        token_id: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Caller, Vec<u8>)>, Problem> {
+        if token_id == CONFIGURED {
+            let configured = context.plan.http.token.as_ref();
+            return Ok(configured.map(|token| {
+                let name = "configuration".to_owned();
+                let caller = Caller { name, token_id: None, roles: vec![Role::Admin], models: None, session: None };
+                (caller, access::hash(token.expose()))
+            }));
+        }
+        let token = self.find(context, token_id, now).await?.filter(|token| token.state(now) == "good");
+        Ok(token.map(|token| {
+            let caller = Caller {
+                name: token.name,
+                token_id: Some(token.token_id),
+                roles: token.roles,
+                models: token.models.map(Arc::from),
+                session: None,
+            };
+            (caller, token.hash)
+        }))
     }
 
     /// A token, from memory or from the database.
@@ -345,7 +433,7 @@ mod tests {
 
     fn caller(models: Option<&[&str]>) -> Caller {
         let models = models.map(|models| models.iter().map(|&model| model.to_owned()).collect());
-        Caller { name: "ris".into(), token_id: Some(3), roles: vec![Role::Operate], models }
+        Caller { name: "ris".into(), token_id: Some(3), roles: vec![Role::Operate], models, session: None }
     }
 
     #[test]

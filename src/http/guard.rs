@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 
+use super::console::Asked;
 use super::routes::{Found, Need, allowed, find};
 use super::{Problem, Shared};
 use crate::access::Role;
@@ -18,10 +19,15 @@ use crate::access::Role;
 /// Let a request through, or answer why not.
 pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let may_have_body = !matches!(*request.method(), Method::GET | Method::HEAD);
-    match pass(&shared, request).await {
+    let asked = Asked::of(&request);
+    let response = match pass(&shared, request).await {
         Ok(request) => next.run(request).await,
         Err(problem) if may_have_body => problem.closing().into_response(),
         Err(problem) => problem.into_response(),
+    };
+    match asked {
+        Some(asked) => asked.finish(&shared, response),
+        None => response,
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP: metrics, health and the API. One file per operation; one type of problem (RFC 9457).
+//! HTTP: metrics, health, the API and the console. One file per operation; one type of problem (RFC 9457).
 //!
 //! Must never: compute; it asks `query`, the store and the exporter.
 
@@ -6,8 +6,10 @@ mod act;
 mod alert;
 mod alerts;
 mod audit;
+mod audit_verify;
 pub mod auth;
 mod compare;
+mod console;
 mod coverage;
 mod curve;
 mod diff;
@@ -44,7 +46,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderMap, header};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -101,6 +105,7 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(step::acknowledge))
         .routes(routes!(step::resolve))
         .routes(routes!(step::silence))
+        .routes(routes!(step::comment))
         .routes(routes!(silences::get, silences::post))
         .routes(routes!(silences::end))
         .routes(routes!(act::get, act::post))
@@ -124,6 +129,7 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(plans::diff))
         .routes(routes!(jobs::get))
         .routes(routes!(audit::get))
+        .routes(routes!(audit_verify::get))
         .routes(routes!(audit::tokens))
 }
 
@@ -133,6 +139,7 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
     let shared = Shared { context, gate: Arc::default(), desk, turns: push::Turns::default() };
     let (router, _) = operations().split_for_parts();
     router
+        .merge(console::pages())
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
         .layer(from_fn(fresh::tag))
         .layer(from_fn_with_state(shared.clone(), guard::guard))
@@ -146,10 +153,21 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
     path = "/",
     tag = "process",
     operation_id = "index",
-    responses((status = 200, description = "A list of addresses.", body = String, content_type = "text/plain; charset=utf-8"))
+    responses(
+        (status = 200, description = "A list of addresses.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 303, description = "To the console, for whoever prefers a page: a browser."),
+    )
 )]
-async fn index() -> &'static str {
-    "dosimeter\n\n\
+async fn index(headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepted.contains("text/html") {
+        return Redirect::to("/console").into_response();
+    }
+    INDEX.into_response()
+}
+
+const INDEX: &str = "dosimeter\n\n\
+     /console         pages for people: the fleet, models, alerts with their evidence, and as known at any instant\n\
      /metrics         what Prometheus scrapes\n\
      /livez           the process lives\n\
      /readyz          database, schema and numbers are there\n\
@@ -165,12 +183,12 @@ async fn index() -> &'static str {
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
-     /api/v1/audit    who did what, ?before=; /api/v1/tokens the tokens without their secrets\n\
+     /api/v1/audit    who did what, ?before= &actor= &action= &subject= &from= &to=; /api/v1/audit/verify whether it fits together\n\
+     /api/v1/tokens   the tokens without their secrets\n\
      /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\
      /api/v1/models, versions, jobs, plans   what is monitored, its releases, the daemon's jobs, every configuration there was\n\
      /api/v1/estimates    what was published, ?model=&version=&output=&slice=&window=&as_of=\n\
      /api/v1/series   ?model=&output=&window=: one stream window by window, ?as_of= or ?known_at=&recorded=\n\
      /api/v1/coverage ?model=&output=&from=&to=: how many cases of each day have their truth, and how long it took\n\
      /api/v1/diff     ?model=&output=&from=&to=&then=: what was known then and what is known now; /api/v1/diff/cases\n\
-     /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n"
-}
+     /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n";

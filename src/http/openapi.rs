@@ -50,7 +50,8 @@ fn complete(operation: &mut Map<String, Value>, need: Need) {
         Need::Role(role) => (Some(role), format!("Needs the role {role}.")),
         Need::Metrics => (Some(Role::Read), "Needs http.metrics_token, if it is set, or the role read.".to_owned()),
         Need::Link => (None, "Needs a signed link.".to_owned()),
-        Need::Nothing => (None, "Needs no token.".to_owned()),
+        // Pages are no part of the API.
+        Need::Nothing | Need::Page(_) => (None, "Needs no token.".to_owned()),
     };
     let description = operation.get("description").and_then(Value::as_str);
     let description = description.map_or_else(|| words.clone(), |text| format!("{text}\n\n{words}"));
@@ -72,6 +73,7 @@ fn complete(operation: &mut Map<String, Value>, need: Need) {
     if has_parameters || has_body {
         problems.push(("400", "Something that was asked or sent is malformed; the detail says what."));
         problems.push(("404", "There is no such thing; the detail says what there is."));
+        problems.push(("422", "It is well formed, and refused for what it says; the detail says why."));
     }
     if has_body {
         problems.extend([("408", "The body did not go on."), ("413", "The body is too large.")]);

@@ -82,7 +82,7 @@ pub(super) async fn get(
     let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (limit, before) = (page::limit(asked.limit)?, page::key("plans", asked.after.as_deref())?);
     let store = shared.context().store;
-    let rows = store.list_plans(instant(asked.as_of.as_ref())?, before, limit + 1).await.map_err(Problem::internal)?;
+    let rows = store.page_plans(instant(asked.as_of.as_ref())?, before, limit + 1).await.map_err(Problem::internal)?;
     wanted.page(asked.format, Page::of("plans", rows, limit, |one| one.plan_id)).await
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn diff(
     caller.require_all_models("the plan")?;
     let Query(Against { against }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let plan = load(&shared, id).await?;
-    let before = shared.context().store.list_plans(None, Some(plan.plan_id), 1).await.map_err(Problem::internal)?;
+    let before = shared.context().store.page_plans(None, Some(plan.plan_id), 1).await.map_err(Problem::internal)?;
     let against = against.or_else(|| before.first().map(|before| before.plan_id.into()));
     let against = against.ok_or_else(|| Problem::not_found(format!("plan {id} is the first one")))?;
     let against = load(&shared, against).await?;
@@ -137,5 +137,5 @@ pub(super) async fn diff(
 
 async fn load(shared: &Shared, id: i64) -> Result<StoredPlan, Problem> {
     let number = i32::try_from(id).map_err(|_| Problem::not_found(format!("there is no plan {id}")))?;
-    shared.context().store.load_plan(number).await.map_err(Problem::of_step)
+    shared.context().store.load_plan(number).await.map_err(Problem::internal)
 }

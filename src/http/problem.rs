@@ -111,20 +111,15 @@ impl Problem {
         self
     }
 
-    /// What came of a person's step that the store did not take.
-    #[must_use]
-    pub fn of_step(error: Error) -> Self {
-        match error {
-            Error::Missing(detail) => Self::not_found(detail),
-            Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
-            Error::Refused(detail) => Self::bad_request(detail),
-            error => Self::internal(error),
-        }
-    }
-
-    /// The machinery failed. The cause is logged, not shown.
+    /// What the store did not do: what it says to the caller is told, whatever else failed is logged, not shown.
     pub fn internal(error: impl Into<anyhow::Error>) -> Self {
         let error = error.into();
+        match error.chain().find_map(|cause| cause.downcast_ref()) {
+            Some(Error::Missing(detail)) => return Self::not_found(detail),
+            Some(Error::Conflict(detail)) => return Self::new(StatusCode::CONFLICT, detail),
+            Some(Error::Refused(detail)) => return Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            _ => {}
+        }
         tracing::error!(error = format!("{error:#}"), "a request failed");
         if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Unreachable(_)))) {
             return Self::busy("the database does not answer; ask again later", DATABASE_BACK_AFTER);
@@ -133,8 +128,13 @@ impl Problem {
     }
 }
 
+/// What the problem of an answer says, for whoever shows it otherwise.
+#[derive(Clone, Debug)]
+pub(super) struct Said(pub(super) String);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let said = Said(self.detail.clone());
         let document = Document {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Problem"),
@@ -144,6 +144,7 @@ impl IntoResponse for Problem {
         };
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, Json(document)).into_response();
+        response.extensions_mut().insert(said);
         let headers = response.headers_mut();
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

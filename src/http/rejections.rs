@@ -78,7 +78,7 @@ pub(super) async fn get(
             None => return Err(Problem::forbidden(format!("there is no source {name:?} of the token's models"))),
         }
     }
-    let filter = RejectionFilter { ids: None, source, reason, since, resolved, before, limit: limit + 1 };
+    let filter = RejectionFilter { ids: None, source, reason, since, until: None, resolved, before, limit: limit + 1 };
     let rejections = shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?;
     wanted.page(format, Page::of(LIST, rejections, limit, |one| one.rejection_id)).await
 }

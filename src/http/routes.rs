@@ -18,6 +18,8 @@ pub enum Need {
     Metrics,
     /// A token with a role that covers this one.
     Role(Role),
+    /// The same or a session of the console that was begun with one: it is a page for people.
+    Page(Role),
 }
 
 /// A route.
@@ -43,6 +45,9 @@ const INGEST: Need = Need::Role(Role::Ingest);
 const READ: Need = Need::Role(Role::Read);
 const OPERATE: Need = Need::Role(Role::Operate);
 const AUDIT: Need = Need::Role(Role::Audit);
+const SEEN: Need = Need::Page(Role::Read);
+const OPERATED: Need = Need::Page(Role::Operate);
+const AUDITED: Need = Need::Page(Role::Audit);
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
@@ -84,10 +89,35 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/alerts/{id}/acknowledge", OPERATE),
     post("/api/v1/alerts/{id}/resolve", OPERATE),
     post("/api/v1/alerts/{id}/silence", OPERATE),
+    post("/api/v1/alerts/{id}/comment", OPERATE),
     post("/api/v1/silences", OPERATE),
     post("/api/v1/silences/{id}/end", OPERATE),
     get("/api/v1/audit", AUDIT),
+    get("/api/v1/audit/verify", AUDIT),
     get("/api/v1/tokens", AUDIT),
+];
+
+/// Every page of the console and what its forms do. They are for people, and no part of the API.
+pub const PAGES: &[Route] = &[
+    get("/console/assets/{name}", Need::Nothing),
+    get("/console/login", Need::Nothing),
+    post("/console/login", Need::Nothing),
+    post("/console/logout", Need::Nothing),
+    post("/console/theme", Need::Nothing),
+    get("/console", SEEN),
+    get("/console/models/{model}", SEEN),
+    get("/console/alerts", SEEN),
+    get("/console/alerts/{id}", SEEN),
+    get("/console/health", SEEN),
+    get("/console/sources", SEEN),
+    get("/console/rejections", SEEN),
+    get("/console/plan", SEEN),
+    get("/console/audit", AUDITED),
+    post("/console/audit/verify", AUDITED),
+    post("/console/alerts/{id}/acknowledge", OPERATED),
+    post("/console/alerts/{id}/resolve", OPERATED),
+    post("/console/alerts/{id}/silence", OPERATED),
+    post("/console/alerts/{id}/comment", OPERATED),
 ];
 
 /// What a request needs.
@@ -104,7 +134,7 @@ pub(super) enum Found {
 /// Look a request up.
 pub(super) fn find(method: &Method, path: &str) -> Found {
     let method = if method == Method::HEAD { &Method::GET } else { method };
-    let mut routes = ROUTES.iter().filter(|route| route.path == path).peekable();
+    let mut routes = ROUTES.iter().chain(PAGES).filter(|route| route.path == path).peekable();
     if routes.peek().is_none() {
         return Found::Unknown;
     }
@@ -113,7 +143,7 @@ pub(super) fn find(method: &Method, path: &str) -> Found {
 
 /// The methods of a path, as `Allow` lists them.
 pub(super) fn allowed(path: &str) -> String {
-    let methods = ROUTES.iter().filter(|route| route.path == path).flat_map(|route| {
+    let methods = ROUTES.iter().chain(PAGES).filter(|route| route.path == path).flat_map(|route| {
         let head = (route.method == Method::GET).then_some("HEAD");
         std::iter::once(if head.is_some() { "GET" } else { "POST" }).chain(head)
     });

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::notice::{Picture, draw};
 use super::{Context, Error, Result};
-use crate::alert::group::{Member, alone, bare, combine, links};
+use crate::alert::group::{Member, alone, bare, combine, lead, links};
 use crate::alert::notice::{addressees_at, in_thread, keeps_state};
 use crate::alert::report::{Event, Report};
 use crate::alert::silence::Subject;
@@ -193,7 +193,9 @@ async fn write(
         return Ok(Vec::new());
     };
     let own: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
-    let Some(together) = combine(&own) else { return Ok(Vec::new()) };
+    let Some(mut together) = combine(&own) else { return Ok(Vec::new()) };
+    let url = &context.plan.service.public_url;
+    lead(&mut together, &own, url);
     let alerts: Vec<i64> = own.iter().map(|member| member.alert_id).collect();
     let plan = &context.plan;
     let addressees = addressees_at((&plan.notify, &plan.alerting), (severity, model), escalation);
@@ -209,14 +211,14 @@ async fn write(
     for addressee in addressees {
         if keeps_state(&addressee.channel) {
             for member in &own {
-                let (addressee, report) = (addressee.clone(), alone(member));
+                let (addressee, mut report) = (addressee.clone(), alone(member));
+                lead(&mut report, std::slice::from_ref(member), url);
                 notices.push((vec![member.alert_id], NewNotice { addressee, report, chart: None, escalation }));
             }
             continue;
         }
         let (mut report, mut chart) = (together.clone(), None);
         if addressee.channel == "email" {
-            let url = &plan.service.public_url;
             report.links.extend(links(&own, &context.signer, url, &addressee.recipient, now));
             if let Some((words, png)) = picture.clone() {
                 (report.chart, chart) = (Some(words), Some(png));

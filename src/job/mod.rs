@@ -5,6 +5,7 @@
 //! Look next at [`Context`], which every job is given, and at `app`, which drives them.
 
 pub mod alerting;
+pub mod anchor;
 pub mod answer;
 pub mod commit;
 pub mod detect;
@@ -22,6 +23,7 @@ pub mod replay;
 pub mod retain;
 pub mod seal;
 pub mod streams;
+pub mod verify;
 pub mod watch;
 
 use std::sync::Arc;
@@ -92,6 +94,15 @@ pub enum Error {
     /// The fold failed.
     #[error("the fold failed")]
     Fold(#[from] polars::error::PolarsError),
+    /// The file of anchors cannot be read or written.
+    #[error("cannot use the file of anchors {file} (audit.anchor_file)")]
+    AnchorFile {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A thread of work broke off.
     #[error("a worker thread broke off")]
     Worker(#[from] tokio::task::JoinError),
@@ -125,13 +136,17 @@ pub enum Job {
     Retain,
     /// Past estimates to a second look.
     Replay,
+    /// Heads of the chains to whoever keeps them outside.
+    Anchor,
+    /// Every row against the chains.
+    Verify,
     /// Whole passes to somebody who misses them.
     Heartbeat,
 }
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Ingest,
         Self::Fold,
         Self::Evaluate,
@@ -143,6 +158,8 @@ impl Job {
         Self::Publish,
         Self::Retain,
         Self::Replay,
+        Self::Anchor,
+        Self::Verify,
         Self::Heartbeat,
     ];
 
@@ -161,6 +178,8 @@ impl Job {
             Self::Publish => "publish",
             Self::Retain => "retain",
             Self::Replay => "replay",
+            Self::Anchor => "anchor",
+            Self::Verify => "verify",
             Self::Heartbeat => "heartbeat",
         }
     }
@@ -198,7 +217,9 @@ impl Job {
             Self::Detect => detect::run(context, lease).await,
             Self::Notify => notify::run(context, lease).await,
             Self::Retain => retain::run(context).await,
-            Self::Replay => replay::run(context, lease).await,
+            Self::Replay => Box::pin(replay::run(context, lease)).await,
+            Self::Anchor => anchor::run(context, lease).await,
+            Self::Verify => verify::run(context, lease).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))

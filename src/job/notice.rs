@@ -8,7 +8,7 @@ use super::{Context, Error};
 use crate::alert::report::Report;
 use crate::config::{AlertRule, Limit, Severity, Tier};
 use crate::domain::Estimate;
-use crate::notify::chart::{Chart, Point, png};
+use crate::picture::{Chart, Picture as _, Point, png};
 use crate::store::estimate::StoredEstimate;
 use crate::store::stream::StoredStream;
 
@@ -53,7 +53,7 @@ pub async fn draw(
         }
         Picture::Stream { stored, tier, title } => sealed(context, stored, (*tier, title), report.since).await?,
     };
-    let words: Vec<String> = charts.iter().map(Chart::alt).collect();
+    let words: Vec<String> = charts.iter().map(Chart::words).collect();
     match png(&charts) {
         Ok(bytes) => Ok(Some((words.join(". "), bytes))),
         Err(error) => {
@@ -86,6 +86,7 @@ async fn history(
         points: points.collect(),
         lines,
         mark: Some(("since".to_owned(), report.since)),
+        provisional_from: None,
         logarithmic: false,
     })
 }
@@ -124,6 +125,7 @@ async fn sealed(
             points,
             lines: stream.strata.iter().filter_map(limit).chain(reference).collect(),
             mark: mark.clone(),
+            provisional_from: None,
             logarithmic: false,
         });
     }
@@ -137,6 +139,7 @@ async fn sealed(
         points: evidence.iter().map(evidence_point).collect(),
         lines: threshold.into_iter().collect(),
         mark,
+        provisional_from: None,
         logarithmic: true,
     });
     Ok(charts)

@@ -277,9 +277,10 @@ fn compare(stored: &StoredEstimate, answers: &[Estimated]) -> Verdict {
 /// When the store or the fold fails.
 pub async fn run(context: &Context, lease: &Lease) -> super::Result {
     let audit = &context.plan.audit;
-    let Some(every) = audit.replay_every.and_then(|every| TimeDelta::from_std(every).ok()) else {
+    if audit.replay_every.is_zero() {
         return Ok(Outcome::Idle);
-    };
+    }
+    let every = TimeDelta::from_std(audit.replay_every).unwrap_or(TimeDelta::MAX);
     let now = context.clock.now();
     // An instant to come is that of a clock which has been set back.
     let is_soon = |last: DateTime<Utc>| last <= now && now < last + every;

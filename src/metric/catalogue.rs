@@ -73,7 +73,8 @@ pub enum Chapter {
 }
 
 impl Chapter {
-    const ALL: [Self; 12] = [
+    /// All chapters, in the order of the document.
+    pub const ALL: [Self; 12] = [
         Self::Volume,
         Self::Discrimination,
         Self::OperatingPoint,
@@ -88,7 +89,9 @@ impl Chapter {
         Self::Reference,
     ];
 
-    fn title(self) -> &'static str {
+    /// Its heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
         match self {
             Self::Volume => "Volume",
             Self::Discrimination => "Discrimination",

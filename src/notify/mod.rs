@@ -1,10 +1,9 @@
 //! Notices: put into the form of a channel, and sent by it.
 //!
-//! A file per channel says what is spoken there, without sending it; `email` and `http` send. `chart` draws.
+//! A file per channel says what is spoken there, without sending it; `email` and `http` send.
 //! Must never: decide whether somebody is told; `alert` does. A failed attempt is an error for the caller to note: the
 //! notice stays in the outbox.
 
-pub mod chart;
 mod channel;
 mod email;
 mod http;

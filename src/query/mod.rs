@@ -3,6 +3,7 @@
 //! The latest knowledge about whole buckets of declared slices is read from summaries; everything else is folded from rows.
 //! Both ways give the same bits, but that rows know thresholds exactly which a coarsened summary does not have. The CLI and the HTTP API ask here, and so does whoever freezes a reference.
 
+pub mod account;
 pub mod backtest;
 pub mod compare;
 pub mod coverage;

@@ -85,6 +85,7 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await
             .named("adopt_plan")?;
+        let seal = super::seal::open(&mut transaction).await?;
         let mut catalog = Catalog { installation, ..Catalog::default() };
         for model in &plan.models {
             let numbers = adopt_model(&mut transaction, model, now).await?;
@@ -113,9 +114,10 @@ impl Store {
             .await
             .named("insert_plan")?,
         };
+        super::seal::close(&mut transaction, seal, &["model", "output", "finding", "plan"]).await?;
         if last.as_deref() != Some(&digest) {
             let detail = serde_json::json!({ "plan_id": catalog.plan_id, "before": last });
-            super::alert::audit(&mut transaction, now, actor, "plan adopted", &digest, "", detail).await?;
+            super::audit::append(&mut transaction, now, actor, "plan adopted", &digest, "", detail).await?;
         }
         transaction.commit().await.named("adopt_plan")?;
         Ok(catalog)
@@ -210,7 +212,20 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn version_number(&self, model_id: i32, name: &str, now: DateTime<Utc>) -> Result<i32> {
-        sqlx::query_scalar!(
+        let known = sqlx::query_scalar!(
+            "select version_id from model_version where model_id = $1 and name = $2",
+            model_id,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("find_version")?;
+        if let Some(version_id) = known {
+            return Ok(version_id);
+        }
+        let mut transaction = self.begin().await?;
+        let seal = super::seal::open(&mut transaction).await?;
+        let version_id = sqlx::query_scalar!(
             r#"with new as (
                 insert into model_version (model_id, name, first_seen_at) values ($1, $2, $3)
                 on conflict (model_id, name) do nothing returning version_id)
@@ -220,9 +235,12 @@ impl Store {
             name,
             now
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .named("version_number")
+        .named("version_number")?;
+        super::seal::close(&mut transaction, seal, &["model_version"]).await?;
+        transaction.commit().await.named("version_number")?;
+        Ok(version_id)
     }
 
     /// Versions of some models, or of all, the earliest first: those with a higher number than `after`.
@@ -295,8 +313,10 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
     for quantity in model.quantities().into_iter().chain([Quantity::Whole]) {
         let name = quantity.name();
         let output_id = sqlx::query_scalar!(
-            "insert into output (model_id, name) values ($1, $2)
-            on conflict (model_id, name) do update set name = excluded.name returning output_id",
+            r#"with new as (
+                insert into output (model_id, name) values ($1, $2) on conflict (model_id, name) do nothing returning output_id)
+            select output_id as "output_id!" from new
+            union all select output_id from output where model_id = $1 and name = $2 limit 1"#,
             model_id,
             name
         )
@@ -310,8 +330,8 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
     }
     for (finding, ..) in model.findings() {
         let truth_id = sqlx::query_scalar!(
-            "insert into finding (name) values ($1)
-            on conflict (name) do update set name = excluded.name returning truth_id",
+            r#"with new as (insert into finding (name) values ($1) on conflict (name) do nothing returning truth_id)
+            select truth_id as "truth_id!" from new union all select truth_id from finding where name = $1 limit 1"#,
             finding
         )
         .fetch_one(&mut **transaction)

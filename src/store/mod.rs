@@ -5,9 +5,13 @@
 
 pub mod alarm;
 pub mod alert;
+pub mod anchor;
+pub mod audit;
 pub mod batch;
+pub mod browse;
 pub mod catalog;
 pub mod contract;
+pub mod contradiction;
 mod copy;
 pub mod cursor;
 pub mod estimate;
@@ -20,13 +24,16 @@ pub mod intake;
 pub mod key;
 pub mod lease;
 pub mod ledger;
+pub mod look;
 mod meet;
 pub mod outbox;
+pub mod overview;
 pub mod plan;
 pub mod reference;
 pub mod rejection;
 pub mod replay;
 pub mod rows;
+pub mod seal;
 pub mod series;
 pub mod server;
 pub mod silence;
@@ -118,6 +125,10 @@ impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
             sqlx::Error::Database(error) if error.code().is_some_and(|code| is_passing(&code)) => {
                 Error::Unreachable(sqlx::Error::Database(error))
             }
+            // A text with a NUL, which Postgres has no way to keep.
+            sqlx::Error::Database(error) if error.code().as_deref() == Some("22021") => Error::Refused(
+                "a text holds a character that the database cannot keep (NUL, U+0000); leave it out".to_owned(),
+            ),
             source => Error::Statement { statement, source },
         })
     }

@@ -53,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_plans(
+    pub async fn page_plans(
         &self,
         as_of: Option<DateTime<Utc>>,
         before: Option<i32>,
@@ -72,7 +72,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .named("list_plans")
+        .named("page_plans")
     }
 
     /// The plan that was in force at an instant; now without.

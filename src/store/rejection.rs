@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
+use super::audit::append;
 use super::batch::{Batch, NewRejection, Position};
 use super::identifier::nonce;
 use super::{Error, Named, Result, Store, Transaction};
@@ -63,6 +63,8 @@ pub struct RejectionFilter {
     pub reason: Option<String>,
     /// Refused at or after this instant only.
     pub since: Option<DateTime<Utc>>,
+    /// Refused at this instant or before it only.
+    pub until: Option<DateTime<Utc>>,
     /// Those that have been taken in after all, or those that have not.
     pub resolved: Option<bool>,
     /// Those before this number only: the next page.
@@ -145,6 +147,7 @@ const COLUMNS: &str = "rejection_id, rejected_at, source, origin, line, item, fi
 const WHERE: &str = "where ($1::bigint[] is null or rejection_id = any($1)) and ($2::text is null or source = $2)
         and ($3::text is null or reason = $3) and ($4::timestamptz is null or rejected_at >= $4)
         and ($5::boolean is null or (resolved_at is not null) = $5) and ($6::bigint is null or rejection_id < $6)
+        and ($8::timestamptz is null or rejected_at <= $8)
     order by rejection_id desc limit $7";
 
 impl Store {
@@ -162,6 +165,7 @@ impl Store {
             .bind(filter.resolved)
             .bind(filter.before)
             .bind(filter.limit)
+            .bind(filter.until)
             .fetch_all(&self.pool)
             .await
             .named("list_rejections")
@@ -244,7 +248,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
-        audit(&mut transaction, now, by, action, "rejections", reason, json!(detail)).await?;
+        append(&mut transaction, now, by, action, "rejections", reason, json!(detail)).await?;
         transaction.commit().await.named("note_rejections")
     }
 }

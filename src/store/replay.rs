@@ -88,6 +88,7 @@ impl Store {
     pub async fn add_replays(&self, lease: &Lease, replays: &[NewReplay], now: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
         lease::check(&mut transaction, lease).await?;
+        let seal = super::seal::open(&mut transaction).await?;
         sqlx::query!(
             "insert into replay (estimate_id, verdict, words, replayed_at)
             select estimate_id, verdict, words, $4 from unnest($1::bigint[], $2::text[], $3::text[])
@@ -100,13 +101,14 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("insert_replays")?;
+        super::seal::close(&mut transaction, seal, &["replay"]).await?;
         for verdict in ["agrees", "differs", "cannot"] {
             let own = replays.iter().filter(|replay| replay.verdict == verdict).count() as u64;
             super::status::count(&mut transaction, ("replay", "", verdict), own).await?;
         }
         for replay in replays.iter().filter(|replay| replay.verdict == "differs") {
             let (subject, detail) = (format!("estimate {}", replay.estimate_id), serde_json::json!({}));
-            super::alert::audit(&mut transaction, now, "dosimeter", "replay differs", &subject, &replay.words, detail)
+            super::audit::append(&mut transaction, now, "dosimeter", "replay differs", &subject, &replay.words, detail)
                 .await?;
         }
         lease::commit(transaction, lease, "add_replays").await

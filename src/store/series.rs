@@ -12,6 +12,7 @@ use super::{Error, Named, Result, Store};
 use crate::domain::{MetricKey, Outcome, Slice, Window};
 
 /// A row of `estimate`, as it is stored.
+#[derive(sqlx::FromRow)]
 pub(super) struct EstimateRecord {
     pub(super) estimate_id: i64,
     pub(super) version_id: i32,

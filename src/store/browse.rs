@@ -1,0 +1,136 @@
+//! What people page through: audit entries, plans, deliveries, as they are now or as they were at an instant.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::{Named, Result, Store};
+
+/// A plan that was adopted.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct PlanRow {
+    /// Its number.
+    pub plan_id: i32,
+    /// SHA-256 of its body.
+    pub digest: String,
+    /// When it was first adopted.
+    pub adopted_at: DateTime<Utc>,
+    /// Its canonical body.
+    pub body: serde_json::Value,
+}
+
+/// What an audit entry must be like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Words that its actor, action, subject, reason or particulars contain, whatever their case.
+    pub text: Option<String>,
+    /// What was done.
+    pub action: Option<String>,
+    /// Not later than this.
+    pub until: Option<DateTime<Utc>>,
+    /// Before this number only: the next page.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// An audit entry as a page shows it.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct AuditLine {
+    /// Its number.
+    pub audit_id: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+    /// Particulars.
+    pub detail: serde_json::Value,
+}
+
+/// What a source has delivered.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Delivery {
+    /// The source.
+    pub source: String,
+    /// When a batch of it was last committed.
+    pub last_at: DateTime<Utc>,
+    /// Records that were new.
+    pub accepted: i64,
+    /// Records that were known with the same content.
+    pub duplicates: i64,
+    /// Records that were refused.
+    pub rejected: i64,
+}
+
+impl Store {
+    /// What every source had delivered up to an instant.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_deliveries(&self, at: Option<DateTime<Utc>>) -> Result<Vec<Delivery>> {
+        sqlx::query_as(
+            "select source, max(committed_at) as last_at, sum(accepted)::bigint as accepted, sum(duplicates)::bigint as duplicates,
+                sum(rejected)::bigint as rejected
+            from batch where $1::timestamptz is null or committed_at <= $1 group by source order by source",
+        )
+        .bind(at)
+        .fetch_all(&self.pool)
+        .await
+        .named("list_deliveries")
+    }
+
+    /// Plans that were adopted up to an instant, the latest first.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_plans(&self, at: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<PlanRow>> {
+        sqlx::query_as(
+            "select plan_id, digest, adopted_at, body from plan where $1::timestamptz is null or adopted_at <= $1
+            order by adopted_at desc, plan_id desc limit $2",
+        )
+        .bind(at)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .named("list_plans")
+    }
+
+    /// Audit entries, the latest first.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn search_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>> {
+        let text = filter.text.as_ref().map(|text| text.to_lowercase());
+        sqlx::query_as(
+            "select audit_id, at, actor, action, subject, reason, detail from audit
+            where ($1::text is null or position($1 in lower(concat_ws(' ', actor, action, subject, reason, detail::text))) > 0)
+                and ($2::text is null or action = $2) and ($3::timestamptz is null or at <= $3)
+                and ($4::bigint is null or audit_id < $4)
+            order by audit_id desc limit $5",
+        )
+        .bind(text)
+        .bind(&filter.action)
+        .bind(filter.until)
+        .bind(filter.before)
+        .bind(filter.limit)
+        .fetch_all(&self.pool)
+        .await
+        .named("search_audit")
+    }
+
+    /// What has ever been done, as the audit names it.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_audit_actions(&self) -> Result<Vec<String>> {
+        sqlx::query_scalar("select distinct action from audit order by action")
+            .fetch_all(&self.pool)
+            .await
+            .named("list_audit_actions")
+    }
+}
