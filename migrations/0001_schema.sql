@@ -189,6 +189,17 @@ comment on column prediction.embedding is 'What the model made of its input insi
 comment on column prediction.batch_id is 'The batch that brought it.';
 comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
 
+create function make_prediction_partition(month timestamptz) returns void language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+    first timestamp := date_trunc('month', month at time zone 'UTC');
+begin
+    execute format('create table if not exists public.%I partition of public.prediction for values from (%L) to (%L)',
+        'prediction_' || to_char(first, 'YYYY_MM'), first at time zone 'UTC', (first + interval '1 month') at time zone 'UTC');
+end
+$$;
+comment on function make_prediction_partition is 'Make the partition of a month, as the owner of the table: whoever writes rows need not own it.';
+
 create table assertion (
     case_id text not null,
     record_id text not null,
@@ -405,16 +416,21 @@ create table summary (
     slice text not null,
     bucket timestamptz not null,
     body bytea not null,
+    predictions bigint not null,
+    labelled bigint,
     batch_id bigint not null,
     known_at timestamptz,
     primary key (version_id, output_id, slice, bucket)
 );
+create index summary_of_all on summary (bucket) where slice = 'all';
 comment on table summary is 'Sufficient statistics of one bucket: a cache of the latest knowledge. Older knowledge is folded again from rows.';
 comment on column summary.version_id is 'The version.';
 comment on column summary.output_id is 'The output.';
 comment on column summary.slice is 'The slice in canonical form.';
 comment on column summary.bucket is 'Start of the bucket.';
 comment on column summary.body is 'The encoded summary.';
+comment on column summary.predictions is 'How many rows are in the body, so that nothing need decode it to count them.';
+comment on column summary.labelled is 'How many of them have their truth; null of what has none, such as features.';
 comment on column summary.batch_id is 'All rows up to this batch are in it.';
 comment on column summary.known_at is 'The latest observed_at of the assertions about its cases, if there are any.';
 
@@ -803,6 +819,44 @@ comment on column alert_event.decision is 'Whether people were told, and why or 
 comment on column alert_event.estimate_id is 'The estimate that was decisive.';
 comment on column alert_event.standing is 'Where the alert stood after it, as its row said: what is asked of an earlier instant is read here.';
 comment on column alert_event.seal_id is 'The seal of the transaction that wrote it.';
+
+-- What dashboards read (docs/dashboards.md): names instead of numbers; no case, no subject, no secret.
+
+create view history_version as
+select m.name as model, v.name as version, v.first_seen_at
+from model_version v join model m using (model_id);
+comment on view history_version is 'The versions of the models.';
+
+create view history_estimate as
+select m.name as model, v.name as version, o.name as output, e.slice, e.window_name, e.window_from, e.window_to, e.estimate_id,
+    e.known_at, e.recorded, e.plan_id, e.reference_id, e.input_digest, e.calculator, e.metrics::jsonb as metrics, e.estimated_at
+from estimate e join model_version v using (version_id) join model m using (model_id) join output o using (output_id);
+comment on view history_estimate is 'Published estimates.';
+
+create view history_current as
+select e.* from history_estimate e where e.estimate_id in (select estimate_id from current_estimate);
+comment on view history_current is 'The latest estimate of everything that is still published.';
+
+create view history_evidence as
+select m.name as model, v.name as version, s.watch, o.name as output, s.slice, e.stream_id, e.tier, e.day, e.evidence, e.weight,
+    e.threshold, e.change_at, e.alarms, e.looked_at, e.alert_id
+from evidence e join stream s using (stream_id) join model_version v using (version_id) join model m using (model_id)
+    join output o using (output_id);
+comment on view history_evidence is 'What each sealed day made of the evidence of each stream.';
+
+create view history_alert_event as
+select m.name as model, v.name as version, a.rule, o.name as output, a.slice, a.severity, x.alert_id, x.event_id, x.at, x.transition,
+    x.state, x.actor, x.reason, x.decision, x.estimate_id
+from alert_event x join alert a using (alert_id) join model_version v using (version_id) join model m using (model_id)
+    join output o using (output_id);
+comment on view history_alert_event is 'Every transition of an alert, decision to tell, and human step.';
+
+create view history_day as
+select m.name as model, v.name as version, o.name as output, s.slice, date_trunc('day', s.bucket, 'UTC') as day,
+    sum(s.predictions)::bigint as predictions, sum(s.labelled)::bigint as labelled
+from summary s join model_version v using (version_id) join model m using (model_id) join output o using (output_id)
+group by m.name, v.name, o.name, s.slice, date_trunc('day', s.bucket, 'UTC');
+comment on view history_day is 'Predictions of each day, and those whose truth is known today.';
 
 create table outbox (
     outbox_id bigint generated always as identity primary key,

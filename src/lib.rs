@@ -30,6 +30,8 @@ pub mod alert;
 pub mod access;
 /// What numbers look like.
 pub mod picture;
+/// Tables as CSV and Parquet.
+pub mod table;
 
 // The machinery: siblings that never use one another.
 
@@ -65,6 +67,8 @@ pub mod query;
 pub mod history;
 /// Making references.
 pub mod reference;
+/// The evidence of a period as one archive.
+pub mod bundle;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

@@ -8,6 +8,7 @@ mod alerts;
 mod audit;
 mod audit_verify;
 pub mod auth;
+mod bundle;
 mod compare;
 mod console;
 mod coverage;
@@ -131,6 +132,7 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(audit::get))
         .routes(routes!(audit_verify::get))
         .routes(routes!(audit::tokens))
+        .routes(routes!(bundle::get))
 }
 
 /// The server's router: every operation behind the gate.
@@ -185,6 +187,7 @@ const INDEX: &str = "dosimeter\n\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
      /api/v1/audit    who did what, ?before= &actor= &action= &subject= &from= &to=; /api/v1/audit/verify whether it fits together\n\
      /api/v1/tokens   the tokens without their secrets\n\
+     /api/v1/bundle   ?model=&version=&from=&to= and as_of, recorded: the evidence of a period as one archive\n\
      /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\
      /api/v1/models, versions, jobs, plans   what is monitored, its releases, the daemon's jobs, every configuration there was\n\
      /api/v1/estimates    what was published, ?model=&version=&output=&slice=&window=&as_of=\n\

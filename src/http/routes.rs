@@ -95,6 +95,7 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/audit", AUDIT),
     get("/api/v1/audit/verify", AUDIT),
     get("/api/v1/tokens", AUDIT),
+    get("/api/v1/bundle", AUDIT),
 ];
 
 /// Every page of the console and what its forms do. They are for people, and no part of the API.

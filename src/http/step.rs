@@ -64,9 +64,14 @@ pub(super) struct Length(String);
 impl Length {
     /// The span, or what is wrong with it.
     pub(super) fn parse(&self) -> Result<Duration, Problem> {
-        humantime::parse_duration(&self.0)
-            .map_err(|_| Problem::bad_request(format!("for: {:?} is no duration; write 30m, 4h, 2d", self.0)))
+        length(&self.0)
     }
+}
+
+/// A span of time, or what is wrong with it.
+pub(super) fn length(text: &str) -> Result<Duration, Problem> {
+    humantime::parse_duration(text)
+        .map_err(|_| Problem::bad_request(format!("for: {text:?} is no duration; write 30m, 4h, 2d")))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]

@@ -1,5 +1,7 @@
 //! Publish: the latest estimates, open alerts and the daemon's own numbers become one snapshot for Prometheus.
 
+mod recent;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
@@ -39,6 +41,8 @@ pub async fn run(context: &Context) -> Result {
         }
     }
     add_windows(&mut snapshot, &versions, &estimates);
+    recent::add_days(context, &mut snapshot, &versions, &estimates).await?;
+    recent::add_open_alerts(context, &mut snapshot).await?;
     add_alerts(context, &mut snapshot, &versions).await?;
     add_streams(context, &mut snapshot, &versions).await?;
     add_health(context, &mut snapshot).await?;
@@ -361,6 +365,7 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     for (model, dirty) in status.dirty.iter().filter(|(model, _)| context.plan.model(model).is_some()) {
         snapshot.add("dirty_buckets", &[("model", model)], *dirty as f64);
     }
+    snapshot.add("database_bytes", &[], status.database_bytes as f64);
     snapshot.add("outbox_pending", &[], status.outbox_pending as f64);
     let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     snapshot.add("outbox_oldest_seconds", &[], oldest);

@@ -191,7 +191,7 @@ pub static RELATIONS: [Relation; 18] = [
             ("reason", Text),
             ("decision", Text),
             ("estimate_id", Number),
-            ("standing", Json),
+            ("standing", Kind::Json),
         ],
     ),
     relation(
