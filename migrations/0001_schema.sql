@@ -152,6 +152,7 @@ comment on column batch.rows_digest is 'Digest of parts.';
 comment on column batch.previous_hash is 'The hash of the batch before it; zeros of the first.';
 comment on column batch.hash is 'SHA-256 of previous_hash and every other column: a chain.';
 create index batch_source on batch (source, committed_at);
+create index batch_time on batch (committed_at, batch_id);
 
 create table record_key (
     case_id text not null,
@@ -688,6 +689,25 @@ comment on column estimate.calculator is 'Version of the formulas.';
 comment on column estimate.metrics is 'Every metric: value, interval, n, exactness, or the reason why there is none.';
 comment on column estimate.estimated_at is 'When it was computed.';
 comment on column estimate.seal_id is 'The seal of the transaction that wrote it.';
+
+create table replay (
+    replay_id bigint generated always as identity primary key,
+    estimate_id bigint not null references estimate,
+    verdict text not null check (verdict in ('agrees', 'differs', 'cannot')),
+    words text not null,
+    replayed_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
+);
+create index replay_seal on replay (seal_id);
+create index replay_estimate on replay (estimate_id, replay_id);
+create index replay_differs on replay (estimate_id) where verdict = 'differs';
+comment on table replay is 'Past estimates that the daemon has made again, append-only.';
+comment on column replay.replay_id is 'Number of the replay.';
+comment on column replay.estimate_id is 'The estimate.';
+comment on column replay.verdict is 'agrees (the same bits), differs, or cannot (what it was made of is gone).';
+comment on column replay.words is 'What differs, or why it cannot be made again; empty when it agrees.';
+comment on column replay.replayed_at is 'When.';
+comment on column replay.seal_id is 'The seal of the transaction that wrote it.';
 
 create table current_estimate (
     version_id integer not null references model_version,

@@ -89,6 +89,7 @@ pub static TABLES: &[(&str, Rights)] = &[
         ]),
     ),
     ("rejections_retired", Grows(&[])),
+    ("replay", Grows(&[])),
     ("retired_part", Grows(&[])),
     ("retirement", Grows(&[])),
     ("seal", Grows(&[])),

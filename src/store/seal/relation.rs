@@ -42,7 +42,7 @@ const fn relation(name: &'static str, key: usize, columns: &'static [(&'static s
 }
 
 /// All of them, in the order in which they are sealed and checked.
-pub static RELATIONS: [Relation; 17] = [
+pub static RELATIONS: [Relation; 18] = [
     relation("model", 1, &[("model_id", Number), ("name", Text), ("created_at", Instant)]),
     relation(
         "model_version",
@@ -95,6 +95,11 @@ pub static RELATIONS: [Relation; 17] = [
             ("metrics", Kind::Json),
             ("estimated_at", Instant),
         ],
+    ),
+    relation(
+        "replay",
+        1,
+        &[("replay_id", Number), ("estimate_id", Number), ("verdict", Text), ("words", Text), ("replayed_at", Instant)],
     ),
     relation(
         "sealed_day",
