@@ -188,6 +188,17 @@ comment on column prediction.embedding is 'What the model made of its input insi
 comment on column prediction.batch_id is 'The batch that brought it.';
 comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
 
+create function make_prediction_partition(month timestamptz) returns void language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+    first timestamp := date_trunc('month', month at time zone 'UTC');
+begin
+    execute format('create table if not exists public.%I partition of public.prediction for values from (%L) to (%L)',
+        'prediction_' || to_char(first, 'YYYY_MM'), first at time zone 'UTC', (first + interval '1 month') at time zone 'UTC');
+end
+$$;
+comment on function make_prediction_partition is 'Make the partition of a month, as the owner of the table: whoever writes rows need not own it.';
+
 create table assertion (
     case_id text not null,
     record_id text not null,

@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use dosimeter::chain::from_hex;
 use dosimeter::job::Job;
 use dosimeter::job::anchor::{anchor, line};
+use dosimeter::job::refold::check_summaries;
 use dosimeter::person::Person;
 use dosimeter::reference::{Maker, freeze};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::alert::HumanStep;
 use dosimeter::store::audit::AuditFilter;
+use dosimeter::store::role::{APPLICATION, Rights, TABLES};
 use dosimeter::store::seal::RELATIONS;
 use dosimeter::store::token::NewToken;
 use dosimeter::verify::{Anchor, Depth, Report, anchors, verify, verify_against};
@@ -129,7 +131,10 @@ fn covered() -> Vec<(&'static str, Vec<&'static str>)> {
         vec!["audit_id", "at", "written_at", "actor", "action", "subject", "reason", "detail", "previous_hash", "hash"],
     ));
     tables.push(("seal", vec!["number", "seal_id", "relation", "leaves", "sealed_at", "previous_hash", "hash"]));
-    let states: [(&str, &[&str]); 7] = [
+    let states: [(&str, &[&str]); 10] = [
+        ("_sqlx_migrations", &["version", "checksum"]),
+        ("installation", &["installation_id", "identity_fingerprint", "link_key"]),
+        ("model", &["fold_digest"]),
         ("current_estimate", &["estimate_id", "input_digest"]),
         ("alert", &["state", "fired_at", "closed_at"]),
         ("reference", &["approved_at", "approved_by", "approval_reason"]),
@@ -295,7 +300,19 @@ async fn each_kind_of_tamper_is_named_for_what_it_is() {
         cut.iter().any(|breach| breach.starts_with("audit, audit_id") && breach.ends_with("an anchor has seen it")),
         "{cut:?}"
     );
-    assert_eq!(said(&verify(store, Depth::Full).await.expect("a report")), Vec::<String>::new());
+    let mut report = verify(store, Depth::Full).await.expect("a report");
+    Box::pin(check_summaries(&context, &mut report)).await.expect("folded again");
+    assert_eq!(said(&report), Vec::<String>::new());
+    assert!(report.checked["summary"] > 100, "{:?}", report.checked);
+    // A summary is no link of a chain: it is what its rows make, or it is not.
+    let bend = "update summary set body = (select body from summary where slice = 'site=north' limit 1)
+        where ctid = (select min(ctid) from summary where slice = 'site=south')";
+    assert_eq!(run(&pool, bend).await.expect("altered"), 1);
+    Box::pin(check_summaries(&context, &mut report)).await.expect("folded again");
+    assert_eq!(report.breaches.len(), 1, "{:?}", said(&report));
+    assert!(
+        report.breaches[0].row.contains("slice site=south") && report.breaches[0].what == "is not what its rows make"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,6 +370,93 @@ async fn two_who_append_at_once_leave_a_chain_without_gap_or_fork() {
     let filter = AuditFilter { action: Some("tried".into()), ..AuditFilter::default() };
     assert_eq!(first.list_audit(&filter, 100).await.expect("entries").len(), 60);
     assert_eq!(u64::try_from(report.heads["acts"].number).expect("a count"), report.checked["audit"]);
+}
+
+/// What the role of the daemon is refused.
+async fn refused(pool: &PgPool, statement: &str) -> bool {
+    match run(pool, statement).await {
+        Err(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == "42501"),
+        _ => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_may_not_change_what_only_grows() {
+    let installation = Installation::new(SMALL, "2025-03-01").await;
+    let (store, owner) = (installation.context().store, installation.pool().await);
+    assert_eq!(store.works_as().await.expect("a role"), APPLICATION);
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let pool = options.connect(&installation.url).await.expect("the database answers");
+    let tables = texts(
+        &owner,
+        "select relname::text from pg_class where relnamespace = 'public'::regnamespace
+        and relkind in ('r', 'p') and not relispartition order by 1",
+    )
+    .await;
+    let known: Vec<String> = TABLES.iter().map(|(table, _)| (*table).to_owned()).collect();
+    assert_eq!(tables, known, "store::role::TABLES says of every table, in order, what may be done to it");
+    run(&pool, "set role dosimeter_application").await.expect("a member");
+    let mut allowed = Vec::new();
+    for (table, rights) in TABLES {
+        let later: &[&str] = match rights {
+            Rights::State => continue,
+            Rights::Read => &[],
+            Rights::Grows(columns) | Rights::Ages(columns) | Rights::Changes(columns) => columns,
+        };
+        let columns = texts(
+            &owner,
+            &format!(
+                "select column_name::text from information_schema.columns
+            where table_name = '{table}' and table_schema = 'public'"
+            ),
+        )
+        .await;
+        let mut statements: Vec<String> = columns
+            .iter()
+            .filter(|column| !later.contains(&column.as_str()))
+            .map(|column| format!("update {table} set {column} = default"))
+            .collect();
+        statements.extend([format!("delete from {table}"), format!("truncate {table}"), format!("drop table {table}")]);
+        for statement in statements {
+            if !refused(&pool, &statement).await {
+                allowed.push(statement);
+            }
+        }
+    }
+    assert_eq!(allowed, Vec::<String>::new());
+    // Retention removes what ages, and nothing else.
+    run(&pool, "set role dosimeter_retention").await.expect("a member");
+    for (table, rights) in TABLES.iter().filter(|(_, rights)| *rights != Rights::State) {
+        let is_refused = refused(&pool, &format!("delete from {table} where false")).await;
+        assert_eq!(is_refused, !matches!(rights, Rights::Ages(_)), "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_owns_nothing_can_run_the_daemon_once_the_owner_has_set_it_up() {
+    let url = crate::support::database().await;
+    let owner = PgPool::connect(&url).await.expect("the database answers");
+    drop(Installation::over(url.clone(), SMALL, "2025-03-01").await);
+    let name = url.rsplit('/').next().and_then(|rest| rest.split('?').next()).expect("a name");
+    let user = format!("daemon_of_{name}");
+    for statement in
+        [format!("create role {user} login"), format!("grant dosimeter_application, dosimeter_retention to {user}")]
+    {
+        run(&owner, &statement).await.expect("the server lets us make roles");
+    }
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("an address");
+    let own = sqlx::ConnectOptions::to_url_lossy(&options.username(&user)).to_string();
+    let installation = Installation::over(own, SMALL, "2025-03-02").await;
+    crate::alerting::write_day(&installation, "2025-03-01");
+    installation.hand.turn_to(at("2025-03-03"));
+    Box::pin(installation.pass()).await;
+    assert!(installation.context().store.latest_estimates().await.expect("estimates").len() > 1);
+    let report = verify(&installation.context().store, Depth::Full).await.expect("a report");
+    assert_eq!(said(&report), Vec::<String>::new());
+    installation.context().store.close().await;
+    for statement in [format!("drop owned by {user}"), format!("drop role {user}")] {
+        run(&owner, &statement).await.expect("the role is gone");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,4 +519,31 @@ async fn every_column_that_is_written_once_is_sealed() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Not a test: `cargo test --test it -- --ignored --nocapture audit::` prints how fast rows are verified, for docs/audit.md.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn how_fast_a_verification_is() {
+    let installation = Box::pin(lived_in()).await;
+    let (store, pool) = (installation.context().store, superuser(&installation).await);
+    let copy = "insert into audit select audit_id, at, written_at, actor, action, subject, reason, detail, previous_hash, hash
+        from audit limit 0";
+    run(&pool, copy).await.expect("sound");
+    for number in 0..10_000 {
+        let subject = format!("thing {number}");
+        store.note(at("2025-03-01"), "one", ["tried", &subject, "to see"], serde_json::json!({})).await.expect("noted");
+    }
+    let estimates = store.latest_estimates().await.expect("estimates");
+    let lease = store.take_lease("evaluate", "me", std::time::Duration::from_secs(600)).await.expect("a lease");
+    let lease = lease.expect("free");
+    for _ in 0..200 {
+        let of = (estimates[0].version_id, "7d");
+        store.publish_estimates(&lease, 1, of, ("s", at("2025-03-01")), &estimates, &[]).await.expect("published");
+    }
+    for depth in [Depth::Chain, Depth::Full] {
+        let began = std::time::Instant::now();
+        let report = verify(&store, depth).await.expect("a report");
+        println!("{depth:?}: {:?} in {:?}", report.checked, began.elapsed());
+    }
 }

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::{ConfigArg, PersonArgs, show, with_app};
 use crate::domain::window::parse_instant;
 use crate::job::anchor::{anchor, line};
+use crate::job::refold::check_summaries;
 use crate::store::audit::{AuditFilter, AuditRow};
 use crate::verify::{Depth, Report, anchors, verify_against};
 
@@ -83,7 +84,10 @@ pub(super) fn run(command: AuditCommand) -> anyhow::Result<()> {
                 known.extend(anchors(&text).map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?);
             }
             let depth = if full { Depth::Full } else { Depth::Chain };
-            let report = verify_against(&app.context().store, depth, &known).await?;
+            let mut report = verify_against(&app.context().store, depth, &known).await?;
+            if full {
+                check_summaries(&app.context(), &mut report).await?;
+            }
             match format {
                 show::Format::Table => print!("{}", told(&report, depth)),
                 show::Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),

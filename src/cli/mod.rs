@@ -297,11 +297,16 @@ async fn serve(plan: Plan, config: PathBuf) -> anyhow::Result<()> {
     let supervisor = Supervisor::default();
     let spawned = app.spawn(&supervisor).await;
     if spawned.is_ok() {
+        app.note_life("daemon started", "somebody started it").await;
+    }
+    if spawned.is_ok() {
         supervisor.spawn("reload", watch_hangup(config, app.context.clone(), supervisor.stop_token()));
     }
     let result = match spawned {
         Ok(_) => supervisor.run_to_end().await,
         Err(error) => Err(error),
     };
+    let why = result.as_ref().err().map_or_else(|| "it was asked to".to_owned(), |error| format!("{error:#}"));
+    app.note_life("daemon stopped", &why).await;
     app.close_after(result).await
 }

@@ -7,6 +7,7 @@
 
 mod alerting;
 mod audit;
+mod change;
 mod health;
 mod http;
 mod model;
@@ -29,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
 pub use audit::Audit;
+pub use change::{Change, changes};
 pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience, Response};
 pub use http::{Certificate, Http, Rate};
 pub use model::{Feature, Model, Quantity, Shape};

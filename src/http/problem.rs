@@ -114,14 +114,18 @@ impl Problem {
     /// What the store did not do: what it says to the caller is told, whatever else failed is logged, not shown.
     pub fn internal(error: impl Into<anyhow::Error>) -> Self {
         let error = error.into();
-        match error.chain().find_map(|cause| cause.downcast_ref()) {
+        let cause = error.chain().find_map(|cause| match cause.downcast_ref() {
+            // It shows the store's error as its own.
+            Some(crate::job::Error::Store(error)) => Some(error),
+            _ => cause.downcast_ref(),
+        });
+        match cause {
             Some(Error::Missing(detail)) => return Self::not_found(detail),
             Some(Error::Conflict(detail)) => return Self::new(StatusCode::CONFLICT, detail),
             Some(Error::Refused(detail)) => return Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
-            _ => {}
+            _ => tracing::error!(error = format!("{error:#}"), "a request failed"),
         }
-        tracing::error!(error = format!("{error:#}"), "a request failed");
-        if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Unreachable(_)))) {
+        if matches!(cause, Some(Error::Unreachable(_))) {
             return Self::busy("the database does not answer; ask again later", DATABASE_BACK_AFTER);
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not answer; its log says why")

@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod notice;
 pub mod notify;
 pub mod publish;
+pub mod refold;
 pub mod retain;
 pub mod seal;
 pub mod streams;
@@ -201,18 +202,19 @@ impl Job {
             Self::Heartbeat => return Ok(heartbeat::run(context).await),
             _ => {}
         }
+        // Boxed: the work of all jobs in one future would be more than a thread's stack likes.
         let run = async |lease: &Lease| match self {
-            Self::Ingest => ingest::run(context, lease).await,
-            Self::Fold => fold::run(context, lease).await,
-            Self::Evaluate => evaluate::run(context, lease, evaluate::Pace::Plan).await,
-            Self::Seal => seal::run(context, lease).await,
-            Self::Watch => watch::run(context, lease).await,
-            Self::Health => health::run(context, lease).await,
-            Self::Detect => detect::run(context, lease).await,
-            Self::Notify => notify::run(context, lease).await,
-            Self::Retain => retain::run(context).await,
-            Self::Anchor => anchor::run(context, lease).await,
-            Self::Verify => verify::run(context, lease).await,
+            Self::Ingest => Box::pin(ingest::run(context, lease)).await,
+            Self::Fold => Box::pin(fold::run(context, lease)).await,
+            Self::Evaluate => Box::pin(evaluate::run(context, lease, evaluate::Pace::Plan)).await,
+            Self::Seal => Box::pin(seal::run(context, lease)).await,
+            Self::Watch => Box::pin(watch::run(context, lease)).await,
+            Self::Health => Box::pin(health::run(context, lease)).await,
+            Self::Detect => Box::pin(detect::run(context, lease)).await,
+            Self::Notify => Box::pin(notify::run(context, lease)).await,
+            Self::Retain => Box::pin(retain::run(context)).await,
+            Self::Anchor => Box::pin(anchor::run(context, lease)).await,
+            Self::Verify => Box::pin(verify::run(context, lease)).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))

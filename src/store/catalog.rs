@@ -1,11 +1,12 @@
 //! Models, versions, outputs, findings and plans.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::{Named, Result, Store};
-use crate::config::{Model, Plan, Quantity, Secret};
+use crate::config::{Model, Plan, Quantity, Secret, changes};
 
 /// The numbers that the store gave to the names of a plan.
 #[derive(Clone, Debug, Default)]
@@ -78,8 +79,9 @@ impl Store {
             .fetch_optional(&mut *transaction)
             .await
             .named("find_plan")?;
-        let last = sqlx::query_scalar!(
-            "select subject from audit where action = 'plan adopted' order by audit_id desc limit 1"
+        let last: Option<(String, Option<Value>, Option<Value>)> = sqlx::query_as(
+            "select subject, detail->'models', plan.body from audit left join plan on plan.digest = subject
+            where action = 'plan adopted' order by audit_id desc limit 1",
         )
         .fetch_optional(&mut *transaction)
         .await
@@ -97,9 +99,20 @@ impl Store {
             .named("insert_plan")?,
         };
         super::seal::close(&mut transaction, seal, &["model", "output", "finding", "plan"]).await?;
-        if last.as_deref() != Some(&digest) {
-            let detail = serde_json::json!({ "plan_id": catalog.plan_id, "before": last });
-            super::audit::append(&mut transaction, now, actor, "plan adopted", &digest, "", detail).await?;
+        let shapes: BTreeMap<&str, String> =
+            plan.models.iter().map(|model| (model.name.as_str(), model.fold_digest())).collect();
+        let (before, known_shapes, body) = match last {
+            Some((before, shapes, body)) => (Some(before), shapes, body),
+            None => (None, None, None),
+        };
+        let shapes = serde_json::json!(shapes);
+        if before.as_ref() != Some(&digest) || known_shapes.as_ref() != Some(&shapes) {
+            let changes = body.map(|body| changes(&body, &plan.canonical()));
+            let detail = serde_json::json!({
+                "plan_id": catalog.plan_id, "before": before, "changes": changes, "models": shapes
+            });
+            let reason = "the configuration says so";
+            super::audit::append(&mut transaction, now, actor, "plan adopted", &digest, reason, detail).await?;
         }
         transaction.commit().await.named("adopt_plan")?;
         Ok(catalog)

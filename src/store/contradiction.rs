@@ -17,7 +17,7 @@ pub struct Contradiction {
 }
 
 /// `(table, query)`: each query gives the key in words, and what contradicts the row.
-const QUERIES: [(&str, &str); 9] = [
+const QUERIES: [(&str, &str); 12] = [
     (
         "current_estimate",
         "select concat_ws(', ', 'version_id ' || c.version_id, 'window_name ' || c.window_name, 'output_id ' || c.output_id,
@@ -29,6 +29,29 @@ const QUERIES: [(&str, &str); 9] = [
             where e.version_id = c.version_id and e.output_id = c.output_id and e.slice = c.slice and e.window_name = c.window_name
             order by estimate_id desc limit 1) n on true
         where (c.estimate_id, c.input_digest) is distinct from (n.estimate_id, n.input_digest) order by 1",
+    ),
+    (
+        "_sqlx_migrations",
+        "with noted as (select n.* from (select detail from audit where action = 'schema migrated' order by audit_id desc limit 1) a,
+            json_to_recordset(a.detail->'migrations') as n (version bigint, checksum text))
+        select 'version ' || coalesce(m.version, n.version), 'is not what the audit trail says was applied'
+        from _sqlx_migrations m full join noted n on n.version = m.version and n.checksum = encode(m.checksum, 'hex')
+        where m.version is null or n.version is null order by 1",
+    ),
+    (
+        "installation",
+        "select 'the only row', 'is not what the audit trail says the installation is bound to'
+        from installation i left join lateral
+            (select detail from audit where action = 'installation bound' order by audit_id desc limit 1) a on true
+        where (i.installation_id, i.identity_fingerprint, encode(sha256(convert_to(i.link_key, 'UTF8')), 'hex'))
+            is distinct from (a.detail->>'installation', a.detail->>'identity', a.detail->>'link_key')",
+    ),
+    (
+        "model",
+        "select 'model_id ' || m.model_id, 'fold_digest is not what the audit trail says of the plan in force'
+        from model m join (select detail->'models' as shapes from audit where action = 'plan adopted'
+            order by audit_id desc limit 1) a on a.shapes->>m.name is not null
+        where m.fold_digest <> a.shapes->>m.name order by m.model_id",
     ),
     (
         "alert",

@@ -69,7 +69,10 @@ pub static TABLES: &[(&str, Rights)] = &[
     ("record_key", Ages(&["digest", "batch_id"])),
     ("reference", Grows(&["approved_at", "approved_by", "approval_reason"])),
     ("reference_summary", Grows(&[])),
-    ("rejection", Ages(&["field", "reason", "message", "key_id", "record", "replayed_at", "resolved_at", "resolved_by"])),
+    (
+        "rejection",
+        Ages(&["field", "reason", "message", "key_id", "record", "replayed_at", "resolved_at", "resolved_by"]),
+    ),
     ("seal", Grows(&[])),
     ("sealed_day", Grows(&[])),
     ("silence", Grows(&["ended_at", "ended_by", "ended_reason"])),
@@ -102,16 +105,8 @@ const ALERT: &[&str] = &[
     "closed_at",
 ];
 
-const OUTBOX: &[&str] = &[
-    "queued_at",
-    "next_attempt_at",
-    "attempts",
-    "last_error",
-    "set_at",
-    "claimed_by",
-    "sent_at",
-    "dead_at",
-];
+const OUTBOX: &[&str] =
+    &["queued_at", "next_attempt_at", "attempts", "last_error", "set_at", "claimed_by", "sent_at", "dead_at"];
 
 const TOKEN: &[&str] = &[
     "hash",
@@ -263,7 +258,11 @@ impl Store {
         let may = sqlx::query("set local role dosimeter_application").execute(&mut *attempt).await;
         let is_confined = match may {
             Ok(_) => true,
-            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "42501" || code == "22023") => false,
+            Err(sqlx::Error::Database(error))
+                if error.code().is_some_and(|code| code == "42501" || code == "22023") =>
+            {
+                false
+            }
             Err(error) => return Err(error).named("set_role"),
         };
         drop(attempt);
@@ -285,11 +284,22 @@ impl Store {
         Ok((Self { pool, is_confined, ..self }, standing))
     }
 
+    /// The role that connections work as.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn works_as(&self) -> Result<String> {
+        sqlx::query_scalar("select current_user::text").fetch_one(&self.pool).await.named("works_as")
+    }
+
     /// A transaction that may remove what is over age.
     pub(super) async fn begin_removing(&self) -> Result<Transaction> {
         let mut transaction = self.begin().await?;
         if self.is_confined {
-            sqlx::query("set local role dosimeter_retention").execute(&mut *transaction).await.named("become_retention")?;
+            sqlx::query("set local role dosimeter_retention")
+                .execute(&mut *transaction)
+                .await
+                .named("become_retention")?;
         }
         Ok(transaction)
     }

@@ -130,8 +130,9 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn retain(&self, rejections_before: DateTime<Utc>, notices_before: DateTime<Utc>) -> Result<(u64, u64)> {
+        let mut transaction = self.begin_removing().await?;
         let rejections = sqlx::query!("delete from rejection where rejected_at < $1", rejections_before)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .named("retain_rejections")?;
         // While an alert is open, its notices say who was told.
@@ -141,14 +142,15 @@ impl Store {
                     where alert_notice.outbox_id = outbox.outbox_id and closed_at is null)",
             notices_before
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .named("retain_notices")?;
         sqlx::query("delete from contract_breach where hour < $1")
             .bind(rejections_before)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .named("retain_breaches")?;
+        transaction.commit().await.named("retain")?;
         Ok((rejections.rows_affected(), notices.rows_affected()))
     }
 }

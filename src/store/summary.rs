@@ -100,6 +100,9 @@ pub fn consistent_at(lacks: Option<i64>, latest: i64, last: i64) -> Option<i64> 
     }
 }
 
+/// Where a summary stands: its output, slice and bucket.
+pub type Place = (i32, String, DateTime<Utc>);
+
 impl Store {
     /// Some of the buckets of these versions that have to be folded, oldest first, those behind `after` only.
     ///
@@ -236,6 +239,40 @@ impl Store {
         .await
         .named("move_dirty_buckets")?;
         super::lease::commit(transaction, lease, "replace_summaries").await
+    }
+
+    /// The buckets of a version whose summaries have all its rows, if they have this shape; otherwise none.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_clean_buckets(&self, version_id: i32, fold_digest: &str) -> Result<Vec<DateTime<Utc>>> {
+        sqlx::query_scalar(
+            "select distinct bucket from summary join model_version using (version_id) join model using (model_id)
+            where version_id = $1 and fold_digest = $2 and not exists (select from dirty_bucket
+                where dirty_bucket.version_id = summary.version_id and dirty_bucket.bucket = summary.bucket)
+            order by bucket",
+        )
+        .bind(version_id)
+        .bind(fold_digest)
+        .fetch_all(&self.pool)
+        .await
+        .named("list_clean_buckets")
+    }
+
+    /// The encoded summaries of some buckets of a version.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn load_bodies(&self, version_id: i32, buckets: &[DateTime<Utc>]) -> Result<BTreeMap<Place, Vec<u8>>> {
+        let rows: Vec<(i32, String, DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
+            "select output_id, slice, bucket, body from summary where version_id = $1 and bucket = any($2)",
+        )
+        .bind(version_id)
+        .bind(buckets)
+        .fetch_all(&self.pool)
+        .await
+        .named("load_bodies")?;
+        Ok(rows.into_iter().map(|(output_id, slice, bucket, body)| ((output_id, slice, bucket), body)).collect())
     }
 
     /// How far the summaries of one version in one window are, without reading them.
