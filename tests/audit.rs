@@ -527,7 +527,8 @@ async fn every_column_that_is_written_once_is_sealed() {
 async fn how_fast_a_verification_is() {
     let installation = Box::pin(lived_in()).await;
     let (store, pool) = (installation.context().store, superuser(&installation).await);
-    let copy = "insert into audit select audit_id, at, written_at, actor, action, subject, reason, detail, previous_hash, hash
+    let copy =
+        "insert into audit select audit_id, at, written_at, actor, action, subject, reason, detail, previous_hash, hash
         from audit limit 0";
     run(&pool, copy).await.expect("sound");
     for number in 0..10_000 {
