@@ -540,7 +540,7 @@ async fn how_fast_a_verification_is() {
     let lease = lease.expect("free");
     for _ in 0..200 {
         let of = (estimates[0].version_id, "7d");
-        store.publish_estimates(&lease, 1, of, ("s", at("2025-03-01")), &estimates, &[]).await.expect("published");
+        store.publish_estimates(&lease, of, ("s", at("2025-03-01")), &estimates, &[]).await.expect("published");
     }
     for depth in [Depth::Chain, Depth::Full] {
         let began = std::time::Instant::now();
