@@ -25,6 +25,7 @@ mod dashboards;
 mod delivery;
 mod docs;
 mod embeddings;
+mod fleet;
 mod health;
 mod history;
 mod http;
