@@ -52,7 +52,7 @@ pub struct AuditLine {
     pub detail: serde_json::Value,
 }
 
-/// What a source has delivered.
+/// What a source has delivered lately.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Delivery {
     /// The source.
@@ -68,17 +68,23 @@ pub struct Delivery {
 }
 
 impl Store {
-    /// What every source had delivered up to an instant.
+    /// What sources had delivered up to an instant: when last, and how much in the days before it.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_deliveries(&self, at: Option<DateTime<Utc>>) -> Result<Vec<Delivery>> {
+    pub async fn list_deliveries(&self, sources: &[String], at: DateTime<Utc>, days: i32) -> Result<Vec<Delivery>> {
         sqlx::query_as(
-            "select source, max(committed_at) as last_at, sum(accepted)::bigint as accepted, sum(duplicates)::bigint as duplicates,
-                sum(rejected)::bigint as rejected
-            from batch where $1::timestamptz is null or committed_at <= $1 group by source order by source",
+            "select s.source, last.at as last_at, recent.accepted, recent.duplicates, recent.rejected
+            from unnest($1::text[]) as s (source)
+            cross join lateral (select max(committed_at) as at from batch where source = s.source and committed_at <= $2) last
+            cross join lateral (select coalesce(sum(accepted), 0)::bigint as accepted, coalesce(sum(duplicates), 0)::bigint as duplicates,
+                    coalesce(sum(rejected), 0)::bigint as rejected
+                from batch where source = s.source and committed_at <= $2 and committed_at > $2 - make_interval(days => $3)) recent
+            where last.at is not null",
         )
+        .bind(sources)
         .bind(at)
+        .bind(days)
         .fetch_all(&self.pool)
         .await
         .named("list_deliveries")
@@ -123,14 +129,16 @@ impl Store {
         .named("search_audit")
     }
 
-    /// What has ever been done, as the audit names it.
+    /// What has been done lately, as the audit names it: for whoever searches.
     ///
     /// # Errors
     /// When Postgres fails.
     pub async fn list_audit_actions(&self) -> Result<Vec<String>> {
-        sqlx::query_scalar("select distinct action from audit order by action")
-            .fetch_all(&self.pool)
-            .await
-            .named("list_audit_actions")
+        sqlx::query_scalar(
+            "select distinct action from (select action from audit order by audit_id desc limit 20000) recent order by action",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_audit_actions")
     }
 }
