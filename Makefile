@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm delivery-storm dashboards-schema console-check clean
+.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm delivery-storm dashboards-schema dashboards console-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -68,6 +68,9 @@ console-check: ## every page of the console in a real Chromium after a demo, wit
 	@scripts/install.sh cc rust postgres chromium
 	$(CARGO) build --locked
 	scripts/console-check.sh
+
+dashboards: ## make dashboards/*.json anew after a change in scripts/dashboards
+	python3 scripts/dashboards
 
 dashboards-schema: ## type-check the dashboards against Grafana's own types; needs Node and npm
 	scripts/check-dashboards-schema.sh

@@ -4,63 +4,112 @@
 -- record_key; these have no triggers and no foreign keys to local tables; conflict clauses use no now(). Queues, leases,
 -- alerts, history and audit are plain local tables. Partitioning has one level, by time.
 
+create sequence seal_id;
+comment on sequence seal_id is 'Numbers of seals. A transaction takes one before it writes rows that are sealed, as its setting dosimeter.seal.';
+
+create table chain_head (
+    chain text primary key check (chain in ('acts', 'seals')),
+    number bigint not null,
+    hash bytea not null check (octet_length(hash) = 32)
+);
+insert into chain_head (chain, number, hash)
+select chain, 0, decode(repeat('00', 32), 'hex') from unnest(array['acts', 'seals']) as t (chain);
+comment on table chain_head is 'The last link of each chain. Its row lock, held to the commit, leaves no gap and no fork.';
+comment on column chain_head.chain is 'acts: the table audit; seals: the table seal.';
+comment on column chain_head.number is 'Number of the last link; 0 before the first.';
+comment on column chain_head.hash is 'Its hash; zeros before the first.';
+
+create table seal (
+    number bigint primary key,
+    seal_id bigint not null,
+    relation text not null,
+    leaves bytea not null check (octet_length(leaves) % 32 = 0),
+    sealed_at timestamptz not null,
+    previous_hash bytea not null check (octet_length(previous_hash) = 32),
+    hash bytea not null check (octet_length(hash) = 32),
+    unique (seal_id, relation)
+);
+comment on table seal is 'What transactions wrote into tables that only grow, hash-chained, append-only: the hash of every row, and of them all.';
+comment on column seal.number is 'Number of the link, without gaps.';
+comment on column seal.seal_id is 'What the rows carry.';
+comment on column seal.relation is 'The table that they are in.';
+comment on column seal.leaves is 'SHA-256 of each row, one behind the other, in the order of the rows'' keys.';
+comment on column seal.sealed_at is 'When, by the database server''s clock.';
+comment on column seal.previous_hash is 'Hash of the seal before it.';
+comment on column seal.hash is 'SHA-256 of all of it, as docs/audit.md says.';
+
 create table model (
     model_id integer generated always as identity primary key,
     name text not null unique,
     bucket text not null check (bucket in ('day', 'hour')),
     fold_digest text not null,
-    created_at timestamptz not null
+    created_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index model_seal on model (seal_id);
 comment on table model is 'A monitored model.';
 comment on column model.model_id is 'Number of the model.';
 comment on column model.name is 'Name of the model, as in the plan.';
 comment on column model.bucket is 'Length of its buckets.';
 comment on column model.fold_digest is 'Digest of the part of the plan that shapes summaries; a change folds every bucket again.';
 comment on column model.created_at is 'When the model was first in a plan.';
+comment on column model.seal_id is 'The seal of the transaction that wrote it.';
 
 create table model_version (
     version_id integer generated always as identity primary key,
     model_id integer not null references model,
     name text not null,
     first_seen_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     unique (model_id, name)
 );
+create index model_version_seal on model_version (seal_id);
 comment on table model_version is 'One release of a model, known from its first prediction.';
 comment on column model_version.version_id is 'Number of the version.';
 comment on column model_version.model_id is 'The model.';
 comment on column model_version.name is 'Name of the version, as the records state it.';
 comment on column model_version.first_seen_at is 'When its first prediction was taken in.';
+comment on column model_version.seal_id is 'The seal of the transaction that wrote it.';
 
 create table output (
     output_id integer generated always as identity primary key,
     model_id integer not null references model,
     name text not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     unique (model_id, name)
 );
+create index output_seal on output (seal_id);
 comment on table output is 'One thing that a model says, and what is estimated beside: (feature) of the input, (readers) of a finding, the whole (model).';
 comment on column output.output_id is 'Number of the output.';
 comment on column output.model_id is 'The model.';
 comment on column output.name is 'Name of the output, as in the plan.';
+comment on column output.seal_id is 'The seal of the transaction that wrote it.';
 
 create table finding (
     truth_id integer generated always as identity primary key,
-    name text not null unique
+    name text not null unique,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index finding_seal on finding (seal_id);
 comment on table finding is 'What truth is stated about. Models share findings: one assertion serves every model that predicts it.';
 comment on column finding.truth_id is 'Number of the finding.';
 comment on column finding.name is 'Name of the finding, as the records state it.';
+comment on column finding.seal_id is 'The seal of the transaction that wrote it.';
 
 create table plan (
     plan_id integer generated always as identity primary key,
     digest text not null unique,
     body jsonb not null,
-    adopted_at timestamptz not null
+    adopted_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index plan_seal on plan (seal_id);
 comment on table plan is 'Every configuration that was ever in force, without secrets: the monitoring plan.';
 comment on column plan.plan_id is 'Number of the plan.';
 comment on column plan.digest is 'SHA-256 of the canonical body.';
 comment on column plan.body is 'The canonical body.';
 comment on column plan.adopted_at is 'When it was first adopted.';
+comment on column plan.seal_id is 'The seal of the transaction that wrote it.';
 
 create table batch_counter (
     only_row boolean primary key default true check (only_row),
@@ -138,6 +187,17 @@ comment on column prediction.attributes is 'Slice dimensions and metadata.';
 comment on column prediction.embedding is 'What the model made of its input inside, if it says.';
 comment on column prediction.batch_id is 'The batch that brought it.';
 comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
+
+create function make_prediction_partition(month timestamptz) returns void language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+    first timestamp := date_trunc('month', month at time zone 'UTC');
+begin
+    execute format('create table if not exists public.%I partition of public.prediction for values from (%L) to (%L)',
+        'prediction_' || to_char(first, 'YYYY_MM'), first at time zone 'UTC', (first + interval '1 month') at time zone 'UTC');
+end
+$$;
+comment on function make_prediction_partition is 'Make the partition of a month, as the owner of the table: whoever writes rows need not own it.';
 
 create table assertion (
     case_id text not null,
@@ -355,16 +415,21 @@ create table summary (
     slice text not null,
     bucket timestamptz not null,
     body bytea not null,
+    predictions bigint not null,
+    labelled bigint,
     batch_id bigint not null,
     known_at timestamptz,
     primary key (version_id, output_id, slice, bucket)
 );
+create index summary_of_all on summary (bucket) where slice = 'all';
 comment on table summary is 'Sufficient statistics of one bucket: a cache of the latest knowledge. Older knowledge is folded again from rows.';
 comment on column summary.version_id is 'The version.';
 comment on column summary.output_id is 'The output.';
 comment on column summary.slice is 'The slice in canonical form.';
 comment on column summary.bucket is 'Start of the bucket.';
 comment on column summary.body is 'The encoded summary.';
+comment on column summary.predictions is 'How many rows are in the body, so that nothing need decode it to count them.';
+comment on column summary.labelled is 'How many of them have their truth; null of what has none, such as features.';
 comment on column summary.batch_id is 'All rows up to this batch are in it.';
 comment on column summary.known_at is 'The latest observed_at of the assertions about its cases, if there are any.';
 
@@ -383,8 +448,10 @@ create table reference (
     reason text not null,
     approved_at timestamptz,
     approved_by text,
-    approval_reason text
+    approval_reason text,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index reference_seal on reference (seal_id);
 comment on table reference is 'A frozen summary that a version is compared with. The latest approved one is in force.';
 comment on column reference.reference_id is 'Number of the reference.';
 comment on column reference.version_id is 'The version it is for.';
@@ -401,19 +468,23 @@ comment on column reference.reason is 'Why.';
 comment on column reference.approved_at is 'When it was approved.';
 comment on column reference.approved_by is 'Who approved it.';
 comment on column reference.approval_reason is 'Why it was approved.';
+comment on column reference.seal_id is 'The seal of the transaction that wrote it.';
 
 create table reference_summary (
     reference_id integer not null references reference,
     output_id integer not null references output,
     slice text not null,
     body bytea not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (reference_id, output_id, slice)
 );
+create index reference_summary_seal on reference_summary (seal_id);
 comment on table reference_summary is 'The parts of a reference.';
 comment on column reference_summary.reference_id is 'The reference.';
 comment on column reference_summary.output_id is 'The output.';
 comment on column reference_summary.slice is 'The slice.';
 comment on column reference_summary.body is 'The encoded summary.';
+comment on column reference_summary.seal_id is 'The seal of the transaction that wrote it.';
 
 create table estimate (
     estimate_id bigint generated always as identity primary key,
@@ -430,10 +501,12 @@ create table estimate (
     input_digest text not null,
     calculator integer not null,
     metrics jsonb not null,
-    estimated_at timestamptz not null
+    estimated_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
 create index estimate_history on estimate (version_id, output_id, slice, window_name, window_to, estimate_id);
 create index estimate_window on estimate (version_id, window_name, window_to, estimate_id);
+create index estimate_seal on estimate (seal_id);
 comment on table estimate is 'Published results, append-only: one row holds all metrics of one window.';
 comment on column estimate.estimate_id is 'Number of the estimate.';
 comment on column estimate.version_id is 'The version.';
@@ -450,6 +523,7 @@ comment on column estimate.input_digest is 'SHA-256 of the summaries and paramet
 comment on column estimate.calculator is 'Version of the formulas.';
 comment on column estimate.metrics is 'Every metric: value, interval, n, exactness, or the reason why there is none.';
 comment on column estimate.estimated_at is 'When it was computed.';
+comment on column estimate.seal_id is 'The seal of the transaction that wrote it.';
 
 create table current_estimate (
     version_id integer not null references model_version,
@@ -488,8 +562,10 @@ create table sealed_day (
     day timestamptz not null,
     recorded bigint not null,
     sealed_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (version_id, maturity_days, with_truth, day)
 );
+create index sealed_day_seal on sealed_day (seal_id);
 comment on table sealed_day is 'Days whose evidence is sealed, append-only. Alarms are raised on sealed evidence alone.';
 comment on column sealed_day.version_id is 'The version.';
 comment on column sealed_day.maturity_days is 'A case is sealed so many days after it was made, or when its truth settles, whichever is later.';
@@ -497,6 +573,7 @@ comment on column sealed_day.with_truth is 'Whether cases wait for truth.';
 comment on column sealed_day.day is 'The day, in UTC.';
 comment on column sealed_day.recorded is 'Batches up to this one were in it.';
 comment on column sealed_day.sealed_at is 'When it was sealed.';
+comment on column sealed_day.seal_id is 'The seal of the transaction that wrote it.';
 
 create table ledger (
     version_id integer not null,
@@ -506,9 +583,11 @@ create table ledger (
     output_id integer not null references output,
     slice text not null,
     body bytea not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (version_id, maturity_days, with_truth, output_id, slice, day),
     foreign key (version_id, maturity_days, with_truth, day) references sealed_day
 );
+create index ledger_seal on ledger (seal_id);
 comment on table ledger is 'The evidence ledger: the cases sealed on a day, append-only. Every case enters once; what is learned later changes nothing.';
 comment on column ledger.version_id is 'The version.';
 comment on column ledger.maturity_days is 'The maturity of its cases in days.';
@@ -517,6 +596,7 @@ comment on column ledger.day is 'The day of the seal, in UTC.';
 comment on column ledger.output_id is 'The output.';
 comment on column ledger.slice is 'The slice in canonical form.';
 comment on column ledger.body is 'Scores by truth, subjects with several cases, pairs with other versions, and how many cases came of age, in the encoding of sealed days.';
+comment on column ledger.seal_id is 'The seal of the transaction that wrote it.';
 
 create table stream (
     stream_id bigint generated always as identity primary key,
@@ -534,9 +614,11 @@ create table stream (
     looked_until timestamptz not null,
     made_at timestamptz not null,
     ended_at timestamptz,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     check ((definition is null) = (reason is not null))
 );
 create unique index stream_in_force on stream (version_id, watch, output_id, slice) where ended_at is null;
+create index stream_seal on stream (seal_id);
 comment on table stream is 'One measure of one output in one slice under watch. What it bets on is frozen when it is made; another version, reference or watch makes another stream.';
 comment on column stream.stream_id is 'Number of the stream.';
 comment on column stream.version_id is 'The version.';
@@ -553,6 +635,7 @@ comment on column stream.starts is 'The first day whose evidence it takes in.';
 comment on column stream.looked_until is 'Sealed days before this one have been taken in.';
 comment on column stream.made_at is 'When it was made.';
 comment on column stream.ended_at is 'When it was replaced, or its watch or version given up.';
+comment on column stream.seal_id is 'The seal of the transaction that wrote it.';
 
 create table stream_tier (
     stream_id bigint not null references stream,
@@ -573,14 +656,17 @@ create table stream_check (
     from_day timestamptz not null,
     effect json,
     checked_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (stream_id, month)
 );
+create index stream_check_seal on stream_check (seal_id);
 comment on table stream_check is 'Whether the cases or subjects of a stream''s days hang together, found once a month of sealed days, append-only.';
 comment on column stream_check.stream_id is 'The stream.';
 comment on column stream_check.month is 'The beginning of the month: days sealed before it were looked at.';
 comment on column stream_check.from_day is 'The first day that was looked at.';
 comment on column stream_check.effect is 'The design effect with its limits; absent where the days do not tell.';
 comment on column stream_check.checked_at is 'When.';
+comment on column stream_check.seal_id is 'The seal of the transaction that wrote it.';
 
 create table health (
     model_id integer not null references model,
@@ -626,9 +712,11 @@ create table alert (
     owed boolean not null,
     muted_by text,
     muted_until timestamptz,
-    closed_at timestamptz
+    closed_at timestamptz,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
 create unique index alert_open on alert (rule, version_id, output_id, slice) where closed_at is null;
+create index alert_seal on alert (seal_id);
 comment on table alert is 'The present state of alerts. At most one is open per rule, version, output and slice.';
 comment on column alert.alert_id is 'Number of the alert. Numbers are reserved before the alert is written: one that is missing was never used.';
 comment on column alert.rule is 'The rule of the plan.';
@@ -649,6 +737,7 @@ comment on column alert.owed is 'Whether there is news of it that something has 
 comment on column alert.muted_by is 'What keeps it quiet, as last decided: silence 4, maintenance NAME, alert 17; null when nothing does.';
 comment on column alert.muted_until is 'When that ends by itself; null for another alert.';
 comment on column alert.closed_at is 'When it was resolved, cleared or expired.';
+comment on column alert.seal_id is 'The seal of the transaction that wrote it.';
 
 create table evidence (
     stream_id bigint not null references stream,
@@ -663,9 +752,11 @@ create table evidence (
     state json not null,
     looked_at timestamptz not null,
     alert_id bigint references alert,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (stream_id, tier, day)
 );
 create index evidence_alarms on evidence (looked_at) where alarms;
+create index evidence_seal on evidence (seal_id);
 comment on table evidence is 'What each sealed day made of a stream''s evidence in a tier, append-only; days without a unit have no row.';
 comment on column evidence.stream_id is 'The stream.';
 comment on column evidence.tier is 'page, ticket or watch: each tier has a budget and evidence of its own.';
@@ -679,6 +770,7 @@ comment on column evidence.measured is 'Of an alarm: what the watch measured sin
 comment on column evidence.state is 'The detector after the day: the next day goes on from here.';
 comment on column evidence.looked_at is 'When it was taken in.';
 comment on column evidence.alert_id is 'Of an alarm: the alert that took it in. It is answered when that is closed.';
+comment on column evidence.seal_id is 'The seal of the transaction that wrote it.';
 
 create table alert_event (
     event_id bigint generated always as identity primary key,
@@ -690,9 +782,11 @@ create table alert_event (
     reason text not null,
     decision text,
     estimate_id bigint references estimate,
-    standing json not null
+    standing json not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
 create index alert_event_history on alert_event (alert_id, event_id);
+create index alert_event_seal on alert_event (seal_id);
 comment on table alert_event is 'Every transition of an alert and every decision to tell people of it or not, append-only.';
 comment on column alert_event.event_id is 'Number of the event.';
 comment on column alert_event.alert_id is 'The alert.';
@@ -704,6 +798,45 @@ comment on column alert_event.reason is 'Why, in words.';
 comment on column alert_event.decision is 'Whether people were told, and why or why not; null for what a person did.';
 comment on column alert_event.estimate_id is 'The estimate that was decisive.';
 comment on column alert_event.standing is 'Where the alert stood after it, as its row said: what is asked of an earlier instant is read here.';
+comment on column alert_event.seal_id is 'The seal of the transaction that wrote it.';
+
+-- What dashboards read (docs/dashboards.md): names instead of numbers; no case, no subject, no secret.
+
+create view history_version as
+select m.name as model, v.name as version, v.first_seen_at
+from model_version v join model m using (model_id);
+comment on view history_version is 'The versions of the models.';
+
+create view history_estimate as
+select m.name as model, v.name as version, o.name as output, e.slice, e.window_name, e.window_from, e.window_to, e.estimate_id,
+    e.known_at, e.recorded, e.plan_id, e.reference_id, e.input_digest, e.calculator, e.metrics::jsonb as metrics, e.estimated_at
+from estimate e join model_version v using (version_id) join model m using (model_id) join output o using (output_id);
+comment on view history_estimate is 'Published estimates.';
+
+create view history_current as
+select e.* from history_estimate e where e.estimate_id in (select estimate_id from current_estimate);
+comment on view history_current is 'The latest estimate of everything that is still published.';
+
+create view history_evidence as
+select m.name as model, v.name as version, s.watch, o.name as output, s.slice, e.stream_id, e.tier, e.day, e.evidence, e.weight,
+    e.threshold, e.change_at, e.alarms, e.looked_at, e.alert_id
+from evidence e join stream s using (stream_id) join model_version v using (version_id) join model m using (model_id)
+    join output o using (output_id);
+comment on view history_evidence is 'What each sealed day made of the evidence of each stream.';
+
+create view history_alert_event as
+select m.name as model, v.name as version, a.rule, o.name as output, a.slice, a.severity, x.alert_id, x.event_id, x.at, x.transition,
+    x.state, x.actor, x.reason, x.decision, x.estimate_id
+from alert_event x join alert a using (alert_id) join model_version v using (version_id) join model m using (model_id)
+    join output o using (output_id);
+comment on view history_alert_event is 'Every transition of an alert, decision to tell, and human step.';
+
+create view history_day as
+select m.name as model, v.name as version, o.name as output, s.slice, date_trunc('day', s.bucket, 'UTC') as day,
+    sum(s.predictions)::bigint as predictions, sum(s.labelled)::bigint as labelled
+from summary s join model_version v using (version_id) join model m using (model_id) join output o using (output_id)
+group by m.name, v.name, o.name, s.slice, date_trunc('day', s.bucket, 'UTC');
+comment on view history_day is 'Predictions of each day, and those whose truth is known today.';
 
 create table outbox (
     outbox_id bigint generated always as identity primary key,
@@ -774,8 +907,10 @@ create table silence (
     ended_at timestamptz,
     ended_by text,
     ended_reason text,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     check ((ended_at is null) = (ended_by is null) and (ended_at is null) = (ended_reason is null))
 );
+create index silence_seal on silence (seal_id);
 comment on table silence is 'What people do not want to be told for a while. Never changed but for its early end.';
 comment on column silence.silence_id is 'Number of the silence.';
 comment on column silence.model is 'The model, or * for any.';
@@ -791,24 +926,34 @@ comment on column silence.reason is 'Why.';
 comment on column silence.ended_at is 'When a person ended it early.';
 comment on column silence.ended_by is 'Who did.';
 comment on column silence.ended_reason is 'Why.';
+comment on column silence.seal_id is 'The seal of the transaction that wrote it.';
 
 create table audit (
-    audit_id bigint generated always as identity primary key,
+    audit_id bigint primary key,
     at timestamptz not null,
+    written_at timestamptz not null,
     actor text not null,
     action text not null,
     subject text not null,
     reason text not null,
-    detail jsonb not null
+    detail json not null,
+    previous_hash bytea not null check (octet_length(previous_hash) = 32),
+    hash bytea not null check (octet_length(hash) = 32)
 );
-comment on table audit is 'Who did what, append-only: plan changes, references, alert transitions, human steps, notices sent and given up.';
-comment on column audit.audit_id is 'Number of the entry.';
-comment on column audit.at is 'When.';
+create index audit_action on audit (action, audit_id);
+create index audit_subject on audit using hash (subject);
+create index audit_actor on audit using hash (actor);
+comment on table audit is 'Who did what, hash-chained, append-only: plan changes, references, alert transitions, human steps, notices sent and given up.';
+comment on column audit.audit_id is 'Number of the entry, without gaps.';
+comment on column audit.at is 'When, by the clock of the daemon or the command.';
+comment on column audit.written_at is 'When it was written, by the database server''s clock.';
 comment on column audit.actor is 'Who: dosimeter, or a person.';
 comment on column audit.action is 'What was done.';
 comment on column audit.subject is 'To what.';
 comment on column audit.reason is 'Why.';
-comment on column audit.detail is 'Before and after, or other particulars.';
+comment on column audit.detail is 'Before and after, or other particulars. Text as it was written, for it is hashed.';
+comment on column audit.previous_hash is 'Hash of the entry before it.';
+comment on column audit.hash is 'SHA-256 of all of it, as docs/audit.md says.';
 
 create table token (
     token_id bigint generated always as identity primary key,
@@ -826,9 +971,11 @@ create table token (
     revoked_at timestamptz,
     revoked_by text,
     revoked_reason text,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     check ((previous_hash is null) = (previous_until is null)),
     check ((revoked_at is null) = (revoked_by is null) and (revoked_at is null) = (revoked_reason is null))
 );
+create index token_seal on token (seal_id);
 comment on table token is 'What programs and people show to the HTTP interface. A row is never removed: the audit trail names it.';
 comment on column token.token_id is 'Number of the token, which stands in it.';
 comment on column token.name is 'Its name.';
@@ -845,6 +992,7 @@ comment on column token.expires_at is 'When it ends by itself; null: never.';
 comment on column token.revoked_at is 'When a person ended it.';
 comment on column token.revoked_by is 'Who did.';
 comment on column token.revoked_reason is 'Why.';
+comment on column token.seal_id is 'The seal of the transaction that wrote it.';
 
 create table lease (
     name text primary key,

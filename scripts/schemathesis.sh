@@ -51,7 +51,7 @@ for _ in range(300):
 else:
     sys.exit("the daemon is not ready after half a minute")
 PY
-if ! "$venv/bin/schemathesis" run "http://127.0.0.1:$port/api/v1/openapi.json" --header "Authorization: Bearer $token" \
+if ! "$venv/bin/schemathesis" --config-file scripts/schemathesis.toml run "http://127.0.0.1:$port/api/v1/openapi.json" --header "Authorization: Bearer $token" \
     --max-examples "${DOSIMETER_EXAMPLES:-50}" --seed 7 --request-timeout 20 "$@"; then
     grep -E "ERROR|panicked" "$work/log" >&2 || true
     exit 1

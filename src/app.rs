@@ -19,6 +19,7 @@ use crate::runtime::supervisor::Supervisor;
 use crate::runtime::{JobRecords, Outcome, Pulse};
 use crate::store::Store;
 use crate::store::key::KeyUse;
+use crate::store::role::Standing;
 use crate::store::server::{Server, random_text, write_private};
 use crate::vault::Ring;
 
@@ -27,6 +28,8 @@ const PIPELINE: [Job; 9] =
     [Job::Ingest, Job::Fold, Job::Evaluate, Job::Seal, Job::Watch, Job::Health, Job::Detect, Job::Publish, Job::Retain];
 /// The jobs that wait for others, each in a loop of its own.
 const MAILROOM: [Job; 1] = [Job::Notify];
+/// A verification may take minutes, and holds up nothing.
+const RECORD: [Job; 2] = [Job::Anchor, Job::Verify];
 const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
 
 /// How often the private Postgres is looked after.
@@ -102,20 +105,15 @@ impl App {
     }
 
     async fn connect(plan: Plan, clock: Clock, adopts: bool, url: &Secret) -> anyhow::Result<Context> {
-        let store = Store::connect(url.expose(), plan.database.max_connections).await?;
-        if adopts {
-            store.migrate().await?;
-        } else {
-            anyhow::ensure!(
-                store.schema_is_current().await.unwrap_or(false),
-                "the database has not been set up by this release: run `dosimeter serve` or `dosimeter import` of it first"
-            );
-        }
+        let store = open_store(&plan, adopts, url).await?;
         let bound = store.identity_fingerprint().await?;
         let pseudonyms = pseudonyms(&plan, adopts && bound.is_none())?;
         let store = with_ring(store, &plan, adopts).await?;
         if adopts || bound.is_some() {
             store.bind_identity(&pseudonyms.fingerprint()).await?;
+        }
+        if adopts {
+            store.note_setting(clock.now()).await?;
         }
         let catalog = if adopts {
             store.adopt_plan(&plan, clock.now(), "dosimeter").await?
@@ -160,6 +158,7 @@ impl App {
         let passes = [pipeline.subscribe(), mailroom.subscribe()];
         supervisor.spawn("pipeline", drive(&PIPELINE, self.context.subscribe(), pipeline, stop.clone()));
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
+        supervisor.spawn("record", drive(&RECORD, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         supervisor.spawn("heartbeat", drive(&HEARTBEAT, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
@@ -186,6 +185,16 @@ impl App {
             tracing::warn!("there is no token, so nobody may use the API; {remedy}");
         }
         Ok(())
+    }
+
+    /// Note in the audit trail that the daemon starts or ends. It does so whether or not that can be noted.
+    pub async fn note_life(&self, action: &str, why: &str) {
+        let context = self.context();
+        let detail = serde_json::json!({ "program": env!("CARGO_PKG_VERSION"), "process": &*context.holder });
+        let now = context.clock.now();
+        if let Err(error) = context.store.note(now, "dosimeter", [action, "the daemon", why], detail).await {
+            tracing::warn!(error = format!("{error:#}"), action, "the audit trail cannot be written");
+        }
     }
 
     /// Let go of the database after work. What went wrong in the work is told before what goes wrong in letting go.
@@ -327,6 +336,37 @@ pub async fn watch_hangup(
             Err(error) => tracing::error!(error = format!("{error:#}"), "refused the plan; the old one stays in force"),
         }
     }
+}
+
+/// The store, set up by its owner, with connections that may do no more than the daemon's work needs.
+async fn open_store(plan: &Plan, adopts: bool, url: &Secret) -> anyhow::Result<Store> {
+    let most = plan.database.max_connections;
+    if adopts {
+        let owner = Store::connect(plan.database.owner_url.as_ref().unwrap_or(url).expose(), 2).await?;
+        let is_new = owner.migrate().await?;
+        owner.set_up_roles(is_new).await?;
+        owner.close().await;
+    }
+    let store = Store::connect(url.expose(), most).await?;
+    anyhow::ensure!(
+        store.schema_is_current().await.unwrap_or(false),
+        "the database has not been set up by this release: run `dosimeter serve` or `dosimeter import` of it first"
+    );
+    let (store, Standing { user, is_superuser, is_confined }) = store.confine(most).await?;
+    if adopts && !is_confined {
+        tracing::warn!(
+            user,
+            "the database does not hold the daemon: it may change what should only grow. Let a database administrator run \
+             the statements under \"Roles\" in docs/audit.md"
+        );
+    } else if adopts && is_superuser && plan.database.url.is_some() {
+        tracing::warn!(
+            user,
+            "the user of database.url is a superuser: the daemon works as dosimeter_application, but whoever has this \
+             address can undo that. Name an ordinary user there, as docs/audit.md says under \"Roles\""
+        );
+    }
+    Ok(store)
 }
 
 /// The environment, as the configuration asks for it.

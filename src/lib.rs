@@ -18,6 +18,8 @@ pub mod summary;
 pub mod metric;
 /// What only few may read, encrypted.
 pub mod vault;
+/// Chains of hashes.
+pub mod chain;
 /// The plan: the validated configuration.
 pub mod config;
 /// When is a number bad enough to tell somebody?
@@ -28,6 +30,8 @@ pub mod alert;
 pub mod access;
 /// What numbers look like.
 pub mod picture;
+/// Tables as CSV and Parquet.
+pub mod table;
 
 // The machinery: siblings that never use one another.
 
@@ -47,6 +51,8 @@ pub mod runtime;
 
 /// The one door of records.
 pub mod intake;
+/// Does the record fit together?
+pub mod verify;
 /// What the daemon does, step by step.
 pub mod job;
 /// Where what is sent is taken in.
@@ -61,8 +67,8 @@ pub mod query;
 pub mod history;
 /// Making references.
 pub mod reference;
-/// Does the record fit together?
-pub mod verify;
+/// The evidence of a period as one archive.
+pub mod bundle;
 /// Metrics, health and the API.
 pub mod http;
 /// The wiring.

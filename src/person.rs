@@ -29,14 +29,17 @@ impl Person {
     /// A person with a reason.
     ///
     /// # Errors
-    /// When one of them is missing or longer than a line or a page.
+    /// When one of them is missing, longer than a line or a page, or holds control characters.
     pub fn new(by: &str, reason: &str) -> Result<Self> {
         for ((what, text), longest) in [("by: who does it", by), ("reason: why", reason)].into_iter().zip(LONGEST) {
             if text.trim().is_empty() {
                 return Err(Error::Refused(format!("{what} is missing; the audit trail keeps it")));
             }
-            if text.len() > longest {
+            if text.chars().count() > longest {
                 return Err(Error::Refused(format!("{what} is longer than {longest} characters; shorten it")));
+            }
+            if text.chars().any(|letter| letter.is_control() && !(letter == '\n' || letter == '\t' || letter == '\r')) {
+                return Err(Error::Refused(format!("{what} holds a control character; leave it out")));
             }
         }
         Ok(Self { by: by.trim().to_owned(), reason: reason.trim().to_owned() })

@@ -1,7 +1,6 @@
 //! The daemon as it is run: the binary, a real Prometheus that scrapes it, every query of every dashboard.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -127,17 +126,18 @@ async fn prometheus_finds_data_for_every_panel_and_the_rest_of_the_wire_holds() 
     let checked = promtool.wait_with_output().expect("promtool ends");
     let complaints = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success() && complaints.trim().is_empty(), "{complaints}");
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    for (tool_arguments, file) in
-        [(["test", "rules"], "rules/dosimeter_test.yml"), (["check", "config"], "prometheus.yml")]
-    {
-        run(Command::new(tool("promtool")).args(tool_arguments).arg(config.join(file)));
-    }
 
     let port = free_port();
     let _prometheus = prometheus(&served, port);
     eventually("two scrapes", || query(port, "count_over_time(up[1m]) >= 3").ok().filter(|series| !series.is_empty()));
-    dashboards_show_data(port);
+    crate::dashboards::show_data(|expression| query(port, expression));
+    let pool = sqlx::PgPool::connect(&served.url).await.expect("the database answers");
+    let firing: i64 = sqlx::query_scalar("select max(alert_id) from alert where state = 'firing'")
+        .fetch_one(&pool)
+        .await
+        .expect("an alert that fires");
+    served.dosimeter(&["alert", "ack", &firing.to_string(), "--by", "test", "--reason", "a test"]);
+    crate::dashboards::show_history(&served.url, false).await;
 
     let (status, body) = get(served.port, "/api/v1/alerts?open=true").expect("an answer");
     assert_eq!((status, body.contains("effusion-auroc")), (200, true), "{body}");
@@ -180,60 +180,6 @@ fn prometheus(served: &Served, port: u16) -> Child {
     command.arg(format!("--storage.tsdb.path={}", served.folder.path().join("tsdb").display()));
     command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
     Child(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("prometheus starts"))
-}
-
-/// All panels of a dashboard, those in rows too.
-fn panels(list: &Value, found: &mut Vec<Value>) {
-    for panel in list.as_array().into_iter().flatten() {
-        found.push(panel.clone());
-        panels(&panel["panels"], found);
-    }
-}
-
-/// Every query of every panel gives a number, with the variables as the dashboard finds them.
-fn dashboards_show_data(port: u16) {
-    let mut queries = 0;
-    let mut empty = Vec::new();
-    for name in ["model-health", "choices-and-values", "alarms", "daemon"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("dashboards/{name}.json"));
-        let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
-        let mut values = vec![("__rate_interval".to_owned(), "30s".to_owned())];
-        let filled = |text: &str, values: &[(String, String)]| {
-            values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${name}"), value))
-        };
-        for variable in dashboard["templating"]["list"].as_array().expect("variables") {
-            let Some(text) = variable["query"]["query"].as_str() else { continue };
-            let inner =
-                text.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')).expect("label_values");
-            let (selector, label) = inner.rsplit_once(", ").expect("a label");
-            let found = query(port, &format!("group by ({label}) ({})", filled(selector, &values))).expect("an answer");
-            let mut options: Vec<String> =
-                found.iter().filter_map(|one| one["metric"][label].as_str().map(str::to_owned)).collect();
-            options.sort_unstable();
-            let preferred = variable["current"]["value"].as_str().unwrap_or_default().to_owned();
-            let value = match variable["multi"].as_bool() {
-                Some(true) => ".*".to_owned(),
-                _ if options.contains(&preferred) => preferred,
-                _ => options.first().expect("the variable has a value").clone(),
-            };
-            values.push((variable["name"].as_str().expect("a name").to_owned(), value));
-        }
-        let mut all = Vec::new();
-        panels(&dashboard["panels"], &mut all);
-        for panel in all {
-            for target in panel["targets"].as_array().into_iter().flatten() {
-                let expression = filled(target["expr"].as_str().expect("an expression"), &values);
-                queries += 1;
-                let answer = query(port, &expression);
-                let has_number = answer.as_ref().is_ok_and(|series| series.iter().any(|one| one["value"][1] != "NaN"));
-                if !has_number {
-                    empty.push(format!("{name} / {}: {expression}: {answer:?}", panel["title"]));
-                }
-            }
-        }
-    }
-    assert!(queries > 100, "{queries} queries");
-    assert!(empty.is_empty(), "{} of {queries} queries show nothing:\n{}", empty.len(), empty.join("\n"));
 }
 
 fn a_changed_plan_is_taken_up_or_refused_whole(served: &Served) {

@@ -326,15 +326,15 @@ async fn the_api_takes_steps_from_whoever_shows_the_token() {
     assert_eq!(status, 409);
     assert!(answer["detail"].as_str().is_some_and(|text| text.contains("by Dr Example")), "{answer}");
     for (path, body, wanted, part) in [
-        (path("resolve"), r#"{"by": "", "reason": "x"}"#, 400, "who does it is missing"),
+        (path("resolve"), r#"{"by": "", "reason": "x"}"#, 422, "who does it is missing"),
         (path("resolve"), r#"{"by": "x"}"#, 400, "reason"),
         (path("resolve"), r#"{"by": "x", "reason": "y", "why": "z"}"#, 400, "why"),
         (path("silence"), r#"{"by": "x", "reason": "y", "for": "long"}"#, 400, "no duration"),
-        (path("silence"), r#"{"by": "x", "reason": "y", "for": "60d"}"#, 400, "longest_silence"),
+        (path("silence"), r#"{"by": "x", "reason": "y", "for": "60d"}"#, 422, "longest_silence"),
         ("/api/v1/alerts/seventeen/resolve".into(), body, 404, "is no number"),
         ("/api/v1/alerts/4711/resolve".into(), body, 404, "there is no alert 4711"),
-        ("/api/v1/silences".into(), r#"{"by": "x", "reason": "y", "for": "1h"}"#, 400, "everything"),
-        ("/api/v1/silences".into(), r#"{"by": "x", "reason": "y", "for": "1h", "rule": "z"}"#, 400, "everywhere"),
+        ("/api/v1/silences".into(), r#"{"by": "x", "reason": "y", "for": "1h"}"#, 422, "everything"),
+        ("/api/v1/silences".into(), r#"{"by": "x", "reason": "y", "for": "1h", "rule": "z"}"#, 422, "everywhere"),
         ("/api/v1/silences/99/end".into(), body, 404, "there is no silence 99"),
     ] {
         let (status, answer) = post(port, &path, Some(TOKEN), body);
@@ -404,7 +404,7 @@ async fn a_link_in_a_notice_leads_to_a_form_that_takes_the_step() {
         request(port, "POST", &act, "Content-Type: application/x-www-form-urlencoded\r\n", &format!("{fields}{more}"))
     };
     let (status, _, page) = form(&links[0], "&reason=+");
-    assert!(status == 400 && page.contains("reason: why is missing") && page.contains("<form"), "{page}");
+    assert!(status == 422 && page.contains("reason: why is missing") && page.contains("<form"), "{page}");
     let (status, _, page) = form(&links[0], "&reason=%3Cb%3Ecalled%3C%2Fb%3E");
     assert!(status == 200 && page.contains("is acknowledged in the name of on-call@hospital.example"), "{page}");
     let (status, _, page) = form(&links[0], "&reason=again");

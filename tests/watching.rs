@@ -193,6 +193,7 @@ async fn the_daemon_finds_what_a_backtest_finds() {
         assert!(gap.is_some_and(|gap| (-3..=1).contains(&gap)), "{watch}: {gap:?} of {own:?}");
     }
     assert_eq!(days("listed"), []);
+    crate::dashboards::show_history(&installation.url, true).await;
 
     // Stored evidence is what a replay of the ledger comes to; what is listed is so by all evidence together.
     for row in listed(&installation).await.iter().filter(|row| row.reason.is_none()) {

@@ -10,6 +10,7 @@ pub mod group;
 pub mod health;
 pub mod link;
 pub mod notice;
+pub mod record;
 pub mod report;
 pub mod silence;
 pub mod tell;

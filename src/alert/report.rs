@@ -57,6 +57,8 @@ pub enum Kind {
     DeadLetter,
     /// Whether notices arrive.
     Test,
+    /// The record itself: an anchor to be kept, or rows that do not fit.
+    Record,
 }
 
 impl Kind {
@@ -67,6 +69,7 @@ impl Kind {
             Self::Alert => "alert",
             Self::DeadLetter => "dead-letter",
             Self::Test => "test",
+            Self::Record => "record",
         }
     }
 }

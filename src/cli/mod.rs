@@ -1,7 +1,9 @@
 //! The commands: a file each, with its arguments; `show` is what they print.
 
 mod alert;
+mod audit;
 mod backtest;
+mod bundle;
 mod compare;
 mod curve;
 mod demo;
@@ -93,6 +95,9 @@ enum Command {
     /// List, show, acknowledge, silence and resolve alerts.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Who did what: list the audit trail, verify that the record fits together, anchor it outside.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make, list and end silences: what nobody is told of for a while.
     #[command(subcommand)]
     Silence(silence::SilenceCommand),
@@ -109,6 +114,12 @@ enum Command {
     /// List, show and explain refused records; export them whole, and send them through the door again.
     #[command(subcommand)]
     Rejections(rejections::RejectionsCommand),
+    /// Put the evidence about one version in one period into one archive: a report to read and to print, and the same as data.
+    /// Audited.
+    ///
+    /// Example: dosimeter bundle --config dosimeter.toml --model chest-xray --version 2.1 --from 2025-03-01 --to 2025-04-01
+    /// --reason "the yearly audit" --out march.zip
+    Bundle(bundle::BundleArgs),
     /// Turn a pseudonym back into the id of the case or subject. Audited. Exits with 3 when no id is kept, 4 when it was erased.
     Resolve(identity::PseudonymArgs),
     /// Erase the id behind a pseudonym, for good. Audited. Exits with 3 when none is kept.
@@ -174,6 +185,12 @@ impl PersonArgs {
     }
 }
 
+/// The command line as it is described, for what checks written commands.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parse the command line, run the command, print what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -230,12 +247,14 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::PlanPower(args) => backtest::plan_power(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Silence(command) => silence::run(command),
         Command::Streams(command) => streams::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Health(args) => health::run(args),
         Command::Sources(args) => sources::run(args),
         Command::Rejections(command) => rejections::run(command),
+        Command::Bundle(args) => bundle::run(args),
         Command::Resolve(args) => identity::resolve(args),
         Command::Forget(args) => identity::forget(args),
         Command::Key(command) => key::run(command),
@@ -278,11 +297,16 @@ async fn serve(plan: Plan, config: PathBuf) -> anyhow::Result<()> {
     let supervisor = Supervisor::default();
     let spawned = app.spawn(&supervisor).await;
     if spawned.is_ok() {
+        app.note_life("daemon started", "somebody started it").await;
+    }
+    if spawned.is_ok() {
         supervisor.spawn("reload", watch_hangup(config, app.context.clone(), supervisor.stop_token()));
     }
     let result = match spawned {
         Ok(_) => supervisor.run_to_end().await,
         Err(error) => Err(error),
     };
+    let why = result.as_ref().err().map_or_else(|| "it was asked to".to_owned(), |error| format!("{error:#}"));
+    app.note_life("daemon stopped", &why).await;
     app.close_after(result).await
 }

@@ -6,6 +6,8 @@
 //! `config/full.toml`, which lists every key with its default.
 
 mod alerting;
+mod audit;
+mod change;
 mod health;
 mod http;
 mod model;
@@ -27,6 +29,8 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
+pub use audit::Audit;
+pub use change::{Change, changes};
 pub use health::{Health, HealthRule, Heartbeat, Method as HttpMethod, Patience, Response};
 pub use http::{Certificate, Http, Rate};
 pub use model::{Feature, Model, Quantity, Shape};
@@ -71,6 +75,8 @@ pub struct Plan {
     /// Whom the daemon tells that it lives, if anybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
+    /// How the record is kept from being bent.
+    pub audit: Audit,
     /// How long things are kept.
     pub retention: Retention,
 }
@@ -232,6 +238,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     let notify = notify::notify(root.section("notify"), &models, around);
     notify::check_escalation(root, &alerting, &notify);
     let heartbeat = health::heartbeat(root.section("heartbeat"), around);
+    let audit = audit::audit(root.section("audit"), &notify, around);
     let retention = service::retention(root.section("retention"));
     root.refuse_unknown();
     Plan {
@@ -247,6 +254,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
         maintenance,
         notify,
         heartbeat,
+        audit,
         retention,
     }
 }

@@ -35,6 +35,8 @@ pub struct Service {
 pub struct Database {
     /// A server's address; without one the daemon runs its own.
     pub url: Option<Secret>,
+    /// The address of the owner of the tables, who alone changes the schema; without one it is `url`.
+    pub owner_url: Option<Secret>,
     /// Where `initdb` and `postgres` are, if not in a usual place.
     pub bin_dir: Option<PathBuf>,
     /// The ordinary user that a daemon started as root becomes.
@@ -149,14 +151,21 @@ fn default_data_dir(around: &Surroundings<'_>) -> PathBuf {
 
 pub(super) fn database(section: Section<'_>, around: &Surroundings<'_>) -> Database {
     let url = secret(&section, "url", "DATABASE_URL", around);
-    if let Some(url) = &url
-        && !url.expose().starts_with("postgres://")
-        && !url.expose().starts_with("postgresql://")
-    {
-        section.problem("url", "is no Postgres address; write postgres://user@host:5432/database");
+    let owner_url = secret(&section, "owner_url", "DATABASE_OWNER_URL", around);
+    for (key, url) in [("url", &url), ("owner_url", &owner_url)] {
+        if let Some(url) = url
+            && !url.expose().starts_with("postgres://")
+            && !url.expose().starts_with("postgresql://")
+        {
+            section.problem(key, "is no Postgres address; write postgres://user@host:5432/database");
+        }
+    }
+    if url.is_none() && owner_url.is_some() {
+        section.problem("owner_url", "has no meaning without url: the daemon's own Postgres has one user");
     }
     let database = Database {
         url,
+        owner_url,
         bin_dir: section.string("bin_dir").map(|dir| around.folder.join(dir)),
         run_as: section.string("run_as"),
         max_connections: u32::try_from(section.integer("max_connections", 10, 2)).unwrap_or(u32::MAX),

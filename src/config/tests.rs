@@ -41,6 +41,7 @@ fn stated_defaults_are_the_defaults() {
     assert_eq!(full.database.max_connections, minimal.database.max_connections);
     assert_eq!(format!("{:?}", full.intake), format!("{:?}", minimal.intake));
     assert_eq!(format!("{:?}", full.retention), format!("{:?}", minimal.retention));
+    assert_eq!(full.audit, minimal.audit);
     assert_eq!(full.models[0].windows, minimal.models[0].windows);
     assert_eq!(full.models[0].minimum_n, minimal.models[0].minimum_n);
     assert_eq!(full.models[0].truth_policy, minimal.models[0].truth_policy);

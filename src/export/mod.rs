@@ -21,6 +21,20 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("undefined", "A metric of the slice \"all\" that has no value, with the reason."),
     ("window_end_timestamp_seconds", "End of the window that was estimated last."),
     ("estimated_timestamp_seconds", "When the window was estimated last."),
+    (
+        "day_predictions",
+        "Predictions of one of the last fourteen days by its age in days, 0 being today; of the slice \"all\".",
+    ),
+    ("day_labelled", "Those of them whose truth is known."),
+    (
+        "day_provisional",
+        "1 while a day is younger than the delay within which 90 % of the labels come, so that its truth is not all there; else 0. \
+         Absent while that delay is not known.",
+    ),
+    (
+        "alert_timestamp_seconds",
+        "When an open alert fired, or, while it is pending, since when its condition has held. By state as in dosimeter_alerts.",
+    ),
     ("alerts", "Open alerts by rule and state; silenced or inhibited while something keeps them quiet."),
     ("evidence", "Evidence of a stream in a tier, or the sum or average of a chart; 0 before its first sealed day."),
     ("evidence_threshold", "The evidence at which a stream alarms in a tier."),
@@ -38,6 +52,14 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("alarms_raised_365d", "Alarms of a tier in the last 365 days, true or false."),
     ("health", "Whether a rule on the data of a model is broken (1) or kept (0); absent while nothing can be said."),
     ("model_versions", "Versions of a model that have made a prediction."),
+    ("audit_entries", "Entries of the audit trail."),
+    ("audit_seals", "Seals of rows in tables that only grow."),
+    (
+        "audit_anchored_timestamp_seconds",
+        "When the heads of the chains were last anchored; absent before the first time.",
+    ),
+    ("audit_verified_timestamp_seconds", "When every row was last verified; absent before the first time."),
+    ("audit_breaches", "Rows that did not fit at the last verification; absent before the first."),
     ("heartbeat_timestamp_seconds", "When a whole pass of the pipeline last succeeded."),
     ("heartbeat_pings_total", "Attempts to tell heartbeat.url of a whole pass, by outcome."),
     ("build_info", "The running release; always 1."),
@@ -67,6 +89,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("source_pending", "Messages or objects of a source that wait to be read."),
     ("source_failing", "1 while a source that is asked fails, 0 while it answers."),
     ("source_failures_total", "Attempts to read a source that failed, by reason."),
+    ("database_bytes", "Disk that the database takes."),
     ("dirty_buckets", "Buckets that wait to be folded."),
     ("outbox_pending", "Notices that wait to be sent."),
     ("outbox_oldest_seconds", "Age of the oldest notice that waits; 0 when none does."),

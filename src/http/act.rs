@@ -12,6 +12,7 @@ use minijinja::{AutoEscape, Environment};
 use serde::{Deserialize, Serialize};
 
 use super::id::Id;
+use super::problem::Document;
 use super::{Problem, Shared};
 use crate::alert::link::{Action, Link, Useless};
 use crate::person::{self, Person};
@@ -119,7 +120,7 @@ fn facts(alert: &AlertRow) -> Vec<(&'static str, String)> {
 
 /// The page of a failure of the store.
 fn failure(title: &str, error: Error) -> Response {
-    let Problem { status, detail, .. } = Problem::of_step(error);
+    let Problem { status, detail, .. } = Problem::internal(error);
     Page::problem(title, detail).answer(status)
 }
 
@@ -134,7 +135,10 @@ fn failure(title: &str, error: Error) -> Response {
         (status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8"),
         (status = 400, description = "Something is missing.", body = String, content_type = "text/html; charset=utf-8"),
         (status = 403, description = "The link is not as it was signed.", body = String, content_type = "text/html; charset=utf-8"),
-        (status = 404, description = "There is no such alert.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 404, description = "There is no such alert.", content(
+            (String = "text/html; charset=utf-8"),
+            (Document = "application/problem+json"),
+        )),
         (status = 409, description = "Somebody was there first.", body = String, content_type = "text/html; charset=utf-8"),
         (status = 410, description = "The link has expired.", body = String, content_type = "text/html; charset=utf-8"),
     )
@@ -180,9 +184,13 @@ pub(super) async fn get(
         (status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8"),
         (status = 400, description = "Something is missing.", body = String, content_type = "text/html; charset=utf-8"),
         (status = 403, description = "The link is not as it was signed.", body = String, content_type = "text/html; charset=utf-8"),
-        (status = 404, description = "There is no such alert.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 404, description = "There is no such alert.", content(
+            (String = "text/html; charset=utf-8"),
+            (Document = "application/problem+json"),
+        )),
         (status = 409, description = "Somebody was there first.", body = String, content_type = "text/html; charset=utf-8"),
         (status = 410, description = "The link has expired.", body = String, content_type = "text/html; charset=utf-8"),
+        (status = 422, description = "It is refused for what it says.", body = String, content_type = "text/html; charset=utf-8"),
     )
 )]
 pub(super) async fn post(

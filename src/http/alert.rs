@@ -39,14 +39,14 @@ pub(super) async fn require(caller: &Caller, shared: &Shared, id: i64) -> Result
     if caller.models().is_none() {
         return Ok(());
     }
-    let alert = shared.context().store.load_alert(id).await.map_err(Problem::of_step)?;
+    let alert = shared.context().store.load_alert(id).await.map_err(Problem::internal)?;
     caller.require_model(&alert.model)
 }
 
 /// Everything about an alert.
 pub(super) async fn answer(shared: &Shared, id: i64) -> Result<Answer, Problem> {
     let store = shared.context().store;
-    let alert = store.load_alert(id).await.map_err(Problem::of_step)?.into();
+    let alert = store.load_alert(id).await.map_err(Problem::internal)?.into();
     let history = store.list_alert_events(id).await.map_err(Problem::internal)?;
     let notices = store.list_alert_notices(id).await.map_err(Problem::internal)?;
     Ok(Answer { alert, history, notices })

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::{Problem, Shared};
 use crate::access::Token;
-use crate::store::token::AuditRow;
+use crate::domain::window::parse_instant;
+use crate::store::audit::{AuditFilter, AuditRow};
 
 /// At most so many entries are listed at once.
 const MOST: i64 = 1000;
@@ -20,6 +21,16 @@ const MOST: i64 = 1000;
 pub(super) struct Parameters {
     /// Those before this number only: the next page.
     before: Option<i64>,
+    /// By whom.
+    actor: Option<String>,
+    /// An action, or the first words of one: `alert`, `alert fired`.
+    action: Option<String>,
+    /// To what: `alert 17`.
+    subject: Option<String>,
+    /// At this instant or later.
+    from: Option<String>,
+    /// Before this instant.
+    to: Option<String>,
 }
 
 /// A token with what it is now.
@@ -47,8 +58,15 @@ pub(super) async fn get(
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Vec<AuditRow>>, Problem> {
     caller.require_all_models("the audit trail")?;
-    let Query(Parameters { before }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    Ok(Json(shared.context().store.list_audit(before, MOST).await.map_err(Problem::internal)?))
+    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let instant = |name: &str, text: Option<String>| {
+        let parsed = text.map(|text| parse_instant(&text)).transpose();
+        parsed.map_err(|why| Problem::bad_request(format!("{name}: {why}")))
+    };
+    let (from, to) = (instant("from", asked.from)?, instant("to", asked.to)?);
+    let Parameters { before, actor, action, subject, .. } = asked;
+    let filter = AuditFilter { before, actor, action, subject, from, to };
+    Ok(Json(shared.context().store.list_audit(&filter, MOST).await.map_err(Problem::internal)?))
 }
 
 /// The tokens there are and were, without their secrets.

@@ -137,7 +137,7 @@ impl Caller {
             Some(by) if by.trim().is_empty() => String::new(),
             Some(by) => format!("{} (token {})", by.trim(), self.name),
         };
-        Person::new(&by, reason).map_err(Problem::of_step)
+        Person::new(&by, reason).map_err(Problem::internal)
     }
 }
 

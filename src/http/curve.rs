@@ -6,6 +6,7 @@ use axum::extract::State;
 use super::auth::Caller;
 use super::query::{Asked, parameters, problem};
 use super::{Problem, Shared};
+use crate::metric::curve::Curve;
 use crate::query::curve::{CurveAnswer, draw};
 
 /// The points of a curve.
@@ -23,7 +24,6 @@ pub(super) async fn get(
     asked: Asked,
 ) -> Result<Json<CurveAnswer>, Problem> {
     let parameters = parameters(asked, &caller)?;
-    let known = "roc, precision-recall, reliability, isotonic, net-benefit, histogram";
-    let kind = parameters.kind.ok_or_else(|| Problem::bad_request(format!("kind is missing; it is one of {known}")))?;
+    let kind = parameters.kind.unwrap_or(Curve::Roc);
     draw(&shared.context(), &parameters.question()?, kind).await.map(Json).map_err(problem)
 }

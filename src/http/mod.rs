@@ -6,7 +6,9 @@ mod act;
 mod alert;
 mod alerts;
 mod audit;
+mod audit_verify;
 pub mod auth;
+mod bundle;
 mod compare;
 mod console;
 mod curve;
@@ -93,7 +95,9 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(drift::get))
         .routes(routes!(rejections::get))
         .routes(routes!(audit::get))
+        .routes(routes!(audit_verify::get))
         .routes(routes!(audit::tokens))
+        .routes(routes!(bundle::get))
 }
 
 /// The server's router: every operation behind the gate.
@@ -145,6 +149,8 @@ const INDEX: &str = "dosimeter\n\n\
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
-     /api/v1/audit    who did what, ?before=; /api/v1/tokens the tokens without their secrets\n\
+     /api/v1/audit    who did what, ?before= &actor= &action= &subject= &from= &to=; /api/v1/audit/verify whether it fits together\n\
+     /api/v1/tokens   the tokens without their secrets\n\
+     /api/v1/bundle   ?model=&version=&from=&to= and as_of, recorded: the evidence of a period as one archive\n\
      /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n";

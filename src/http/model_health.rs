@@ -35,7 +35,7 @@ pub(super) async fn get(
     if let Some(unknown) = model.as_ref().filter(|model| context.plan.model(model).is_none()) {
         let names: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();
         let problem = format!("there is no model {unknown:?}; known are {}", names.join(", "));
-        return Err(Problem::bad_request(problem));
+        return Err(Problem::not_found(problem));
     }
     model.as_ref().map(|model| caller.require_model(model)).transpose()?;
     let mut rows = context.store.list_health().await.map_err(Problem::internal)?;

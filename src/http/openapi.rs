@@ -72,6 +72,7 @@ fn complete(operation: &mut Map<String, Value>, need: Need) {
     if has_parameters || has_body {
         problems.push(("400", "Something that was asked or sent is malformed; the detail says what."));
         problems.push(("404", "There is no such thing; the detail says what there is."));
+        problems.push(("422", "It is well formed, and refused for what it says; the detail says why."));
     }
     if has_body {
         problems.extend([("408", "The body did not go on."), ("413", "The body is too large.")]);

@@ -111,22 +111,21 @@ impl Problem {
         self
     }
 
-    /// What came of a person's step that the store did not take.
-    #[must_use]
-    pub fn of_step(error: Error) -> Self {
-        match error {
-            Error::Missing(detail) => Self::not_found(detail),
-            Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
-            Error::Refused(detail) => Self::bad_request(detail),
-            error => Self::internal(error),
-        }
-    }
-
-    /// The machinery failed. The cause is logged, not shown.
+    /// What the store did not do: what it says to the caller is told, whatever else failed is logged, not shown.
     pub fn internal(error: impl Into<anyhow::Error>) -> Self {
         let error = error.into();
-        tracing::error!(error = format!("{error:#}"), "a request failed");
-        if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Unreachable(_)))) {
+        let cause = error.chain().find_map(|cause| match cause.downcast_ref() {
+            // It shows the store's error as its own.
+            Some(crate::job::Error::Store(error)) => Some(error),
+            _ => cause.downcast_ref(),
+        });
+        match cause {
+            Some(Error::Missing(detail)) => return Self::not_found(detail),
+            Some(Error::Conflict(detail)) => return Self::new(StatusCode::CONFLICT, detail),
+            Some(Error::Refused(detail)) => return Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            _ => tracing::error!(error = format!("{error:#}"), "a request failed"),
+        }
+        if matches!(cause, Some(Error::Unreachable(_))) {
             return Self::busy("the database does not answer; ask again later", DATABASE_BACK_AFTER);
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not answer; its log says why")

@@ -26,7 +26,7 @@ pub(super) struct Parameters {
     #[serde(default)]
     output: String,
     /// The slice: all, site=north, sex=F & site=north; all if absent.
-    #[param(example = "all")]
+    #[param(example = "all", pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]
     slice: Option<String>,
     /// The first instant; a date alone is its midnight, UTC.
     #[param(format = DateTime)]
@@ -43,7 +43,7 @@ pub(super) struct Parameters {
     threshold: Option<f64>,
     /// The number of a reference to compare with; the one in force if absent.
     reference: Option<i32>,
-    /// Of a curve: which.
+    /// Of a curve: which; the ROC curve if absent.
     #[serde(default)]
     pub(super) kind: Option<crate::metric::curve::Curve>,
     /// Of a comparison: the other version.
@@ -51,6 +51,7 @@ pub(super) struct Parameters {
     pub(super) against_version: Option<String>,
     /// Of a comparison: the other slice.
     #[serde(default)]
+    #[param(pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]
     pub(super) against_slice: Option<String>,
 }
 

@@ -80,7 +80,9 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/silences", OPERATE),
     post("/api/v1/silences/{id}/end", OPERATE),
     get("/api/v1/audit", AUDIT),
+    get("/api/v1/audit/verify", AUDIT),
     get("/api/v1/tokens", AUDIT),
+    get("/api/v1/bundle", AUDIT),
 ];
 
 /// Every page of the console and what its forms do. They are for people, and no part of the API.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::auth::Caller;
 use super::id::Id;
-use super::step::{Made, Step, body, length};
+use super::step::{By, Length, Made, Reason, Step, body};
 use super::{Problem, Shared};
 use crate::alert::silence::{ANY, Matcher};
 use crate::domain::window::parse_instant;
@@ -43,15 +43,12 @@ pub(super) struct New {
     /// When it begins; now if absent.
     #[schema(format = DateTime)]
     from: Option<String>,
-    /// How long: 4h, 2d.
-    #[schema(example = "4h")]
-    r#for: String,
+    /// How long.
+    r#for: Length,
     /// Who does it; the token alone if absent.
-    #[schema(max_length = 100)]
-    by: Option<String>,
+    by: Option<By>,
     /// Why; the audit trail keeps it.
-    #[schema(min_length = 1, max_length = 2000)]
-    reason: String,
+    reason: Reason,
 }
 
 /// A silence that was ended.
@@ -109,8 +106,8 @@ pub(super) async fn post(
     };
     caller.require_model(&matcher.model)?;
     let starts_at = new.from.as_deref().map(parse_instant).transpose().map_err(Problem::bad_request)?;
-    let made = person::add_silence(&shared.context(), matcher, starts_at, length(&new.r#for)?, &person).await;
-    let (silence_id, ends_at) = made.map_err(Problem::of_step)?;
+    let made = person::add_silence(&shared.context(), matcher, starts_at, new.r#for.parse()?, &person).await;
+    let (silence_id, ends_at) = made.map_err(Problem::internal)?;
     Ok(Json(Made { silence_id, ends_at }))
 }
 
@@ -136,6 +133,6 @@ pub(super) async fn end(
     {
         caller.require_model(&model)?;
     }
-    person::end_silence(&shared.context(), id, &person).await.map_err(Problem::of_step)?;
+    person::end_silence(&shared.context(), id, &person).await.map_err(Problem::internal)?;
     Ok(Json(Ended { silence_id: id, ended: true }))
 }

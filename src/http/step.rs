@@ -15,15 +15,72 @@ use super::{Problem, Shared};
 use crate::person::{self, Person};
 use crate::store::alert::HumanStep;
 
+/// A text in a body of so many characters, not of blanks alone.
+macro_rules! text {
+    ($(#[doc = $doc:literal])+ $name:ident, $longest:literal, $controls:literal) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Deserialize)]
+        pub(super) struct $name(String);
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let text = utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .description(Some(concat!($($doc),+).trim()))
+                    .min_length(Some(1))
+                    .max_length(Some($longest))
+                    .pattern(Some(concat!("^[^", $controls, "]*[^\\s", $controls, "][^", $controls, "]*$")));
+                text.into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text! {
+    /// Whoever does something: a line.
+    By, 100, r"\x00-\x1F\x7F-\x9F"
+}
+
+text! {
+    /// Why somebody does something, in a line or several; the audit trail keeps it.
+    Reason, 2000, r"\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F"
+}
+
+/// A span of time: 30m, 4h, 2d.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(example = "4h", pattern = "^[1-9][0-9]{0,3}(m|h|d)$")]
+pub(super) struct Length(String);
+
+impl Length {
+    /// The span, or what is wrong with it.
+    pub(super) fn parse(&self) -> Result<Duration, Problem> {
+        length(&self.0)
+    }
+}
+
+/// A span of time, or what is wrong with it.
+pub(super) fn length(text: &str) -> Result<Duration, Problem> {
+    humantime::parse_duration(text)
+        .map_err(|_| Problem::bad_request(format!("for: {text:?} is no duration; write 30m, 4h, 2d")))
+}
+
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Step {
     /// Who does it; the token alone if absent.
-    #[schema(max_length = 100)]
-    by: Option<String>,
+    by: Option<By>,
     /// Why; the audit trail keeps it.
-    #[schema(min_length = 1, max_length = 2000)]
-    reason: String,
+    reason: Reason,
 }
 
 impl Step {
@@ -38,14 +95,11 @@ impl Step {
 #[schema(as = SilenceOfAlert)]
 pub(super) struct Silence {
     /// Who does it; the token alone if absent.
-    #[schema(max_length = 100)]
-    by: Option<String>,
+    by: Option<By>,
     /// Why; the audit trail keeps it.
-    #[schema(min_length = 1, max_length = 2000)]
-    reason: String,
-    /// How long: 4h, 2d.
-    #[schema(example = "4h")]
-    r#for: String,
+    reason: Reason,
+    /// How long.
+    r#for: Length,
 }
 
 /// A silence that was made.
@@ -61,12 +115,6 @@ pub(super) fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem
     body.map(|Json(body)| body).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 
-/// A span of time, or what is wrong with it.
-pub(super) fn length(text: &str) -> Result<Duration, Problem> {
-    humantime::parse_duration(text)
-        .map_err(|_| Problem::bad_request(format!("for: {text:?} is no duration; write 30m, 4h, 2d")))
-}
-
 async fn take(
     caller: &Caller,
     shared: &Shared,
@@ -76,7 +124,7 @@ async fn take(
 ) -> Result<Json<Answer>, Problem> {
     let person = body(given)?.person(caller)?;
     require(caller, shared, id).await?;
-    person::step(&shared.context(), id, step, &person).await.map_err(Problem::of_step)?;
+    person::step(&shared.context(), id, step, &person).await.map_err(Problem::internal)?;
     answer(shared, id).await.map(Json)
 }
 
@@ -137,8 +185,8 @@ pub(super) async fn silence(
     let Silence { by, reason, r#for } = body(given)?;
     let person = caller.person(by.as_deref(), &reason)?;
     require(&caller, &shared, id).await?;
-    let made = person::silence_alert(&shared.context(), id, length(&r#for)?, &person).await;
-    let (silence_id, ends_at) = made.map_err(Problem::of_step)?;
+    let made = person::silence_alert(&shared.context(), id, r#for.parse()?, &person).await;
+    let (silence_id, ends_at) = made.map_err(Problem::internal)?;
     Ok(Json(Made { silence_id, ends_at }))
 }
 
@@ -160,6 +208,6 @@ pub(super) async fn comment(
 ) -> Result<Json<Answer>, Problem> {
     let person = body(given)?.person(&caller)?;
     require(&caller, &shared, id).await?;
-    person::comment(&shared.context(), id, &person).await.map_err(Problem::of_step)?;
+    person::comment(&shared.context(), id, &person).await.map_err(Problem::internal)?;
     answer(&shared, id).await.map(Json)
 }

@@ -78,8 +78,44 @@ async fn fold_buckets(
     version: &Version,
     (buckets, recorded): (&[DateTime<Utc>], i64),
 ) -> std::result::Result<(), Error> {
-    let Some((model, numbers)) = context.model_of(version) else { return Ok(()) };
-    let (Some(first), Some(last)) = (buckets.iter().min(), buckets.iter().max()) else { return Ok(()) };
+    let Some(refolded) = refold(context, version, (buckets, recorded)).await? else { return Ok(()) };
+    let folded = Folded {
+        version_id: version.version_id,
+        buckets,
+        fold_digest: &refolded.fold_digest,
+        seen_through: refolded.seen_through,
+        batch_id: refolded.batch_id,
+        known_at: refolded.known_at,
+    };
+    Ok(context.store.replace_summaries(lease, &folded, &refolded.summaries).await?)
+}
+
+/// What rows make of some buckets.
+#[derive(Debug)]
+pub struct Refolded {
+    /// The summaries.
+    pub summaries: std::collections::BTreeMap<Cell, Body>,
+    /// Digest of the shape that they have.
+    pub fold_digest: String,
+    /// The reference that embeddings were seen through, where the model has some.
+    pub seen_through: Option<Option<i32>>,
+    /// All rows up to this batch are in them.
+    pub batch_id: i64,
+    /// The latest `observed_at` of the assertions about their cases.
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+/// Fold some buckets of a version from its rows up to a batch; `None` when there are no buckets, or the plan has no such model.
+///
+/// # Errors
+/// When the store or the fold fails.
+pub async fn refold(
+    context: &Context,
+    version: &Version,
+    (buckets, recorded): (&[DateTime<Utc>], i64),
+) -> std::result::Result<Option<Refolded>, Error> {
+    let Some((model, numbers)) = context.model_of(version) else { return Ok(None) };
+    let (Some(first), Some(last)) = (buckets.iter().min(), buckets.iter().max()) else { return Ok(None) };
     let mut shape = shape_of(model, numbers);
     let reference_id = match &mut shape.embedding {
         Some(embedding) => {
@@ -99,16 +135,9 @@ async fn fold_buckets(
     let load = context.store.load_rows(version.version_id, window, only, knowledge, wanted);
     let rows = load.await?;
     let known_at = rows.assertions.iter().map(|assertion| assertion.observed_at).max();
-    let folded = Folded {
-        version_id: version.version_id,
-        buckets,
-        fold_digest: &model.fold_digest(),
-        seen_through: reference_id,
-        batch_id: rows.batch_id,
-        known_at,
-    };
+    let (batch_id, fold_digest) = (rows.batch_id, model.fold_digest());
     let summaries = fold_rows(model.clone(), shape, rows).await?;
-    Ok(context.store.replace_summaries(lease, &folded, &summaries).await?)
+    Ok(Some(Refolded { summaries, fold_digest, seen_through: reference_id, batch_id, known_at }))
 }
 
 /// Fold rows on a thread of their own, so that the runtime goes on.

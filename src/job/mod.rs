@@ -5,6 +5,7 @@
 //! Look next at [`Context`], which every job is given, and at `app`, which drives them.
 
 pub mod alerting;
+pub mod anchor;
 pub mod answer;
 pub mod commit;
 pub mod detect;
@@ -17,9 +18,11 @@ pub mod ingest;
 pub mod notice;
 pub mod notify;
 pub mod publish;
+pub mod refold;
 pub mod retain;
 pub mod seal;
 pub mod streams;
+pub mod verify;
 pub mod watch;
 
 use std::sync::Arc;
@@ -90,6 +93,15 @@ pub enum Error {
     /// The fold failed.
     #[error("the fold failed")]
     Fold(#[from] polars::error::PolarsError),
+    /// The file of anchors cannot be read or written.
+    #[error("cannot use the file of anchors {file} (audit.anchor_file)")]
+    AnchorFile {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A thread of work broke off.
     #[error("a worker thread broke off")]
     Worker(#[from] tokio::task::JoinError),
@@ -121,13 +133,17 @@ pub enum Job {
     Publish,
     /// Old rows to nothing.
     Retain,
+    /// Heads of the chains to whoever keeps them outside.
+    Anchor,
+    /// Every row against the chains.
+    Verify,
     /// Whole passes to somebody who misses them.
     Heartbeat,
 }
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Ingest,
         Self::Fold,
         Self::Evaluate,
@@ -138,6 +154,8 @@ impl Job {
         Self::Notify,
         Self::Publish,
         Self::Retain,
+        Self::Anchor,
+        Self::Verify,
         Self::Heartbeat,
     ];
 
@@ -155,6 +173,8 @@ impl Job {
             Self::Notify => "notify",
             Self::Publish => "publish",
             Self::Retain => "retain",
+            Self::Anchor => "anchor",
+            Self::Verify => "verify",
             Self::Heartbeat => "heartbeat",
         }
     }
@@ -182,16 +202,19 @@ impl Job {
             Self::Heartbeat => return Ok(heartbeat::run(context).await),
             _ => {}
         }
+        // Boxed: the work of all jobs in one future would be more than a thread's stack likes.
         let run = async |lease: &Lease| match self {
-            Self::Ingest => ingest::run(context, lease).await,
-            Self::Fold => fold::run(context, lease).await,
-            Self::Evaluate => evaluate::run(context, lease, evaluate::Pace::Plan).await,
-            Self::Seal => seal::run(context, lease).await,
-            Self::Watch => watch::run(context, lease).await,
-            Self::Health => health::run(context, lease).await,
-            Self::Detect => detect::run(context, lease).await,
-            Self::Notify => notify::run(context, lease).await,
-            Self::Retain => retain::run(context).await,
+            Self::Ingest => Box::pin(ingest::run(context, lease)).await,
+            Self::Fold => Box::pin(fold::run(context, lease)).await,
+            Self::Evaluate => Box::pin(evaluate::run(context, lease, evaluate::Pace::Plan)).await,
+            Self::Seal => Box::pin(seal::run(context, lease)).await,
+            Self::Watch => Box::pin(watch::run(context, lease)).await,
+            Self::Health => Box::pin(health::run(context, lease)).await,
+            Self::Detect => Box::pin(detect::run(context, lease)).await,
+            Self::Notify => Box::pin(notify::run(context, lease)).await,
+            Self::Retain => Box::pin(retain::run(context)).await,
+            Self::Anchor => Box::pin(anchor::run(context, lease)).await,
+            Self::Verify => Box::pin(verify::run(context, lease)).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),
         };
         Ok(context.under_lease(self, run).await?.unwrap_or(Outcome::Idle))

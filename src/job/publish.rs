@@ -1,5 +1,7 @@
 //! Publish: the latest estimates, open alerts and the daemon's own numbers become one snapshot for Prometheus.
 
+mod recent;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
@@ -39,10 +41,13 @@ pub async fn run(context: &Context) -> Result {
         }
     }
     add_windows(&mut snapshot, &versions, &estimates);
+    recent::add_days(context, &mut snapshot, &versions, &estimates).await?;
+    recent::add_open_alerts(context, &mut snapshot).await?;
     add_alerts(context, &mut snapshot, &versions).await?;
     add_streams(context, &mut snapshot, &versions).await?;
     add_health(context, &mut snapshot).await?;
     add_daemon(context, &mut snapshot).await?;
+    add_record(context, &mut snapshot).await?;
     let series = snapshot.len() + 1;
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
     snapshot.add("series", &[], series as f64);
@@ -109,6 +114,23 @@ fn parameters(key: &MetricKey) -> impl Iterator<Item = (&str, &str)> {
     let dimension = key.dimension.as_deref().map(|dimension| ("dimension", dimension));
     let class = key.class.as_deref().map(|class| ("class", class));
     threshold.into_iter().chain(dimension).chain(class)
+}
+
+/// Whether the record is anchored, verified, and fits together.
+async fn add_record(context: &Context, snapshot: &mut Snapshot) -> std::result::Result<(), super::Error> {
+    let status = context.store.record_status().await?;
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let count = |number: i64| number as f64;
+    snapshot.add("audit_entries", &[], count(status.entries));
+    snapshot.add("audit_seals", &[], count(status.seals));
+    if let Some(at) = status.anchored_at {
+        snapshot.add("audit_anchored_timestamp_seconds", &[], timestamp(at));
+    }
+    if let Some((at, breaches)) = status.verified {
+        snapshot.add("audit_verified_timestamp_seconds", &[], timestamp(at));
+        snapshot.add("audit_breaches", &[], count(breaches));
+    }
+    Ok(())
 }
 
 /// Where the alarm engine stands.
@@ -343,6 +365,7 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     for (model, dirty) in status.dirty.iter().filter(|(model, _)| context.plan.model(model).is_some()) {
         snapshot.add("dirty_buckets", &[("model", model)], *dirty as f64);
     }
+    snapshot.add("database_bytes", &[], status.database_bytes as f64);
     snapshot.add("outbox_pending", &[], status.outbox_pending as f64);
     let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     snapshot.add("outbox_oldest_seconds", &[], oldest);

@@ -1,12 +1,11 @@
-//! Alerts, their history and the audit trail; `change` writes what happens to them, `list` finds them
-//! as they are and as they were.
+//! Alerts and their history; `change` writes what happens to them, `list` finds them as they are and as they were.
 
 mod change;
 mod list;
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Named, Result, Store, Transaction};
+use super::{Error, Named, Result, Store};
 use crate::alert::silence::Mute;
 use crate::alert::tell::Told;
 use crate::alert::{Standing, State};
@@ -192,29 +191,4 @@ impl Store {
 /// There is no such alert.
 pub(super) fn missing(alert_id: i64) -> Error {
     Error::Missing(format!("there is no alert {alert_id}; `dosimeter alert list` shows those that there are"))
-}
-
-/// Append an audit entry.
-pub(super) async fn audit(
-    transaction: &mut Transaction,
-    at: DateTime<Utc>,
-    actor: &str,
-    action: &str,
-    subject: &str,
-    reason: &str,
-    detail: serde_json::Value,
-) -> Result<()> {
-    sqlx::query!(
-        "insert into audit (at, actor, action, subject, reason, detail) values ($1, $2, $3, $4, $5, $6)",
-        at,
-        actor,
-        action,
-        subject,
-        reason,
-        detail
-    )
-    .execute(&mut **transaction)
-    .await
-    .named("insert_audit")?;
-    Ok(())
 }

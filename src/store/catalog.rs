@@ -1,11 +1,12 @@
 //! Models, versions, outputs, findings and plans.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::{Named, Result, Store};
-use crate::config::{Model, Plan, Quantity, Secret};
+use crate::config::{Model, Plan, Quantity, Secret, changes};
 
 /// The numbers that the store gave to the names of a plan.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +68,7 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await
             .named("adopt_plan")?;
+        let seal = super::seal::open(&mut transaction).await?;
         let mut catalog = Catalog { installation, ..Catalog::default() };
         for model in &plan.models {
             let numbers = adopt_model(&mut transaction, model, now).await?;
@@ -77,8 +79,9 @@ impl Store {
             .fetch_optional(&mut *transaction)
             .await
             .named("find_plan")?;
-        let last = sqlx::query_scalar!(
-            "select subject from audit where action = 'plan adopted' order by audit_id desc limit 1"
+        let last: Option<(String, Option<Value>, Option<Value>)> = sqlx::query_as(
+            "select subject, detail->'models', plan.body from audit left join plan on plan.digest = subject
+            where action = 'plan adopted' order by audit_id desc limit 1",
         )
         .fetch_optional(&mut *transaction)
         .await
@@ -95,9 +98,21 @@ impl Store {
             .await
             .named("insert_plan")?,
         };
-        if last.as_deref() != Some(&digest) {
-            let detail = serde_json::json!({ "plan_id": catalog.plan_id, "before": last });
-            super::alert::audit(&mut transaction, now, actor, "plan adopted", &digest, "", detail).await?;
+        super::seal::close(&mut transaction, seal, &["model", "output", "finding", "plan"]).await?;
+        let shapes: BTreeMap<&str, String> =
+            plan.models.iter().map(|model| (model.name.as_str(), model.fold_digest())).collect();
+        let (before, known_shapes, body) = match last {
+            Some((before, shapes, body)) => (Some(before), shapes, body),
+            None => (None, None, None),
+        };
+        let shapes = serde_json::json!(shapes);
+        if before.as_ref() != Some(&digest) || known_shapes.as_ref() != Some(&shapes) {
+            let changes = body.map(|body| changes(&body, &plan.canonical()));
+            let detail = serde_json::json!({
+                "plan_id": catalog.plan_id, "before": before, "changes": changes, "models": shapes
+            });
+            let reason = "the configuration says so";
+            super::audit::append(&mut transaction, now, actor, "plan adopted", &digest, reason, detail).await?;
         }
         transaction.commit().await.named("adopt_plan")?;
         Ok(catalog)
@@ -182,7 +197,20 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn version_number(&self, model_id: i32, name: &str, now: DateTime<Utc>) -> Result<i32> {
-        sqlx::query_scalar!(
+        let known = sqlx::query_scalar!(
+            "select version_id from model_version where model_id = $1 and name = $2",
+            model_id,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("find_version")?;
+        if let Some(version_id) = known {
+            return Ok(version_id);
+        }
+        let mut transaction = self.begin().await?;
+        let seal = super::seal::open(&mut transaction).await?;
+        let version_id = sqlx::query_scalar!(
             r#"with new as (
                 insert into model_version (model_id, name, first_seen_at) values ($1, $2, $3)
                 on conflict (model_id, name) do nothing returning version_id)
@@ -192,9 +220,12 @@ impl Store {
             name,
             now
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .named("version_number")
+        .named("version_number")?;
+        super::seal::close(&mut transaction, seal, &["model_version"]).await?;
+        transaction.commit().await.named("version_number")?;
+        Ok(version_id)
     }
 
     /// All versions of the plan's models, oldest first.
@@ -239,8 +270,10 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
     for quantity in model.quantities().into_iter().chain([Quantity::Whole]) {
         let name = quantity.name();
         let output_id = sqlx::query_scalar!(
-            "insert into output (model_id, name) values ($1, $2)
-            on conflict (model_id, name) do update set name = excluded.name returning output_id",
+            r#"with new as (
+                insert into output (model_id, name) values ($1, $2) on conflict (model_id, name) do nothing returning output_id)
+            select output_id as "output_id!" from new
+            union all select output_id from output where model_id = $1 and name = $2 limit 1"#,
             model_id,
             name
         )
@@ -254,8 +287,8 @@ async fn adopt_model(transaction: &mut super::Transaction, model: &Model, now: D
     }
     for (finding, ..) in model.findings() {
         let truth_id = sqlx::query_scalar!(
-            "insert into finding (name) values ($1)
-            on conflict (name) do update set name = excluded.name returning truth_id",
+            r#"with new as (insert into finding (name) values ($1) on conflict (name) do nothing returning truth_id)
+            select truth_id as "truth_id!" from new union all select truth_id from finding where name = $1 limit 1"#,
             finding
         )
         .fetch_one(&mut **transaction)

@@ -106,6 +106,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("forget_current_estimates")?;
+        let seal = super::seal::open(&mut transaction).await?;
         sqlx::query!(
             "with new as (insert into estimate (version_id, output_id, slice, window_name, window_from, window_to, known_at, recorded,
                 plan_id, reference_id, input_digest, calculator, metrics, estimated_at)
@@ -150,6 +151,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("note_evaluation")?;
+        super::seal::close(&mut transaction, seal, &["estimate"]).await?;
         super::lease::commit(transaction, lease, "publish_estimates").await
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
+use super::audit::append;
 use super::batch::Batch;
 use super::{Error, Named, Result, Store, Transaction};
 use crate::config::Secret;
@@ -179,7 +179,7 @@ impl Store {
         };
         let subject = format!("pseudonym {pseudonym}");
         let detail = json!({ "outcome": outcome });
-        audit(&mut transaction, now, by, "identifier asked for", &subject, reason, detail).await?;
+        append(&mut transaction, now, by, "identifier asked for", &subject, reason, detail).await?;
         transaction.commit().await.named("resolve")?;
         Ok(resolved)
     }
@@ -201,7 +201,7 @@ impl Store {
         let is_erased = erased.rows_affected() > 0;
         if is_erased {
             let subject = format!("pseudonym {pseudonym}");
-            audit(&mut transaction, now, by, "identifier erased", &subject, reason, json!({})).await?;
+            append(&mut transaction, now, by, "identifier erased", &subject, reason, json!({})).await?;
         }
         transaction.commit().await.named("erase_identifier")?;
         Ok(is_erased)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
+use super::audit::append;
 use super::identifier::nonce;
 use super::{Error, Named, Result, Store};
 use crate::vault::Ring;
@@ -154,7 +154,7 @@ impl Store {
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
         let (subject, detail) = (format!("key {key_id}"), json!({ "rows": rows }));
-        audit(&mut transaction, now, by, "encryption key rotated", &subject, reason, detail).await?;
+        append(&mut transaction, now, by, "encryption key rotated", &subject, reason, detail).await?;
         transaction.commit().await.named("note_rotation")
     }
 }

@@ -185,6 +185,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
         let maturity_days = i32::try_from(maturity_days).unwrap_or(i32::MAX);
+        let seal = super::seal::open(&mut transaction).await?;
         sqlx::query!(
             "insert into sealed_day (version_id, maturity_days, with_truth, day, recorded, sealed_at) values ($1, $2, $3, $4, $5, $6)",
             version_id,
@@ -214,6 +215,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("insert_ledger")?;
+        super::seal::close(&mut transaction, seal, &["sealed_day", "ledger"]).await?;
         super::lease::commit(transaction, lease, "seal_day").await
     }
 

@@ -5,10 +5,14 @@
 
 pub mod alarm;
 pub mod alert;
+pub mod anchor;
+pub mod audit;
 pub mod batch;
 pub mod browse;
+pub mod bundle;
 pub mod catalog;
 pub mod contract;
+pub mod contradiction;
 mod copy;
 pub mod cursor;
 pub mod estimate;
@@ -21,12 +25,16 @@ pub mod intake;
 pub mod key;
 pub mod lease;
 pub mod ledger;
+pub mod look;
 mod meet;
 pub mod outbox;
 pub mod overview;
 pub mod reference;
 pub mod rejection;
+pub mod role;
 pub mod rows;
+pub mod schema;
+pub mod seal;
 pub mod series;
 pub mod server;
 pub mod silence;
@@ -118,6 +126,10 @@ impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
             sqlx::Error::Database(error) if error.code().is_some_and(|code| is_passing(&code)) => {
                 Error::Unreachable(sqlx::Error::Database(error))
             }
+            // A text with a NUL, which Postgres has no way to keep.
+            sqlx::Error::Database(error) if error.code().as_deref() == Some("22021") => Error::Refused(
+                "a text holds a character that the database cannot keep (NUL, U+0000); leave it out".to_owned(),
+            ),
             source => Error::Statement { statement, source },
         })
     }
@@ -129,8 +141,6 @@ fn is_passing(code: &str) -> bool {
     ["08", "40", "53", "57P", "55000"].iter().any(|class| code.starts_with(class))
 }
 
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
-
 /// A pool of connections to one database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -138,6 +148,8 @@ pub struct Store {
     references: Arc<Mutex<HashMap<i32, Arc<reference::Baseline>>>>,
     /// What encrypts identifiers and refused records; none before anything has been taken in.
     ring: Option<Ring>,
+    /// Whether the connections work as an ordinary role.
+    is_confined: bool,
 }
 
 impl Store {
@@ -166,7 +178,7 @@ impl Store {
     /// A store over an existing pool.
     #[must_use]
     pub fn over(pool: PgPool) -> Self {
-        Self { pool, references: Arc::default(), ring: None }
+        Self { pool, references: Arc::default(), ring: None, is_confined: false }
     }
 
     /// The same store with a ring of keys.
@@ -179,27 +191,6 @@ impl Store {
     #[must_use]
     pub fn ring(&self) -> Option<&Ring> {
         self.ring.as_ref()
-    }
-
-    /// Bring the schema up to date, under a lock that lets one process do it.
-    ///
-    /// # Errors
-    /// When a migration fails or the database is newer than this release.
-    pub async fn migrate(&self) -> Result<()> {
-        MIGRATOR.run(&self.pool).await.map_err(Error::Migration)
-    }
-
-    /// Whether the schema is that of this release.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn schema_is_current(&self) -> Result<bool> {
-        let applied: Vec<i64> =
-            sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
-                .fetch_all(&self.pool)
-                .await
-                .named("applied_migrations")?;
-        Ok(applied == MIGRATOR.iter().map(|migration| migration.version).collect::<Vec<_>>())
     }
 
     /// Whether the server answers.

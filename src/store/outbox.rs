@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
+use super::audit::append;
 use super::lease::Lease;
 use super::status::count;
 use super::{Error, Named, Result, Store, Transaction};
@@ -253,11 +253,23 @@ impl Store {
     async fn bury(&self, outbox_id: i64, error: &Error, now: DateTime<Utc>) -> Result<()> {
         let why = format!("{error}; was it written by a later release?");
         tracing::error!(notice = outbox_id, error = why, "a notice cannot be read; it is a dead letter now");
-        sqlx::query!("update outbox set dead_at = $2, last_error = $3 where outbox_id = $1", outbox_id, now, why)
-            .execute(&self.pool)
-            .await
-            .named("bury_notice")?;
-        Ok(())
+        let mut transaction = self.begin().await?;
+        let buried = sqlx::query!(
+            r#"update outbox set dead_at = $2, last_error = $3 where outbox_id = $1
+            returning route, channel, recipient, encode(sha256(convert_to(report::text, 'UTF8')), 'hex') as "report!""#,
+            outbox_id,
+            now,
+            why
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .named("bury_notice")?;
+        let detail = json!({
+            "route": buried.route, "channel": buried.channel, "recipient": buried.recipient, "report": buried.report
+        });
+        let subject = format!("notice {outbox_id}");
+        append(&mut transaction, now, "dosimeter", "notice dead", &subject, &why, detail).await?;
+        transaction.commit().await.named("bury_notice")
     }
 
     /// A notice was taken by a server. Audited, with the server's answer.
@@ -334,10 +346,10 @@ impl Store {
         }
         count(&mut transaction, ("notice", &notice.addressee.route, "failed"), 1).await?;
         count(&mut transaction, ("notice", &notice.addressee.route, "dead"), 1).await?;
-        receipt(&mut transaction, notice, ("notice dead", error), None, now).await?;
         for other in others {
             enqueue(&mut transaction, About { alerts: &[], thread: None, event_id: None }, other, now).await?;
         }
+        receipt(&mut transaction, notice, ("notice dead", error), None, now).await?;
         transaction.commit().await.named("notice_died")
     }
 
@@ -363,7 +375,7 @@ impl Store {
             )));
         };
         let (subject, detail) = (format!("notice {outbox_id}"), json!({ "last_error": error }));
-        audit(&mut transaction, now, actor, "notice retried", &subject, reason, detail).await?;
+        append(&mut transaction, now, actor, "notice retried", &subject, reason, detail).await?;
         transaction.commit().await.named("retry_notice")
     }
 
@@ -386,7 +398,8 @@ impl Store {
             "error": answer.err(),
         });
         let subject = format!("route {}", addressee.route);
-        audit(&mut transaction, now, actor, "notice tested", &subject, "to see whether notices arrive", detail).await?;
+        append(&mut transaction, now, actor, "notice tested", &subject, "to see whether notices arrive", detail)
+            .await?;
         transaction.commit().await.named("note_test")
     }
 
@@ -435,6 +448,13 @@ async fn receipt(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let Addressee { route, channel, recipient } = &notice.addressee;
+    let report: String = sqlx::query_scalar(
+        "select encode(sha256(convert_to(report::text, 'UTF8')), 'hex') from outbox where outbox_id = $1",
+    )
+    .bind(notice.outbox_id)
+    .fetch_one(&mut **transaction)
+    .await
+    .named("digest_notice")?;
     let detail = json!({
         "alert_id": notice.alert_id,
         "event_id": notice.event_id,
@@ -443,7 +463,8 @@ async fn receipt(
         "recipient": recipient,
         "attempt": notice.attempts + 1,
         "answer": answer,
+        "report": report,
     });
     let subject = format!("notice {}", notice.outbox_id);
-    audit(transaction, now, "dosimeter", action, &subject, reason, detail).await
+    append(transaction, now, "dosimeter", action, &subject, reason, detail).await.map(drop)
 }

@@ -81,6 +81,7 @@ impl Store {
     /// When Postgres fails.
     pub async fn insert_reference(&self, new: &NewReference, parts: &Parts, now: DateTime<Utc>) -> Result<i32> {
         let mut transaction = self.begin().await?;
+        let seal = super::seal::open(&mut transaction).await?;
         let reference_id = sqlx::query_scalar!(
             "insert into reference (version_id, window_from, window_to, known_at, recorded, origin, shape,
                 frozen_at, frozen_by, reason, projector)
@@ -113,9 +114,10 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("insert_reference_summaries")?;
+        super::seal::close(&mut transaction, seal, &["reference", "reference_summary"]).await?;
         let detail = serde_json::json!({ "origin": new.origin, "version_id": new.version_id });
         let subject = format!("reference {reference_id}");
-        super::alert::audit(&mut transaction, now, &new.person, "reference frozen", &subject, &new.reason, detail)
+        super::audit::append(&mut transaction, now, &new.person, "reference frozen", &subject, &new.reason, detail)
             .await?;
         transaction.commit().await.named("insert_reference")?;
         Ok(reference_id)
@@ -152,7 +154,7 @@ impl Store {
         see_embeddings_anew(&mut transaction, reference_id).await?;
         let subject = format!("reference {reference_id}");
         let detail = serde_json::json!({});
-        super::alert::audit(&mut transaction, now, person, "reference approved", &subject, reason, detail).await?;
+        super::audit::append(&mut transaction, now, person, "reference approved", &subject, reason, detail).await?;
         transaction.commit().await.named("approve_reference")
     }
 
@@ -212,7 +214,7 @@ impl Store {
             .await
             .named("load_reference_shape")?;
         let own = own.ok_or_else(|| {
-            Error::Refused(format!("there is no reference {reference_id}; see `dosimeter reference list`"))
+            Error::Missing(format!("there is no reference {reference_id}; see `dosimeter reference list`"))
         })?;
         let corrupt = |column| {
             move |source: serde_json::Error| Error::Corrupt {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::alert::audit;
+use super::audit::append;
 use super::batch::{Batch, NewRejection, Position};
 use super::identifier::nonce;
 use super::{Error, Named, Result, Store, Transaction};
@@ -248,7 +248,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
-        audit(&mut transaction, now, by, action, "rejections", reason, json!(detail)).await?;
+        append(&mut transaction, now, by, action, "rejections", reason, json!(detail)).await?;
         transaction.commit().await.named("note_rejections")
     }
 }

@@ -217,7 +217,7 @@ impl Store {
             });
         }
         let (subject, detail) = (format!("silence {silence_id}"), serde_json::json!({}));
-        super::alert::audit(&mut transaction, now, actor, "silence ended", &subject, reason, detail).await?;
+        super::audit::append(&mut transaction, now, actor, "silence ended", &subject, reason, detail).await?;
         transaction.commit().await.named("end_silence")
     }
 }
@@ -225,6 +225,7 @@ impl Store {
 impl NewSilence {
     async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
         let Matcher { model, version, rule, output, slice } = &self.matcher;
+        let seal = super::seal::open(transaction).await?;
         let silence_id = sqlx::query_scalar!(
             "insert into silence (model, version, rule, output, slice, starts_at, ends_at, created_at, created_by, reason)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning silence_id",
@@ -246,7 +247,8 @@ impl NewSilence {
             "covers": self.matcher, "starts_at": self.starts_at, "ends_at": self.ends_at
         });
         let subject = format!("silence {silence_id}");
-        super::alert::audit(transaction, now, &self.created_by, "silence added", &subject, &self.reason, detail)
+        super::seal::close(transaction, seal, &["silence"]).await?;
+        super::audit::append(transaction, now, &self.created_by, "silence added", &subject, &self.reason, detail)
             .await?;
         Ok(silence_id)
     }

@@ -30,6 +30,8 @@ pub struct Status {
     pub outbox_oldest: Option<DateTime<Utc>>,
     /// Notices that were given up and not sent again.
     pub outbox_dead: i64,
+    /// Disk that the database takes.
+    pub database_bytes: i64,
 }
 
 impl Status {
@@ -95,12 +97,17 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await
         .named("status_outbox")?;
+        let database_bytes = sqlx::query_scalar!(r#"select pg_database_size(current_database()) as "bytes!""#)
+            .fetch_one(&mut *transaction)
+            .await
+            .named("status_size")?;
         Ok(Status {
             tallies,
             dirty: dirty.into_iter().map(|r| (r.name, r.count)).collect(),
             outbox_pending: outbox.pending,
             outbox_oldest: outbox.oldest,
             outbox_dead: outbox.dead,
+            database_bytes,
         })
     }
 
@@ -123,8 +130,9 @@ impl Store {
     /// # Errors
     /// When Postgres fails.
     pub async fn retain(&self, rejections_before: DateTime<Utc>, notices_before: DateTime<Utc>) -> Result<(u64, u64)> {
+        let mut transaction = self.begin_removing().await?;
         let rejections = sqlx::query!("delete from rejection where rejected_at < $1", rejections_before)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .named("retain_rejections")?;
         // While an alert is open, its notices say who was told.
@@ -134,14 +142,15 @@ impl Store {
                     where alert_notice.outbox_id = outbox.outbox_id and closed_at is null)",
             notices_before
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .named("retain_notices")?;
         sqlx::query("delete from contract_breach where hour < $1")
             .bind(rejections_before)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .named("retain_breaches")?;
+        transaction.commit().await.named("retain")?;
         Ok((rejections.rows_affected(), notices.rows_affected()))
     }
 }

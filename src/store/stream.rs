@@ -245,6 +245,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("end_stream")?;
+        let seal = super::seal::open(&mut transaction).await?;
         let definition = new.stream.as_ref().ok().map(|stream| json("stream", stream)).transpose()?;
         sqlx::query!(
             "insert into stream (version_id, watch, output_id, slice, asked, reference_id, maturity_days, with_truth, definition, reason,
@@ -267,6 +268,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .named("insert_stream")?;
+        super::seal::close(&mut transaction, seal, &["stream"]).await?;
         super::lease::commit(transaction, lease, "make_stream").await
     }
 
@@ -291,6 +293,7 @@ impl Store {
     pub async fn add_evidence(&self, lease: &Lease, taken: &[Taken], now: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
+        let seal = super::seal::open(&mut transaction).await?;
         for Taken { stream_id, looks, looked_until } in taken {
             for look in looks {
                 let state = json("evidence", &look.state)?;
@@ -319,6 +322,7 @@ impl Store {
                 .await
                 .named("update_stream")?;
         }
+        super::seal::close(&mut transaction, seal, &["evidence"]).await?;
         super::lease::commit(transaction, lease, "add_evidence").await
     }
 

@@ -30,6 +30,7 @@ impl Store {
     pub async fn add_checks(&self, lease: &Lease, checks: &[Check], now: DateTime<Utc>) -> Result<()> {
         let mut transaction = self.begin().await?;
         super::lease::check(&mut transaction, lease).await?;
+        let seal = super::seal::open(&mut transaction).await?;
         for Check { stream_id, month, from, effect } in checks {
             let effect = effect.as_ref().map(|effect| json("stream_check", effect)).transpose()?;
             sqlx::query(
@@ -45,6 +46,7 @@ impl Store {
             .await
             .named("insert_stream_check")?;
         }
+        super::seal::close(&mut transaction, seal, &["stream_check"]).await?;
         super::lease::commit(transaction, lease, "add_checks").await
     }
 

@@ -48,6 +48,21 @@ pub struct StoredSummary {
     pub known_at: Option<DateTime<Utc>>,
 }
 
+/// How much of a day there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayCount {
+    /// The version.
+    pub version_id: i32,
+    /// The output.
+    pub output_id: i32,
+    /// The day, in UTC.
+    pub day: DateTime<Utc>,
+    /// Its predictions.
+    pub predictions: i64,
+    /// Those that have their truth.
+    pub labelled: i64,
+}
+
 /// The summaries of one version and window, consistent with one batch number.
 #[derive(Clone, Debug)]
 pub struct WindowSummaries {
@@ -84,6 +99,9 @@ pub fn consistent_at(lacks: Option<i64>, latest: i64, last: i64) -> Option<i64> 
         Some(lacks) => (0 < latest && latest < lacks).then_some(lacks - 1),
     }
 }
+
+/// Where a summary stands: its output, slice and bucket.
+pub type Place = (i32, String, DateTime<Utc>);
 
 impl Store {
     /// Some of the buckets of these versions that have to be folded, oldest first, those behind `after` only.
@@ -184,16 +202,20 @@ impl Store {
             .await
             .named("delete_summaries")?;
         sqlx::query!(
-            "insert into summary (version_id, output_id, slice, bucket, body, batch_id, known_at)
-            select $1, output_id, slice, bucket, body, $2, $3
-            from unnest($4::integer[], $5::text[], $6::timestamptz[], $7::bytea[]) as t (output_id, slice, bucket, body)",
+            "insert into summary (version_id, output_id, slice, bucket, body, predictions, labelled, batch_id, known_at)
+            select $1, output_id, slice, bucket, body, predictions, labelled, $2, $3
+            from unnest($4::integer[], $5::text[], $6::timestamptz[], $7::bytea[], $8::bigint[], $9::bigint[])
+                as t (output_id, slice, bucket, body, predictions, labelled)",
             version_id,
             batch_id,
             known_at,
             &summaries.keys().map(|cell| cell.output_id).collect::<Vec<_>>(),
             &summaries.keys().map(|cell| cell.slice.to_string()).collect::<Vec<_>>(),
             &summaries.keys().map(|cell| cell.bucket).collect::<Vec<_>>(),
-            &summaries.values().map(codec::encode).collect::<Vec<_>>()
+            &summaries.values().map(codec::encode).collect::<Vec<_>>(),
+            &summaries.values().map(|body| body.rows().cast_signed()).collect::<Vec<_>>(),
+            &summaries.values().map(|body| body.labelled().map(u64::cast_signed)).collect::<Vec<_>>()
+                as &[Option<i64>]
         )
         .execute(&mut *transaction)
         .await
@@ -217,6 +239,40 @@ impl Store {
         .await
         .named("move_dirty_buckets")?;
         super::lease::commit(transaction, lease, "replace_summaries").await
+    }
+
+    /// The buckets of a version whose summaries have all its rows, if they have this shape; otherwise none.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_clean_buckets(&self, version_id: i32, fold_digest: &str) -> Result<Vec<DateTime<Utc>>> {
+        sqlx::query_scalar(
+            "select distinct bucket from summary join model_version using (version_id) join model using (model_id)
+            where version_id = $1 and fold_digest = $2 and not exists (select from dirty_bucket
+                where dirty_bucket.version_id = summary.version_id and dirty_bucket.bucket = summary.bucket)
+            order by bucket",
+        )
+        .bind(version_id)
+        .bind(fold_digest)
+        .fetch_all(&self.pool)
+        .await
+        .named("list_clean_buckets")
+    }
+
+    /// The encoded summaries of some buckets of a version.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn load_bodies(&self, version_id: i32, buckets: &[DateTime<Utc>]) -> Result<BTreeMap<Place, Vec<u8>>> {
+        let rows: Vec<(i32, String, DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
+            "select output_id, slice, bucket, body from summary where version_id = $1 and bucket = any($2)",
+        )
+        .bind(version_id)
+        .bind(buckets)
+        .fetch_all(&self.pool)
+        .await
+        .named("load_bodies")?;
+        Ok(rows.into_iter().map(|(output_id, slice, bucket, body)| ((output_id, slice, bucket), body)).collect())
     }
 
     /// How far the summaries of one version in one window are, without reading them.
@@ -296,6 +352,25 @@ impl Store {
             is_behind: lacks.is_some(),
             fold_digest,
         })
+    }
+
+    /// How many predictions each day has, and how many of them have their truth, by version and output, over all slices; of
+    /// outputs that have truth.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_days(&self, from: DateTime<Utc>) -> Result<Vec<DayCount>> {
+        sqlx::query_as!(
+            DayCount,
+            r#"select version_id, output_id, date_trunc('day', bucket, 'UTC') as "day!",
+                sum(predictions)::bigint as "predictions!", sum(labelled)::bigint as "labelled!"
+            from summary where slice = 'all' and bucket >= $1 and labelled is not null
+            group by version_id, output_id, "day!" order by version_id, output_id, "day!""#,
+            from
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_days")
     }
 
     /// The instants of the first and the last bucket of a version that have a summary.

@@ -1,10 +1,12 @@
-//! Tokens of the HTTP interface, and the audit trail as people read it.
+//! Tokens of the HTTP interface.
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use super::{Error, Named, Result, Store};
 use crate::access::{Role, Token, hash};
+use crate::chain::hex;
 
 /// A token that is to be made.
 #[derive(Clone, Debug)]
@@ -69,23 +71,9 @@ impl TryFrom<Row> for Token {
     }
 }
 
-/// An entry of the audit trail.
-#[derive(Clone, Debug, FromRow, serde::Serialize, utoipa::ToSchema)]
-pub struct AuditRow {
-    /// Its number.
-    pub audit_id: i64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who: dosimeter, a person, or a token in a person's name.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// To what.
-    pub subject: String,
-    /// Why.
-    pub reason: String,
-    /// Before and after, or other particulars.
-    pub detail: serde_json::Value,
+/// What the audit trail keeps of a secret: it tells nobody what is stored, and whoever puts another secret in is found out.
+fn fingerprint(secret: &str) -> String {
+    hex(&Sha256::digest(hash(secret)))
 }
 
 impl Store {
@@ -101,6 +89,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<i64> {
         let mut transaction = self.begin().await?;
+        let seal = super::seal::open(&mut transaction).await?;
         let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
         let made: Option<i64> = sqlx::query_scalar(
             "insert into token (name, roles, models, hash, created_at, created_by, expires_at)
@@ -121,10 +110,12 @@ impl Store {
             Error::Conflict(format!("there is or was a token {name:?}; rotate it, or choose another name"))
         })?;
         let detail = serde_json::json!({
-            "name": token.name, "roles": roles, "models": token.models, "expires_at": token.expires_at
+            "name": token.name, "roles": roles, "models": token.models, "expires_at": token.expires_at,
+            "fingerprint": fingerprint(secret)
         });
         let subject = format!("token {token_id}");
-        super::alert::audit(&mut transaction, now, actor, "token created", &subject, reason, detail).await?;
+        super::seal::close(&mut transaction, seal, &["token"]).await?;
+        super::audit::append(&mut transaction, now, actor, "token created", &subject, reason, detail).await?;
         transaction.commit().await.named("create_token")?;
         Ok(token_id)
     }
@@ -156,8 +147,11 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(self.refuse_token(token_id).await?);
         }
-        let (subject, detail) = (format!("token {token_id}"), serde_json::json!({ "old_good_until": grace_until }));
-        super::alert::audit(&mut transaction, now, actor, "token rotated", &subject, reason, detail).await?;
+        let (subject, detail) = (
+            format!("token {token_id}"),
+            serde_json::json!({ "old_good_until": grace_until, "fingerprint": fingerprint(secret) }),
+        );
+        super::audit::append(&mut transaction, now, actor, "token rotated", &subject, reason, detail).await?;
         transaction.commit().await.named("rotate_token")
     }
 
@@ -182,7 +176,7 @@ impl Store {
             return Err(self.refuse_token(token_id).await?);
         }
         let (subject, detail) = (format!("token {token_id}"), serde_json::json!({}));
-        super::alert::audit(&mut transaction, now, actor, "token revoked", &subject, reason, detail).await?;
+        super::audit::append(&mut transaction, now, actor, "token revoked", &subject, reason, detail).await?;
         transaction.commit().await.named("revoke_token")
     }
 
@@ -241,22 +235,6 @@ impl Store {
         .await
         .named("touch_token")?;
         Ok(())
-    }
-
-    /// Entries of the audit trail, the latest first; those before a number only, if one is given.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_audit(&self, before: Option<i64>, limit: i64) -> Result<Vec<AuditRow>> {
-        sqlx::query_as(
-            "select audit_id, at, actor, action, subject, reason, detail from audit
-            where ($1::bigint is null or audit_id < $1) order by audit_id desc limit $2",
-        )
-        .bind(before)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("list_audit")
     }
 
     /// The model that a silence covers, or `*`.

@@ -6,6 +6,7 @@ use super::classes::ClassSummary;
 use super::embedding::EmbeddingSummary;
 use super::feature::FeatureSummary;
 use super::value::ValueSummary;
+use crate::stats::spectrum::Class;
 
 /// What kind of quantity is summarised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,17 @@ impl Body {
             Self::Classes(summary) => summary.complete() + summary.incomplete,
             Self::Value(summary) => summary.rows(),
             Self::Embedding(summary) => summary.rows(),
+        }
+    }
+
+    /// Predictions with truth; `None` of what has none: features, embeddings, readers.
+    #[must_use]
+    pub fn labelled(&self) -> Option<u64> {
+        match self {
+            Self::Output(summary) => Some(self.rows() - summary.totals()[Class::Unlabelled.index()]),
+            Self::Classes(summary) => Some(summary.labelled()),
+            Self::Value(summary) => Some(summary.labelled()),
+            Self::Feature(_) | Self::Readers(_) | Self::Embedding(_) => None,
         }
     }
 

@@ -3,8 +3,13 @@
 //! A breach is an answer, not an error: the walk goes on behind it. Must never: change a row, or name a person in clear.
 //! `docs/audit.md` says which tables are covered, by what, and which are not and why.
 
+mod acts;
+mod history;
+mod walk;
+
 use std::collections::BTreeMap;
 
+use crate::chain::Hash;
 use crate::store::{Result, Store};
 
 /// So many breaches are named; the others are counted.
@@ -30,11 +35,22 @@ pub struct Breach {
     pub what: String,
 }
 
+/// The last link of a chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Point {
+    /// Its number.
+    pub number: i64,
+    /// Its hash.
+    pub hash: String,
+}
+
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Report {
     /// How many rows of each table were looked at.
     pub checked: BTreeMap<&'static str, u64>,
+    /// The last link of each chain.
+    pub heads: BTreeMap<&'static str, Point>,
     /// What does not fit, in the order in which it was found: by table, then by row. At most a thousand are named.
     pub breaches: Vec<Breach>,
     /// How many more there are.
@@ -63,13 +79,53 @@ impl Report {
     }
 }
 
+/// An entry of the audit trail as somebody outside has kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its number.
+    pub audit_id: i64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// The anchors of a file that was kept outside: a JSON object a line, with `audit_id` and `hash`.
+///
+/// # Errors
+/// When a line is no anchor; it says which.
+pub fn anchors(text: &str) -> std::result::Result<Vec<Anchor>, String> {
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let anchor = |(number, line): (u32, &str)| {
+        let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        let hash = |value: &serde_json::Value| crate::chain::from_hex(value.get("hash")?.as_str()?);
+        let found =
+            value.and_then(|value| Some(Anchor { audit_id: value.get("audit_id")?.as_i64()?, hash: hash(&value)? }));
+        found.ok_or_else(|| format!("line {number} is no anchor; one is a JSON object with audit_id and hash"))
+    };
+    lines.map(anchor).collect()
+}
+
 /// Walk everything that the chains cover.
 ///
 /// # Errors
 /// When the database cannot be read. Rows that do not fit are no error: the report names them.
 pub async fn verify(store: &Store, depth: Depth) -> Result<Report> {
-    let report = Report::default();
-    store.ping().await?;
-    tracing::debug!(?depth, sound = report.is_sound(), "verified");
+    verify_against(store, depth, &[]).await
+}
+
+/// Walk everything that the chains cover, and see that the audit trail is the one that somebody outside has kept hashes of.
+///
+/// # Errors
+/// As for [`verify`].
+pub async fn verify_against(store: &Store, depth: Depth, anchors: &[Anchor]) -> Result<Report> {
+    let mut report = Report::default();
+    // One instant: what is written meanwhile is for the next time.
+    let mut look = store.look().await?;
+    let promised = acts::check(&mut look, anchors, &mut report).await?;
+    history::check(&mut look, depth, promised, &mut report).await?;
+    if depth == Depth::Full {
+        for contradiction in look.list_contradictions().await? {
+            report.breach(contradiction.relation, contradiction.row, contradiction.what);
+        }
+    }
     Ok(report)
 }

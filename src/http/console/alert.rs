@@ -22,7 +22,7 @@ const CASES: usize = 12;
 
 pub(super) async fn get(frame: Frame, Id(id): Id) -> Page {
     let store = &frame.context.store;
-    let alert = store.load_alert_as_of(id, frame.as_of).await.map_err(Problem::of_step)?;
+    let alert = store.load_alert_as_of(id, frame.as_of).await.map_err(Problem::internal)?;
     frame.caller.require_model(&alert.model)?;
     let (events, mut notices) =
         tokio::try_join!(store.list_alert_events_as_of(id, frame.as_of), store.list_alert_notices(id))

@@ -32,7 +32,7 @@ pub(super) async fn acknowledge(
     filled: Filled,
 ) -> Result<Redirect, Problem> {
     let person = person(&caller, &shared, id, &filled).await?;
-    person::step(&shared.context(), id, HumanStep::Acknowledge, &person).await.map_err(Problem::of_step)?;
+    person::step(&shared.context(), id, HumanStep::Acknowledge, &person).await.map_err(Problem::internal)?;
     Ok(back(id))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn resolve(
     filled: Filled,
 ) -> Result<Redirect, Problem> {
     let person = person(&caller, &shared, id, &filled).await?;
-    person::step(&shared.context(), id, HumanStep::Resolve, &person).await.map_err(Problem::of_step)?;
+    person::step(&shared.context(), id, HumanStep::Resolve, &person).await.map_err(Problem::internal)?;
     Ok(back(id))
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn silence(
 ) -> Result<Redirect, Problem> {
     let person = person(&caller, &shared, id, &filled).await?;
     let length = length(filled.field("for"))?;
-    person::silence_alert(&shared.context(), id, length, &person).await.map_err(Problem::of_step)?;
+    person::silence_alert(&shared.context(), id, length, &person).await.map_err(Problem::internal)?;
     Ok(back(id))
 }
 
@@ -69,6 +69,6 @@ pub(super) async fn comment(
     filled: Filled,
 ) -> Result<Redirect, Problem> {
     let person = person(&caller, &shared, id, &filled).await?;
-    person::comment(&shared.context(), id, &person).await.map_err(Problem::of_step)?;
+    person::comment(&shared.context(), id, &person).await.map_err(Problem::internal)?;
     Ok(back(id))
 }

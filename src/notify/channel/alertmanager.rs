@@ -55,7 +55,7 @@ pub fn alerts(letter: &Letter<'_>) -> Value {
         (true, _) => report.event.at,
         (false, Kind::Alert) => report.event.at + Duration::days(365),
         // Nobody resolves these here.
-        (false, Kind::DeadLetter) => report.event.at + Duration::days(1),
+        (false, Kind::DeadLetter | Kind::Record) => report.event.at + Duration::days(1),
         (false, Kind::Test) => report.event.at + Duration::minutes(5),
     };
     json!([{

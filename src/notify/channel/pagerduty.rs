@@ -40,7 +40,7 @@ pub fn event(letter: &Letter<'_>, routing_key: &Secret) -> Value {
 /// acknowledged. Dead letters are one each.
 fn key(letter: &Letter<'_>) -> String {
     match (letter.report.kind, letter.report.episode) {
-        (Kind::DeadLetter, _) => format!("{}-{}", letter.dedup_key(), letter.key),
+        (Kind::DeadLetter | Kind::Record, _) => format!("{}-{}", letter.dedup_key(), letter.key),
         (_, Some(episode)) => format!("{}-{}", letter.dedup_key(), episode.timestamp()),
         (_, None) => letter.dedup_key(),
     }

@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{AlertKey, audit, missing};
+use super::{AlertKey, missing};
 use crate::alert::silence::Mute;
 use crate::alert::tell::Told;
 use crate::alert::{Standing, State, Transition};
+use crate::store::audit::{Entry, append, append_all};
 use crate::store::lease::{self, Lease};
 use crate::store::outbox::{About, NewNotice, enqueue, follow_up};
-use crate::store::{Error, Named, Result, Store, Transaction};
+use crate::store::{Error, Named, Result, Store, Transaction, seal};
 
 /// A change to be stored: a transition, a decision to tell people, or both.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ impl Store {
         if !turned.is_empty() {
             let (subject, reason) = ("the clock", "it has been set back: what waited for a later instant waits anew");
             let detail = serde_json::json!({ "alerts": turned });
-            audit(&mut transaction, now, "dosimeter", "clock set back", subject, reason, detail).await?;
+            append(&mut transaction, now, "dosimeter", "clock set back", subject, reason, detail).await?;
         }
         transaction.commit().await.named("turn_alerts_back")?;
         Ok(turned.len() as u64)
@@ -118,7 +119,8 @@ impl Store {
     ) -> Result<bool> {
         let mut transaction = self.begin().await?;
         lease::check(&mut transaction, lease).await?;
-        let mut events = std::collections::HashMap::new();
+        let seal = seal::open(&mut transaction).await?;
+        let (mut events, mut entries) = (std::collections::HashMap::new(), Vec::new());
         for change in changes {
             let is_written = match change.from {
                 Some(from) => change.update(&mut transaction, from, now).await?,
@@ -137,11 +139,14 @@ impl Store {
                 estimate_id: change.estimate_id,
             };
             events.insert(change.alert_id, event.insert(&mut transaction, now).await?);
+            entries.push(event.entry(now));
         }
         for (alerts, notice) in notices {
             let event_id = alerts.first().and_then(|first| events.get(first)).copied();
             enqueue(&mut transaction, About { alerts, thread: None, event_id }, notice, now).await?;
         }
+        seal::close(&mut transaction, seal, &["alert", "alert_event"]).await?;
+        append_all(&mut transaction, &entries).await?;
         lease::commit(transaction, lease, "apply_alert_changes").await?;
         Ok(true)
     }
@@ -180,8 +185,11 @@ impl Store {
         }
         let event =
             Event { alert_id, transition: state.as_str(), state, actor, reason, decision: None, estimate_id: None };
+        let seal = seal::open(&mut transaction).await?;
         let event_id = event.insert(&mut transaction, now).await?;
         follow_up(&mut transaction, (alert_id, event_id), &event.told(now)).await?;
+        seal::close(&mut transaction, seal, &["alert_event"]).await?;
+        append_all(&mut transaction, &[event.entry(now)]).await?;
         transaction.commit().await.named("step_alert")
     }
 
@@ -205,7 +213,10 @@ impl Store {
         })?;
         let (transition, reason) = ("commented", words);
         let event = Event { alert_id, transition, state, actor, reason, decision: None, estimate_id: None };
+        let seal = seal::open(&mut transaction).await?;
         event.insert(&mut transaction, now).await?;
+        seal::close(&mut transaction, seal, &["alert_event"]).await?;
+        append_all(&mut transaction, &[event.entry(now)]).await?;
         transaction.commit().await.named("comment_alert")
     }
 }
@@ -323,9 +334,9 @@ impl Event<'_> {
         }
     }
 
-    /// Append the event and its audit entry; returns the event's number.
+    /// Append the event; returns its number.
     async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
-        let event_id = sqlx::query_scalar!(
+        sqlx::query_scalar!(
             "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision, standing)
             select $1, $2, $3, $4, $5, $6, $7, $8, json_build_object('severity', severity, 'breached', breached, 'since', since,
                 'fired_at', fired_at, 'acknowledged_at', acknowledged_at, 'told_at', told_at, 'escalation', escalation,
@@ -342,12 +353,21 @@ impl Event<'_> {
         )
         .fetch_one(&mut **transaction)
         .await
-        .named("insert_alert_event")?;
+        .named("insert_alert_event")
+    }
+
+    /// The entry that goes with it.
+    fn entry(&self, at: DateTime<Utc>) -> Entry {
         let detail = serde_json::json!({
             "state": self.state.as_str(), "estimate_id": self.estimate_id, "decision": self.decision
         });
-        let (action, subject) = (format!("alert {}", self.transition), format!("alert {}", self.alert_id));
-        audit(transaction, now, self.actor, &action, &subject, self.reason, detail).await?;
-        Ok(event_id)
+        Entry {
+            at,
+            actor: self.actor.to_owned(),
+            action: format!("alert {}", self.transition),
+            subject: format!("alert {}", self.alert_id),
+            reason: self.reason.to_owned(),
+            detail,
+        }
     }
 }
