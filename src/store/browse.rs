@@ -1,4 +1,4 @@
-//! What people page through: audit entries, plans, deliveries, as they are now or as they were at an instant.
+//! What people look through: plans, deliveries, the words of the audit, as they are now or as they were at an instant.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -16,40 +16,6 @@ pub struct PlanRow {
     pub adopted_at: DateTime<Utc>,
     /// Its canonical body.
     pub body: serde_json::Value,
-}
-
-/// What an audit entry must be like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// Words that its actor, action, subject, reason or particulars contain, whatever their case.
-    pub text: Option<String>,
-    /// What was done.
-    pub action: Option<String>,
-    /// Not later than this.
-    pub until: Option<DateTime<Utc>>,
-    /// Before this number only: the next page.
-    pub before: Option<i64>,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// An audit entry as a page shows it.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct AuditLine {
-    /// Its number.
-    pub audit_id: i64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// To what.
-    pub subject: String,
-    /// Why.
-    pub reason: String,
-    /// Particulars.
-    pub detail: serde_json::Value,
 }
 
 /// What a source has delivered lately.
@@ -104,29 +70,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_plans")
-    }
-
-    /// Audit entries, the latest first.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn search_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>> {
-        let text = filter.text.as_ref().map(|text| text.to_lowercase());
-        sqlx::query_as(
-            "select audit_id, at, actor, action, subject, reason, detail from audit
-            where ($1::text is null or position($1 in lower(concat_ws(' ', actor, action, subject, reason, detail::text))) > 0)
-                and ($2::text is null or action = $2) and ($3::timestamptz is null or at <= $3)
-                and ($4::bigint is null or audit_id < $4)
-            order by audit_id desc limit $5",
-        )
-        .bind(text)
-        .bind(&filter.action)
-        .bind(filter.until)
-        .bind(filter.before)
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("search_audit")
     }
 
     /// What has been done lately, as the audit names it: for whoever searches.
