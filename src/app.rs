@@ -21,6 +21,7 @@ use crate::store::Store;
 use crate::store::key::KeyUse;
 use crate::store::role::Standing;
 use crate::store::server::{Server, random_text, write_private};
+use crate::store::tomb::TombKey;
 use crate::vault::Ring;
 
 /// The jobs that run one after the other: what one leaves, the next finds.
@@ -31,6 +32,8 @@ const MAILROOM: [Job; 1] = [Job::Notify];
 /// A verification may take minutes, and holds up nothing.
 const RECORD: [Job; 2] = [Job::Anchor, Job::Verify];
 const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
+/// The jobs that look back: nothing waits for them.
+const SWEEP: [Job; 1] = [Job::Replay];
 
 /// How often the private Postgres is looked after.
 const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -109,6 +112,8 @@ impl App {
         let bound = store.identity_fingerprint().await?;
         let pseudonyms = pseudonyms(&plan, adopts && bound.is_none())?;
         let store = with_ring(store, &plan, adopts).await?;
+        let tombs = TombKey::new(pseudonyms.tomb_key(&store.load_tomb_key().await?));
+        let store = store.with_tombs(tombs);
         if adopts || bound.is_some() {
             store.bind_identity(&pseudonyms.fingerprint()).await?;
         }
@@ -160,6 +165,7 @@ impl App {
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
         supervisor.spawn("record", drive(&RECORD, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         supervisor.spawn("heartbeat", drive(&HEARTBEAT, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
+        supervisor.spawn("sweep", drive(&SWEEP, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
         }

@@ -9,6 +9,7 @@
 
 mod alarms;
 mod alerting;
+mod api;
 mod architecture;
 mod audit;
 mod backtest;
@@ -24,6 +25,7 @@ mod dashboards;
 mod delivery;
 mod docs;
 mod embeddings;
+mod erasure;
 mod health;
 mod history;
 mod http;
@@ -38,7 +40,9 @@ mod push;
 mod questions;
 mod reference;
 mod rejections;
+mod replay;
 mod replicas;
+mod retention;
 mod rules;
 mod schema;
 mod sealing;

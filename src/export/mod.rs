@@ -91,12 +91,19 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("source_failures_total", "Attempts to read a source that failed, by reason."),
     ("database_bytes", "Disk that the database takes."),
     ("dirty_buckets", "Buckets that wait to be folded."),
+    ("rows_erased_total", "Rows that went when persons were erased, by table."),
+    ("rows_retired_total", "Rows that retention has removed, by table."),
+    ("oldest_prediction_timestamp_seconds", "When the oldest prediction that is kept was made."),
+    ("frozen_before_timestamp_seconds", "Buckets before this instant are frozen: their rows are gone or about to go."),
     ("outbox_pending", "Notices that wait to be sent."),
     ("outbox_oldest_seconds", "Age of the oldest notice that waits; 0 when none does."),
     ("outbox_dead", "Notices that were given up and not sent again: dead letters."),
     ("outbox_sent_total", "Notices that were sent, by route."),
     ("outbox_attempts_failed_total", "Attempts to send a notice that failed, by route."),
     ("outbox_dead_total", "Notices that were given up, by route."),
+    ("replays_total", "Past estimates that were made again, by outcome: agrees, differs, cannot."),
+    ("replay_last_timestamp_seconds", "When past estimates were last made again."),
+    ("replay_differing", "Estimates whose last replay differs from what is stored, by model."),
 ];
 
 /// Endings of the families that accompany a metric, with what they add to its help.

@@ -47,6 +47,7 @@ pub async fn run(context: &Context) -> Result {
     add_streams(context, &mut snapshot, &versions).await?;
     add_health(context, &mut snapshot).await?;
     add_daemon(context, &mut snapshot).await?;
+    add_rows(context, &mut snapshot).await?;
     add_record(context, &mut snapshot).await?;
     let series = snapshot.len() + 1;
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -240,7 +241,7 @@ fn told(watch: &Watch) -> impl Iterator<Item = Severity> + '_ {
 /// The severities that the alerts of a rule on data can have.
 fn severities(rule: HealthRule) -> &'static [Severity] {
     match rule {
-        HealthRule::NoPredictions => &[Severity::Page],
+        HealthRule::NoPredictions | HealthRule::Replay => &[Severity::Page],
         HealthRule::Rejections | HealthRule::Contract => &[Severity::Page, Severity::Ticket],
         _ => &[Severity::Ticket],
     }
@@ -370,6 +371,17 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     snapshot.add("outbox_oldest_seconds", &[], oldest);
     snapshot.add("outbox_dead", &[], status.outbox_dead as f64);
+    for verdict in ["agrees", "differs", "cannot"] {
+        snapshot.add("replays_total", &[("outcome", verdict)], status.total("replay", "", verdict) as f64);
+    }
+    let replays = context.store.replay_states().await?;
+    if let Some(at) = replays.values().filter_map(|state| state.last_at).max() {
+        snapshot.add("replay_last_timestamp_seconds", &[], timestamp(at));
+    }
+    for model in &context.plan.models {
+        let differing = replays.get(&model.name).map_or(0, |state| state.differing.len());
+        snapshot.add("replay_differing", &[("model", &model.name)], differing as f64);
+    }
     for route in &context.plan.notify.routes {
         let labels = [("route", route.name.as_str()), ("channel", route.channel.as_str())];
         for (family, kind) in
@@ -377,6 +389,24 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         {
             snapshot.add(family, &labels, status.total("notice", &route.name, kind) as f64);
         }
+    }
+    Ok(())
+}
+
+/// What has been erased and retired, and how old what is kept is.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+async fn add_rows(context: &Context, snapshot: &mut Snapshot) -> std::result::Result<(), super::Error> {
+    let status = context.store.status().await?;
+    for table in ["prediction", "assertion", "record_key", "rejection", "identifier", "inference_event", "outbox"] {
+        for (family, kind) in [("rows_erased_total", "erased"), ("rows_retired_total", "retired")] {
+            snapshot.add(family, &[("table", table)], status.total(kind, table, "row") as f64);
+        }
+    }
+    if let Some(at) = context.store.oldest_prediction().await? {
+        snapshot.add("oldest_prediction_timestamp_seconds", &[], timestamp(at));
+    }
+    if let Some(at) = context.store.frozen_before().await? {
+        snapshot.add("frozen_before_timestamp_seconds", &[], timestamp(at));
     }
     Ok(())
 }
