@@ -342,8 +342,10 @@ create table erasure (
     erased_at timestamptz not null,
     counts json not null,
     leaves bigint not null,
-    leaves_digest bytea not null check (octet_length(leaves_digest) = 32)
+    leaves_digest bytea not null check (octet_length(leaves_digest) = 32),
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index erasure_seal on erasure (seal_id);
 comment on table erasure is 'Erasures of persons and cases, append-only. Who asked for it and why is in the audit.';
 comment on column erasure.erasure_id is 'Number of the erasure.';
 comment on column erasure.batch_id is 'The batch that it was: from it on the rows are gone.';
@@ -352,6 +354,7 @@ comment on column erasure.erased_at is 'When.';
 comment on column erasure.counts is 'Rows that went, by table.';
 comment on column erasure.leaves is 'Leaves that are left of them.';
 comment on column erasure.leaves_digest is 'Digest of these, sorted. It is in the audit as well.';
+comment on column erasure.seal_id is 'The seal of the transaction that wrote it.';
 
 create table erased_leaf (
     batch_id bigint not null,
@@ -359,26 +362,32 @@ create table erased_leaf (
     month timestamptz not null,
     leaf bytea not null check (octet_length(leaf) = 32),
     erasure_id bigint not null references erasure,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (batch_id, relation, month, leaf)
 );
 create index erased_leaf_erasure on erased_leaf (erasure_id);
+create index erased_leaf_seal on erased_leaf (seal_id);
 comment on table erased_leaf is 'What is left of erased rows, append-only: their leaves without the salt, so that each batch still adds up.';
 comment on column erased_leaf.batch_id is 'The batch that had brought the row.';
 comment on column erased_leaf.relation is 'The table that it was in.';
 comment on column erased_leaf.month is 'The month of the part of the batch.';
 comment on column erased_leaf.leaf is 'The leaf.';
 comment on column erased_leaf.erasure_id is 'The erasure.';
+comment on column erased_leaf.seal_id is 'The seal of the transaction that wrote it.';
 
 create table erased_bucket (
     version_id integer not null references model_version,
     bucket timestamptz not null,
     batch_id bigint not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (version_id, bucket, batch_id)
 );
+create index erased_bucket_seal on erased_bucket (seal_id);
 comment on table erased_bucket is 'Buckets from which erasures took cases, append-only: what was recorded before cannot be folded again.';
 comment on column erased_bucket.version_id is 'The version.';
 comment on column erased_bucket.bucket is 'Start of the bucket.';
 comment on column erased_bucket.batch_id is 'The batch that the erasure was.';
+comment on column erased_bucket.seal_id is 'The seal of the transaction that wrote it.';
 
 create table retirement (
     month timestamptz primary key,
@@ -386,8 +395,10 @@ create table retirement (
     retired_at timestamptz not null,
     counts json not null,
     parts bigint not null,
-    parts_digest bytea not null check (octet_length(parts_digest) = 32)
+    parts_digest bytea not null check (octet_length(parts_digest) = 32),
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index retirement_seal on retirement (seal_id);
 comment on table retirement is 'Months whose rows retention has removed, append-only.';
 comment on column retirement.month is 'The month of the predictions.';
 comment on column retirement.recorded is 'The last batch before.';
@@ -395,6 +406,7 @@ comment on column retirement.retired_at is 'When.';
 comment on column retirement.counts is 'Rows that went, by table.';
 comment on column retirement.parts is 'Parts of batches that lost some of their rows.';
 comment on column retirement.parts_digest is 'Digest of what is left of these. It is in the audit as well.';
+comment on column retirement.seal_id is 'The seal of the transaction that wrote it.';
 
 create table retired_part (
     batch_id bigint not null,
@@ -403,9 +415,11 @@ create table retired_part (
     retirement timestamptz not null references retirement,
     rows bigint not null,
     digest bytea not null check (octet_length(digest) = 32),
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (batch_id, relation, month, retirement)
 );
 create index retired_part_retirement on retired_part (retirement);
+create index retired_part_seal on retired_part (seal_id);
 comment on table retired_part is 'What was left of a part of a batch when retention had removed some of its rows, append-only; the latest counts.';
 comment on column retired_part.batch_id is 'The batch.';
 comment on column retired_part.relation is 'The table.';
@@ -413,16 +427,20 @@ comment on column retired_part.month is 'The month of the part.';
 comment on column retired_part.retirement is 'The month that was retired.';
 comment on column retired_part.rows is 'Leaves that were left.';
 comment on column retired_part.digest is 'Digest of these.';
+comment on column retired_part.seal_id is 'The seal of the transaction that wrote it.';
 
 create table rejections_retired (
     before timestamptz primary key,
     retired_at timestamptz not null,
-    rows bigint not null
+    rows bigint not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index rejections_retired_seal on rejections_retired (seal_id);
 comment on table rejections_retired is 'How far refused records have been removed for their age, append-only.';
 comment on column rejections_retired.before is 'Those of batches committed before.';
 comment on column rejections_retired.retired_at is 'When.';
 comment on column rejections_retired.rows is 'How many.';
+comment on column rejections_retired.seal_id is 'The seal of the transaction that wrote it.';
 
 create table contract_breach (
     model_id integer not null references model,
@@ -578,24 +596,31 @@ create table pinned_summary (
     slice text not null,
     bucket timestamptz not null,
     body bytea not null,
+    predictions bigint not null,
+    labelled bigint,
     batch_id bigint not null,
     known_at timestamptz,
     fold_digest text not null,
     reference_id integer,
     pinned_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (version_id, output_id, slice, bucket)
 );
+create index pinned_summary_seal on pinned_summary (seal_id);
 comment on table pinned_summary is 'Summaries of frozen buckets, append-only: their rows are gone, or about to go, and nothing changes them any more.';
 comment on column pinned_summary.version_id is 'The version.';
 comment on column pinned_summary.output_id is 'The output.';
 comment on column pinned_summary.slice is 'The slice in canonical form.';
 comment on column pinned_summary.bucket is 'Start of the bucket.';
 comment on column pinned_summary.body is 'The summary in the format of summary::codec.';
+comment on column pinned_summary.predictions is 'Predictions in it.';
+comment on column pinned_summary.labelled is 'Those whose truth was known; null where it does not matter.';
 comment on column pinned_summary.batch_id is 'All rows up to this batch are in it.';
 comment on column pinned_summary.known_at is 'The latest observed_at of the assertions that are in the bucket.';
 comment on column pinned_summary.fold_digest is 'The shape in which it was folded.';
 comment on column pinned_summary.reference_id is 'The reference through which embeddings were seen.';
 comment on column pinned_summary.pinned_at is 'When it was pinned.';
+comment on column pinned_summary.seal_id is 'The seal of the transaction that wrote it.';
 
 create table reference (
     reference_id integer generated always as identity primary key,
@@ -998,9 +1023,10 @@ comment on view history_alert_event is 'Every transition of an alert, decision t
 create view history_day as
 select m.name as model, v.name as version, o.name as output, s.slice, date_trunc('day', s.bucket, 'UTC') as day,
     sum(s.predictions)::bigint as predictions, sum(s.labelled)::bigint as labelled
-from summary s join model_version v using (version_id) join model m using (model_id) join output o using (output_id)
+from (select version_id, output_id, slice, bucket, predictions, labelled from summary
+    union all select version_id, output_id, slice, bucket, predictions, labelled from pinned_summary) s join model_version v using (version_id) join model m using (model_id) join output o using (output_id)
 group by m.name, v.name, o.name, s.slice, date_trunc('day', s.bucket, 'UTC');
-comment on view history_day is 'Predictions of each day, and those whose truth is known today.';
+comment on view history_day is 'Predictions of each day, and those whose truth is known today, or was when its bucket was frozen.';
 
 create table outbox (
     outbox_id bigint generated always as identity primary key,
