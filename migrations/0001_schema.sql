@@ -152,6 +152,7 @@ comment on column batch.rows_digest is 'Digest of parts.';
 comment on column batch.previous_hash is 'The hash of the batch before it; zeros of the first.';
 comment on column batch.hash is 'SHA-256 of previous_hash and every other column: a chain.';
 create index batch_source on batch (source, committed_at);
+create index batch_time on batch (committed_at, batch_id);
 
 create table record_key (
     case_id text not null,
@@ -713,6 +714,81 @@ comment on column estimate.calculator is 'Version of the formulas.';
 comment on column estimate.metrics is 'Every metric: value, interval, n, exactness, or the reason why there is none.';
 comment on column estimate.estimated_at is 'When it was computed.';
 comment on column estimate.seal_id is 'The seal of the transaction that wrote it.';
+
+create table replay (
+    replay_id bigint generated always as identity primary key,
+    estimate_id bigint not null references estimate,
+    verdict text not null check (verdict in ('agrees', 'differs', 'cannot')),
+    words text not null,
+    replayed_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
+);
+create index replay_seal on replay (seal_id);
+create index replay_estimate on replay (estimate_id, replay_id);
+create index replay_differs on replay (estimate_id) where verdict = 'differs';
+comment on table replay is 'Past estimates that the daemon has made again, append-only.';
+comment on column replay.replay_id is 'Number of the replay.';
+comment on column replay.estimate_id is 'The estimate.';
+comment on column replay.verdict is 'agrees (the same bits), differs, or cannot (what it was made of is gone).';
+comment on column replay.words is 'What differs, or why it cannot be made again; empty when it agrees.';
+comment on column replay.replayed_at is 'When.';
+comment on column replay.seal_id is 'The seal of the transaction that wrote it.';
+
+create table pinned_input (
+    input_id bigint generated always as identity primary key,
+    version_id integer not null references model_version,
+    window_from timestamptz not null,
+    window_to timestamptz not null,
+    known_at timestamptz not null,
+    recorded bigint not null,
+    plan_id integer not null references plan,
+    reference_id integer references reference,
+    reason text,
+    pinned_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
+);
+create unique index pinned_input_key on pinned_input
+    (version_id, window_from, window_to, known_at, recorded, plan_id, coalesce(reference_id, 0));
+create index pinned_input_seal on pinned_input (seal_id);
+comment on table pinned_input is 'What estimates of frozen windows were made of, append-only, so that they can be replayed once their rows are gone.';
+comment on column pinned_input.input_id is 'Number of the inputs.';
+comment on column pinned_input.version_id is 'The version.';
+comment on column pinned_input.window_from is 'First instant of the window.';
+comment on column pinned_input.window_to is 'First instant after it.';
+comment on column pinned_input.known_at is 'That of the estimates.';
+comment on column pinned_input.recorded is 'That of the estimates.';
+comment on column pinned_input.plan_id is 'Their plan.';
+comment on column pinned_input.reference_id is 'Their reference.';
+comment on column pinned_input.reason is 'Why there are none; null where there are.';
+comment on column pinned_input.pinned_at is 'When they were pinned.';
+comment on column pinned_input.seal_id is 'The seal of the transaction that wrote it.';
+
+create table pinned_body (
+    digest bytea primary key check (octet_length(digest) = 32),
+    body bytea not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
+);
+create index pinned_body_seal on pinned_body (seal_id);
+comment on table pinned_body is 'Merged summaries of pinned inputs, append-only; equal ones are kept once.';
+comment on column pinned_body.digest is 'SHA-256 of the body.';
+comment on column pinned_body.body is 'The encoded summary.';
+comment on column pinned_body.seal_id is 'The seal of the transaction that wrote it.';
+
+create table pinned_part (
+    input_id bigint not null references pinned_input,
+    output_id integer not null references output,
+    slice text not null,
+    digest bytea not null references pinned_body,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
+    primary key (input_id, output_id, slice)
+);
+create index pinned_part_seal on pinned_part (seal_id);
+comment on table pinned_part is 'The summaries of pinned inputs, append-only.';
+comment on column pinned_part.input_id is 'The inputs.';
+comment on column pinned_part.output_id is 'The output.';
+comment on column pinned_part.slice is 'The slice in canonical form.';
+comment on column pinned_part.digest is 'Digest of the summary.';
+comment on column pinned_part.seal_id is 'The seal of the transaction that wrote it.';
 
 create table current_estimate (
     version_id integer not null references model_version,

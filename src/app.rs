@@ -32,6 +32,8 @@ const MAILROOM: [Job; 1] = [Job::Notify];
 /// A verification may take minutes, and holds up nothing.
 const RECORD: [Job; 2] = [Job::Anchor, Job::Verify];
 const HEARTBEAT: [Job; 1] = [Job::Heartbeat];
+/// The jobs that look back: nothing waits for them.
+const SWEEP: [Job; 1] = [Job::Replay];
 
 /// How often the private Postgres is looked after.
 const POSTGRES_LOOK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -163,6 +165,7 @@ impl App {
         supervisor.spawn("mailroom", drive(&MAILROOM, self.context.subscribe(), mailroom, stop.clone()));
         supervisor.spawn("record", drive(&RECORD, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         supervisor.spawn("heartbeat", drive(&HEARTBEAT, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
+        supervisor.spawn("sweep", drive(&SWEEP, self.context.subscribe(), watch::Sender::new(0), stop.clone()));
         if let Some(server) = &self.server {
             supervisor.spawn("postgres", keep_running(server.clone(), stop.clone()));
         }

@@ -3,13 +3,15 @@
 //! History is found by the names that the store knows, not by those of the plan in force: what a plan no longer has was still
 //! published. What was never published is asked of `query`. Look next at `store::series`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::domain::Slice;
+use crate::domain::{Granularity, Slice, Window, WindowSpec};
 use crate::job::Context;
-use crate::query::{Error, Row};
+use crate::query::series::ask_each;
+use crate::query::{Answer, Error, Question, Row};
 use crate::store::estimate::StoredEstimate;
+use crate::store::rows::Knowledge;
 use crate::store::series::{EstimateFilter, Names, SeriesKey, Span};
 
 /// A published estimate by name.
@@ -137,6 +139,47 @@ pub async fn series(
     Ok(stored.into_iter().map(|stored| Published::of(stored, &names, asked.metric.as_deref())).collect())
 }
 
+/// A series made anew, the earliest window first: every window of the span as it is known at an instant, whether or not it was ever
+/// published so.
+///
+/// # Errors
+/// When the span has no beginning or no end, or is longer than one answer may be; and as [`crate::query::ask`].
+pub async fn recompute(
+    context: &Context,
+    asked: &Asked,
+    knowledge: Knowledge,
+    (after, limit): (Option<DateTime<Utc>>, i64),
+    most_rows: Option<i64>,
+) -> Result<Vec<Answer>, Error> {
+    let spec: WindowSpec = asked.window.parse().map_err(Error::Unknown)?;
+    let (Some(from), Some(to)) = (asked.span.from, asked.span.to) else {
+        return Err(Error::Unknown("a series that is made anew needs from and to: the ends of its windows".to_owned()));
+    };
+    let day = TimeDelta::days(1);
+    let first = Granularity::Day.start_of(after.map_or(from, |after| from.max(after + day)));
+    let first = if first < from { first + day } else { first };
+    let ends = std::iter::successors(Some(first), |end| Some(*end + day)).take_while(|end| *end <= to);
+    let windows: Vec<Window> = ends.take(usize::try_from(limit).unwrap_or_default()).map(|end| spec.at(end)).collect();
+    let bounds = windows.iter().map(|window| window.from).min().zip(windows.last().map(|window| window.to));
+    let Some((from, to)) = bounds else { return Ok(Vec::new()) };
+    let question = Question {
+        model: asked.model.clone(),
+        version: asked.version.clone(),
+        output: asked.output.clone(),
+        slice: asked.slice.clone(),
+        window: Window { from, to },
+        knowledge,
+        thresholds: Vec::new(),
+        reference_id: None,
+        most_rows,
+    };
+    let mut answers = ask_each(context, &question, &windows).await?;
+    if let Some(metric) = &asked.metric {
+        answers.iter_mut().for_each(|answer| answer.metrics.retain(|row| row.metric == *metric));
+    }
+    Ok(answers)
+}
+
 /// What was current at an instant; what is, without. By version, window, output and slice.
 ///
 /// # Errors
@@ -146,6 +189,14 @@ pub async fn current(context: &Context, as_of: Option<DateTime<Utc>>) -> Result<
         Some(at) => context.store.estimates_as_of(at).await?,
         None => context.store.latest_estimates().await?,
     })
+}
+
+/// How a plan's body differs from another's: the lines that are gone (-) and those that are new (+), with what stands around them.
+#[must_use]
+pub fn plan_diff(before: &serde_json::Value, after: &serde_json::Value) -> String {
+    let (before, after) = (format!("{before:#}\n"), format!("{after:#}\n"));
+    let diff = similar::TextDiff::from_lines(&before, &after);
+    diff.unified_diff().context_radius(3).to_string()
 }
 
 /// The numbers of a version and an output, of all that there ever were.

@@ -12,6 +12,7 @@ use dosimeter::reference::{Maker, freeze};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::alert::HumanStep;
 use dosimeter::store::audit::AuditFilter;
+use dosimeter::store::replay::NewReplay;
 use dosimeter::store::role::{APPLICATION, Rights, TABLES};
 use dosimeter::store::seal::RELATIONS;
 use dosimeter::store::token::NewToken;
@@ -90,6 +91,12 @@ async fn lived_in() -> Installation {
             .expect("a token");
     }
     store.rotate_token(1, "another secret", until, ["Dr Example", "yearly"], now).await.expect("rotated");
+    let lease =
+        store.take_lease("replay", "a test", std::time::Duration::from_secs(60)).await.expect("free").expect("free");
+    for verdict in ["agrees", "differs", "agrees"] {
+        let replay = NewReplay { estimate_id: 1, verdict, words: String::new() };
+        store.add_replays(&lease, &[replay], now).await.expect("noted");
+    }
     store.revoke_token(3, ["Dr Example", "left"], now).await.expect("revoked");
     Box::pin(installation.pass()).await;
     installation

@@ -17,7 +17,7 @@ use crate::support::{Installation, SMALL, at, binary, give_away};
 const WHO: [&str; 2] = ["Dr Example", "a test"];
 
 /// A token in the installation's database, as its holder shows it.
-async fn token(installation: &Installation, name: &str, roles: &[Role], models: Option<&[&str]>) -> (i64, String) {
+pub async fn token(installation: &Installation, name: &str, roles: &[Role], models: Option<&[&str]>) -> (i64, String) {
     let context = installation.context();
     let models = models.map(|models| models.iter().map(|&model| model.to_owned()).collect());
     let new = NewToken { name: name.to_owned(), roles: roles.to_vec(), models, expires_at: None };

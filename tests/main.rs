@@ -9,6 +9,7 @@
 
 mod alarms;
 mod alerting;
+mod api;
 mod architecture;
 mod audit;
 mod backtest;
@@ -39,6 +40,7 @@ mod push;
 mod questions;
 mod reference;
 mod rejections;
+mod replay;
 mod replicas;
 mod retention;
 mod rules;

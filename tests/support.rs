@@ -8,11 +8,13 @@ use dosimeter::app::App;
 use dosimeter::clock::{Clock, ManualClock};
 use dosimeter::config::Secret;
 use dosimeter::domain::{Slice, Window};
+use dosimeter::job::replay::{Replayed, Verdict, replay};
 use dosimeter::job::{Context, Job};
 use dosimeter::query::{Answer, Question, Row, ask};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::fresh_database;
 use dosimeter::store::rows::Knowledge;
+use dosimeter::store::series::EstimateFilter;
 use dosimeter::vault::Ring;
 
 /// A model with two outputs, predictions wide and truth long. Its data may be as it likes: tests jump through time.
@@ -25,7 +27,7 @@ output = [{ name = "effusion" }, { name = "nodule" }]
 dimension = [{ name = "site" }, { name = "sex" }]
 crossings = ["site & sex"]
 windows = ["7d", "30d"]
-health = { no_predictions = false, no_truth = false, coverage = false, delay = false, rejections = false, stale_source = false, schema = false, unknown_version = false, unwatched = false }
+health = { no_predictions = false, no_truth = false, coverage = false, delay = false, rejections = false, stale_source = false, schema = false, unknown_version = false, unwatched = false, replay = false }
 
 [model.truth]
 policy = "latest-final"
@@ -142,6 +144,16 @@ impl Installation {
         Box::pin(ask(&self.context(), &question)).await.expect("an answer")
     }
 
+    /// What comes of the replay of every estimate that there is: how many agree, and what the others say.
+    pub async fn replays(&self) -> (usize, Vec<String>) {
+        let context = self.context();
+        let all = context.store.list_estimates(&EstimateFilter::default(), 1_000_000).await.expect("estimates");
+        let replayed = replay(&context, all).await.expect("replays");
+        let (agree, others): (Vec<_>, Vec<_>) = replayed.iter().partition(|one| one.verdict == Verdict::Agrees);
+        let words = |one: &&Replayed| format!("{}: {}", one.stored.estimate_id, one.verdict.words());
+        (agree.len(), others.iter().map(words).collect())
+    }
+
     /// A pool on the installation's database, to look at what is stored.
     pub async fn pool(&self) -> sqlx::PgPool {
         sqlx::PgPool::connect(&self.url).await.expect("the database answers")
@@ -173,6 +185,8 @@ pub fn plan(config: &str, folder: &Path, url: &str) -> dosimeter::config::Plan {
     plan.identity.ring = Some(Ring::parse(&"5e".repeat(32)).expect("a key"));
     // Tests pass twice at one instant and want to see the second.
     plan.service.estimate_every = std::time::Duration::ZERO;
+    // Tests jump through time; those about replays ask for them.
+    plan.audit.replay_every = std::time::Duration::ZERO;
     plan
 }
 

@@ -108,6 +108,10 @@ pub fn advice(rule: HealthRule) -> (&'static str, &'static str) {
             "`dosimeter streams list`: each stream with what it lacks, and the last day that it took in",
             "freeze and approve a reference that is long enough, give the watch a limit, or remove a watch that nothing comes for",
         ),
+        HealthRule::Replay => (
+            "`dosimeter replay ID` for each estimate that is named, and `dosimeter audit verify --full`: which row was altered",
+            "find out who had access to the database, and restore the rows from a backup; the rule is kept again once they agree",
+        ),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 
 use super::{ConfigArg, PersonArgs, show, with_app};
+use crate::domain::window::parse_instant;
 use crate::person;
-use crate::store::alert::HumanStep;
+use crate::store::alert::{AlertFilter, HumanStep};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AlertCommand {
@@ -17,6 +19,9 @@ pub(super) enum AlertCommand {
         /// Only open ones.
         #[arg(long)]
         open: bool,
+        /// As they were at this instant.
+        #[arg(long, value_parser = parse_instant)]
+        as_of: Option<DateTime<Utc>>,
     },
     /// Show one alert: its history, every decision to tell people or not, and its notices.
     Show {
@@ -24,6 +29,9 @@ pub(super) enum AlertCommand {
         id: i64,
         #[command(flatten)]
         config: ConfigArg,
+        /// As it was at this instant.
+        #[arg(long, value_parser = parse_instant)]
+        as_of: Option<DateTime<Utc>>,
     },
     /// Take an alert up.
     Ack {
@@ -68,14 +76,16 @@ pub(super) enum AlertCommand {
 
 pub(super) fn run(command: AlertCommand) -> anyhow::Result<()> {
     match command {
-        AlertCommand::List { config, open } => with_app(&config, async move |app| {
-            print!("{}", show::alerts(&app.context().store.list_alerts(open, 1000).await?));
+        AlertCommand::List { config, open, as_of } => with_app(&config, async move |app| {
+            let filter = AlertFilter { open_only: open, as_of, ..AlertFilter::default() };
+            print!("{}", show::alerts(&app.context().store.find_alerts(&filter, 1000).await?));
             Ok(())
         }),
-        AlertCommand::Show { id, config } => with_app(&config, async move |app| {
+        AlertCommand::Show { id, config, as_of } => with_app(&config, async move |app| {
             let store = app.context().store;
-            let alert = store.load_alert(id).await?;
-            let (events, notices) = (store.list_alert_events(id).await?, store.list_alert_notices(id).await?);
+            let alert = store.load_alert_as_of(id, as_of).await?;
+            let events = store.list_alert_events_as_of(id, as_of).await?;
+            let notices = store.list_alert_notices_as_of(id, as_of).await?;
             print!("{}", show::alert(&alert, &events, &notices));
             Ok(())
         }),

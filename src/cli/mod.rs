@@ -7,6 +7,7 @@ mod bundle;
 mod compare;
 mod curve;
 mod demo;
+mod diff;
 mod drift;
 mod erase;
 mod health;
@@ -17,6 +18,8 @@ mod notify;
 mod query;
 mod reference;
 mod rejections;
+mod replay;
+mod series;
 mod show;
 mod silence;
 mod sources;
@@ -90,6 +93,18 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// What each watch can find within thirty days at this volume, and what the reference's size costs.
     PlanPower(backtest::PowerArgs),
+    /// One stream window by window: as it was published up to an instant, or as it was known at one.
+    ///
+    /// Example: dosimeter series --config dosimeter.toml --output effusion --window 30d --metric auroc --as-of 2025-03-03
+    Series(series::SeriesArgs),
+    /// What was known then and what is known now, and the late and revised truths that account for the change.
+    ///
+    /// Example: dosimeter diff --config dosimeter.toml --output effusion --from 2025-02-01 --to 2025-03-01 --then 2025-03-03
+    Diff(diff::DiffArgs),
+    /// Make published estimates again from what was recorded then: bit for bit the same, or what differs.
+    ///
+    /// Exits with 0 when all agree, 1 when one differs, 3 when none differs but one cannot be made again.
+    Replay(replay::ReplayArgs),
     /// Freeze, import, list and approve references: what a version is compared with.
     #[command(subcommand)]
     Reference(reference::ReferenceCommand),
@@ -252,6 +267,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compare(args) => compare::run(args),
         Command::Backtest(args) => backtest::run(args),
         Command::PlanPower(args) => backtest::plan_power(args),
+        Command::Series(args) => series::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Reference(command) => reference::run(command),
         Command::Alert(command) => alert::run(command),
         Command::Audit(command) => audit::run(command),

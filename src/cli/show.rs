@@ -2,8 +2,9 @@
 
 mod alert;
 mod health;
-mod token;
+mod series;
 mod source;
+mod token;
 
 use std::fmt::Write;
 
@@ -24,6 +25,7 @@ use crate::store::rejection::Rejection;
 
 pub(super) use alert::{alert, alerts, silences};
 pub(super) use health::health;
+pub(super) use series::{Window, diff, series, series_csv};
 pub(super) use source::sources;
 pub(super) use token::tokens;
 

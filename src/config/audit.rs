@@ -24,6 +24,11 @@ pub struct Audit {
     /// Every row is verified this long after the last time; zero: never.
     #[serde(serialize_with = "seconds")]
     pub verify_every: Duration,
+    /// Past estimates are made again this long after the last time; zero: never.
+    #[serde(serialize_with = "seconds")]
+    pub replay_every: Duration,
+    /// So many of them each time.
+    pub replay_sample: u32,
 }
 
 pub(super) fn audit(section: Section<'_>, notify: &Notify, around: &Surroundings<'_>) -> Audit {
@@ -32,6 +37,8 @@ pub(super) fn audit(section: Section<'_>, notify: &Notify, around: &Surroundings
         anchor_file: section.string("anchor_file").map(|file| around.folder.join(file)),
         anchor_routes: section.strings("anchor_routes").unwrap_or_default(),
         verify_every: section.duration("verify_every", DAY),
+        replay_every: section.duration("replay_every", Duration::from_secs(3600)),
+        replay_sample: u32::try_from(section.integer("replay_sample", 10, 1)).unwrap_or(u32::MAX),
     };
     for name in &audit.anchor_routes {
         let route = notify.routes.iter().find(|route| route.name == *name);

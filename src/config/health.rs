@@ -36,11 +36,13 @@ pub enum HealthRule {
     Contract,
     /// A stream of a watch cannot be watched, or has had no case for long.
     Unwatched,
+    /// A past estimate is not what it was made of.
+    Replay,
 }
 
 impl HealthRule {
     /// All rules.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoPredictions,
         Self::NoTruth,
         Self::Coverage,
@@ -51,6 +53,7 @@ impl HealthRule {
         Self::UnknownVersion,
         Self::Contract,
         Self::Unwatched,
+        Self::Replay,
     ];
     /// What the names of their alerts begin with; no other rule's name may.
     pub const PREFIX: &str = "health/";
@@ -69,6 +72,7 @@ impl HealthRule {
             Self::UnknownVersion => "unknown_version",
             Self::Contract => "contract",
             Self::Unwatched => "unwatched",
+            Self::Replay => "replay",
         }
     }
 
@@ -128,6 +132,8 @@ pub struct Health {
     pub contract_share: f64,
     /// How long a stream may be without evidence.
     pub unwatched: Option<Duration>,
+    /// Whether a past estimate that cannot be made again as it is stored wakes somebody.
+    pub replay: bool,
 }
 
 /// What becomes of a rule that is broken.
@@ -157,6 +163,25 @@ impl Health {
             HealthRule::UnknownVersion => self.unknown_version,
             HealthRule::Contract => self.contract.is_some(),
             HealthRule::Unwatched => self.unwatched.is_some(),
+            HealthRule::Replay => self.replay,
+        }
+    }
+
+    /// No rule at all.
+    pub(super) fn off() -> Self {
+        Self {
+            no_predictions: None,
+            no_truth: None,
+            coverage: None,
+            delay: None,
+            rejections: None,
+            stale_source: None,
+            schema: None,
+            unknown_version: false,
+            contract: None,
+            contract_share: 0.0,
+            unwatched: None,
+            replay: false,
         }
     }
 }
@@ -178,6 +203,7 @@ pub(super) fn health(section: Section<'_>) -> Health {
         contract_share: section.number("contract_share").unwrap_or(0.01),
         unwatched: on(&section, "unwatched")
             .then(|| positive(&section, "unwatched", section.duration("unwatched", UNWATCHED_DAYS * DAY))),
+        replay: section.boolean("replay", true),
     };
     if !(0.0..1.0).contains(&health.contract_share) {
         section.problem("contract_share", "is no share; write a number from 0 up to 1");

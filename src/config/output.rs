@@ -8,14 +8,14 @@ use crate::metric::Costs;
 use crate::summary::body::Kind;
 
 /// A probability that a model states: of a finding, or of one class of several.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {
     /// The name of the output.
     pub name: String,
     /// The finding that its truth is stated about.
     pub truth: String,
     /// The class that it is the probability of.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub class: Option<String>,
     /// Operating points.
     pub thresholds: Vec<f64>,

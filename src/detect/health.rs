@@ -101,6 +101,28 @@ pub fn readable(rule: &str) -> Judgement {
     Judgement::new(false, format!("its paths can be read; its silence is a matter of {rule}"))
 }
 
+/// So many estimates that differ are named.
+const NAMED: usize = 3;
+
+/// Whether past estimates are what they were made of: those that differ, each with what it says and since when.
+#[must_use]
+pub fn replays(replayed: i64, differing: &[(i64, String, DateTime<Utc>)]) -> Judgement {
+    let usual = "every estimate can be made again, bit for bit".to_owned();
+    let Some(since) = differing.iter().map(|(_, _, since)| *since).min() else {
+        let words = match replayed {
+            0 => "no estimate has been replayed yet".to_owned(),
+            _ => "every estimate that was replayed agreed".to_owned(),
+        };
+        return Judgement::new(false, words).usual(usual);
+    };
+    let named = differing.iter().take(NAMED).map(|(estimate, words, _)| format!("estimate {estimate} ({words})"));
+    let named: Vec<String> = named.collect();
+    let more = if differing.len() > NAMED { format!("; and {} more", differing.len() - NAMED) } else { String::new() };
+    let words =
+        format!("{} past estimates are not what they were made of: {}{more}", differing.len(), named.join("; "));
+    Judgement::new(true, words).usual(usual).since(Some(since))
+}
+
 /// Whether the plan lists a version.
 #[must_use]
 pub fn version(name: &str, listed: &[String], first_seen_at: DateTime<Utc>) -> Judgement {
@@ -156,6 +178,16 @@ mod tests {
         let judgement = obstacles(&["/a".into()], &["/b: permission denied".into()]).expect("obstacles");
         assert_eq!(judgement.reason, "/a does not exist; /b: permission denied");
         assert_eq!(judgement.verdict, Verdict::Breached);
+    }
+
+    #[test]
+    fn one_estimate_that_differs_breaks_the_rule() {
+        let at = DateTime::from_timestamp(0, 0).expect("an instant");
+        assert_eq!(replays(0, &[]).verdict, Verdict::Kept);
+        let differing: Vec<_> = (1..=4).map(|id| (id, "auroc: stored 1, replayed 2".to_owned(), at)).collect();
+        let judgement = replays(9, &differing);
+        assert_eq!((judgement.verdict, judgement.since), (Verdict::Breached, Some(at)));
+        assert!(judgement.reason.contains("estimate 1 (auroc: stored 1") && judgement.reason.ends_with("; and 1 more"));
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("outbox_sent_total", "Notices that were sent, by route."),
     ("outbox_attempts_failed_total", "Attempts to send a notice that failed, by route."),
     ("outbox_dead_total", "Notices that were given up, by route."),
+    ("replays_total", "Past estimates that were made again, by outcome: agrees, differs, cannot."),
+    ("replay_last_timestamp_seconds", "When past estimates were last made again."),
+    ("replay_differing", "Estimates whose last replay differs from what is stored, by model."),
 ];
 
 /// Endings of the families that accompany a metric, with what they add to its help.

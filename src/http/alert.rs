@@ -1,13 +1,15 @@
 //! `GET /api/v1/alerts/{id}`: one alert with its history, every decision to tell people or not, and its notices.
 
 use axum::Json;
-use axum::extract::State;
-use serde::Serialize;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::alerts::Shown;
 use super::auth::Caller;
 use super::id::Id;
-use super::{Problem, Shared};
+use super::{Problem, Shared, instant};
 use crate::store::alert::EventRow;
 use crate::store::outbox::NoticeRow;
 
@@ -20,18 +22,33 @@ pub(super) struct Answer {
     notices: Vec<NoticeRow>,
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Parameters {
+    /// As it was at this instant: with its history up to then, and the notices that had been written.
+    #[param(format = DateTime)]
+    as_of: Option<String>,
+}
+
 /// One alert with its history, every decision to tell people or not, and its notices.
 #[utoipa::path(
     get,
     path = "/api/v1/alerts/{id}",
     tag = "alerts",
     operation_id = "load_alert",
-    params(("id" = i64, Path, description = "The number.")),
+    params(("id" = i64, Path, description = "The number."), Parameters),
     responses((status = 200, description = "The alert.", body = Answer))
 )]
-pub(super) async fn get(caller: Caller, State(shared): State<Shared>, Id(id): Id) -> Result<Json<Answer>, Problem> {
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    Id(id): Id,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Answer>, Problem> {
+    let Query(Parameters { as_of }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     require(&caller, &shared, id).await?;
-    answer(&shared, id).await.map(Json)
+    answer_as_of(&shared, id, instant(as_of.as_ref())?).await.map(Json)
 }
 
 /// Refuse an alert about a model that the caller may not see.
@@ -45,9 +62,14 @@ pub(super) async fn require(caller: &Caller, shared: &Shared, id: i64) -> Result
 
 /// Everything about an alert.
 pub(super) async fn answer(shared: &Shared, id: i64) -> Result<Answer, Problem> {
+    answer_as_of(shared, id, None).await
+}
+
+/// Everything about an alert at an instant; now without.
+async fn answer_as_of(shared: &Shared, id: i64, as_of: Option<DateTime<Utc>>) -> Result<Answer, Problem> {
     let store = shared.context().store;
-    let alert = store.load_alert(id).await.map_err(Problem::internal)?.into();
-    let history = store.list_alert_events(id).await.map_err(Problem::internal)?;
-    let notices = store.list_alert_notices(id).await.map_err(Problem::internal)?;
+    let alert = store.load_alert_as_of(id, as_of).await.map_err(Problem::internal)?.into();
+    let history = store.list_alert_events_as_of(id, as_of).await.map_err(Problem::internal)?;
+    let notices = store.list_alert_notices_as_of(id, as_of).await.map_err(Problem::internal)?;
     Ok(Answer { alert, history, notices })
 }

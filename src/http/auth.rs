@@ -113,6 +113,17 @@ impl Caller {
         }
     }
 
+    /// The models that a list is of: the one that the request names, those that the token is for, or all (none).
+    ///
+    /// # Errors
+    /// 403 when the token is for other models.
+    pub fn scopes(&self, model: Option<String>) -> Result<Option<Vec<String>>, Problem> {
+        match model {
+            Some(model) => self.require_model(&model).map(|()| Some(vec![model])),
+            None => Ok(self.models().map(<[String]>::to_vec)),
+        }
+    }
+
     /// Refuse what is about all models to a token that is for some.
     ///
     /// # Errors

@@ -11,26 +11,36 @@ pub mod auth;
 mod bundle;
 mod compare;
 mod console;
+mod coverage;
 mod curve;
+mod diff;
 mod drift;
+mod estimates;
 mod events;
+mod fresh;
 pub mod guard;
 mod health;
 mod id;
+mod jobs;
 mod metrics;
 mod model_health;
+mod models;
 mod observe;
 pub mod openapi;
+mod page;
+mod plans;
 mod problem;
 mod push;
 mod query;
 mod rejections;
 pub mod routes;
+mod series;
 pub mod server;
 mod silences;
 mod sources;
 mod step;
 mod streams;
+mod table;
 mod tls;
 
 use std::sync::Arc;
@@ -38,8 +48,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -48,6 +59,8 @@ pub use problem::Problem;
 pub use server::serve;
 
 use crate::desk::Desk;
+use crate::domain::Slice;
+use crate::domain::window::parse_instant;
 use crate::job::Context;
 
 /// What the operations share: the present context, and who may do what.
@@ -63,6 +76,16 @@ impl Shared {
     fn context(&self) -> Context {
         self.context.borrow().clone()
     }
+}
+
+/// An instant that a request may give.
+fn instant(text: Option<&String>) -> Result<Option<DateTime<Utc>>, Problem> {
+    text.map(|text| parse_instant(text)).transpose().map_err(Problem::bad_request)
+}
+
+/// A slice that a request gives, in canonical form.
+fn slice(text: &str) -> Result<String, Problem> {
+    text.parse::<Slice>().map(|slice| slice.to_string()).map_err(Problem::bad_request)
 }
 
 /// All operations, with their descriptions. One that is added here needs its line in `routes`, too.
@@ -94,6 +117,18 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(compare::get))
         .routes(routes!(drift::get))
         .routes(routes!(rejections::get))
+        .routes(routes!(models::get))
+        .routes(routes!(models::versions))
+        .routes(routes!(estimates::get))
+        .routes(routes!(estimates::get_one))
+        .routes(routes!(series::get))
+        .routes(routes!(coverage::get))
+        .routes(routes!(diff::get))
+        .routes(routes!(diff::cases))
+        .routes(routes!(plans::get))
+        .routes(routes!(plans::get_one))
+        .routes(routes!(plans::diff))
+        .routes(routes!(jobs::get))
         .routes(routes!(audit::get))
         .routes(routes!(audit_verify::get))
         .routes(routes!(audit::tokens))
@@ -108,6 +143,7 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
     router
         .merge(console::pages())
         .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
+        .layer(from_fn(fresh::tag))
         .layer(from_fn_with_state(shared.clone(), guard::guard))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
@@ -153,4 +189,9 @@ const INDEX: &str = "dosimeter\n\n\
      /api/v1/tokens   the tokens without their secrets\n\
      /api/v1/bundle   ?model=&version=&from=&to= and as_of, recorded: the evidence of a period as one archive\n\
      /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\
+     /api/v1/models, versions, jobs, plans   what is monitored, its releases, the daemon's jobs, every configuration there was\n\
+     /api/v1/estimates    what was published, ?model=&version=&output=&slice=&window=&as_of=\n\
+     /api/v1/series   ?model=&output=&window=: one stream window by window, ?as_of= or ?known_at=&recorded=\n\
+     /api/v1/coverage ?model=&output=&from=&to=: how many cases of each day have their truth, and how long it took\n\
+     /api/v1/diff     ?model=&output=&from=&to=&then=: what was known then and what is known now; /api/v1/diff/cases\n\
      /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n";

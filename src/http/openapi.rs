@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
 
+use super::page::Format;
 use super::problem::Document;
 use super::routes::{Need, ROUTES};
 use crate::access::Role;
@@ -80,7 +81,19 @@ fn complete(operation: &mut Map<String, Value>, need: Need) {
     if has_body && need == Need::Role(Role::Operate) {
         problems.push(("409", "It is otherwise now; the detail says how."));
     }
+    let lists_forms = operation
+        .get("parameters")
+        .and_then(Value::as_array)
+        .is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "format"));
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
+    if lists_forms {
+        problems.push(("406", "No form of the answer is accepted; the detail lists those that there are."));
+        let text = json!({ "schema": { "type": "string" } });
+        responses["200"]["content"][Format::Csv.media_type()] = text;
+        responses["200"]["content"][Format::Parquet.media_type()] = json!({});
+        let link = json!({ "description": "The address of the next page (rel=next).", "schema": { "type": "string" } });
+        responses["200"]["headers"] = json!({ "Link": link });
+    }
     for (status, words) in problems {
         if responses.get(status).is_none() {
             let schema = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });

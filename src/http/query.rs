@@ -12,7 +12,7 @@ use crate::query::{Answer, Error, Question, ask};
 use crate::store::rows::Knowledge;
 
 /// Predictions that one request may have folded.
-const MOST_ROWS: i64 = 500_000;
+pub(super) const MOST_ROWS: i64 = 500_000;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]

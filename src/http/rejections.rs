@@ -1,15 +1,16 @@
 //! `GET /api/v1/rejections`: refused records with their reasons and what became of them, the latest first.
 
-use axum::Json;
 use axum::extract::{Query, State};
+use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::page::{self, Format, Page, Wanted};
+use super::table::{Column, Kind, Tabular};
 use super::{Problem, Shared};
 use crate::store::rejection::{Rejection, RejectionFilter};
 
-/// At most so many are listed at once.
-const MOST: i64 = 1000;
+const LIST: &str = "rejections";
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -23,8 +24,30 @@ pub(super) struct Parameters {
     since: Option<chrono::DateTime<chrono::Utc>>,
     /// Those that have been taken in after all, or those that have not.
     resolved: Option<bool>,
-    /// Those before this number only: the next page.
-    before: Option<i64>,
+    /// The cursor of a page.
+    after: Option<String>,
+    /// So many on a page: 1 to 1000.
+    limit: Option<i64>,
+    /// The form of the answer; as `Accept` says if absent.
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+impl Tabular for Rejection {
+    const COLUMNS: &'static [Column] = &[
+        ("rejection_id", Kind::Integer),
+        ("source", Kind::Text),
+        ("origin", Kind::Text),
+        ("line", Kind::Integer),
+        ("item", Kind::Integer),
+        ("field", Kind::Text),
+        ("reason", Kind::Text),
+        ("message", Kind::Text),
+        ("payload", Kind::Text),
+        ("rejected_at", Kind::Instant),
+        ("replayed_at", Kind::Instant),
+        ("resolved_at", Kind::Instant),
+    ];
 }
 
 /// Refused records with their reasons, the latest first.
@@ -34,15 +57,17 @@ pub(super) struct Parameters {
     tag = "records",
     operation_id = "list_rejections",
     params(Parameters),
-    responses((status = 200, description = "At most a thousand records.", body = Vec<Rejection>))
+    responses((status = 200, description = "A page.", body = Page<Rejection>))
 )]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
+    wanted: Wanted,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Vec<Rejection>>, Problem> {
-    let Query(Parameters { source, reason, since, resolved, before }) =
+) -> Result<Response, Problem> {
+    let Query(Parameters { source, reason, since, resolved, after, limit, format }) =
         parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let (limit, before) = (page::limit(limit)?, page::key(LIST, after.as_deref())?);
     if caller.models().is_some() {
         let context = shared.context();
         let Some(name) = &source else {
@@ -53,6 +78,7 @@ pub(super) async fn get(
             None => return Err(Problem::forbidden(format!("there is no source {name:?} of the token's models"))),
         }
     }
-    let filter = RejectionFilter { ids: None, source, reason, since, until: None, resolved, before, limit: MOST };
-    Ok(Json(shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?))
+    let filter = RejectionFilter { ids: None, source, reason, since, until: None, resolved, before, limit: limit + 1 };
+    let rejections = shared.context().store.list_rejections(&filter).await.map_err(Problem::internal)?;
+    wanted.page(format, Page::of(LIST, rejections, limit, |one| one.rejection_id)).await
 }

@@ -3,19 +3,21 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
+use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
 use super::id::Id;
+use super::page::{self, Format, Page, Wanted};
 use super::step::{By, Length, Made, Reason, Step, body};
-use super::{Problem, Shared};
+use super::table::{Column, Kind, Tabular};
+use super::{Problem, Shared, instant};
 use crate::alert::silence::{ANY, Matcher};
 use crate::domain::window::parse_instant;
 use crate::person;
-use crate::store::silence::SilenceRow;
+use crate::store::silence::{SilenceFilter, SilenceRow};
 
-/// At most so many silences are listed.
-const MOST: i64 = 1000;
+const LIST: &str = "silences";
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +26,34 @@ pub(super) struct Parameters {
     /// Those that are over, too.
     #[serde(default)]
     all: bool,
+    /// As they were known at this instant.
+    #[param(format = DateTime)]
+    as_of: Option<String>,
+    /// The cursor of a page.
+    after: Option<String>,
+    /// So many on a page: 1 to 1000.
+    limit: Option<i64>,
+    /// The form of the answer; as `Accept` says if absent.
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+impl Tabular for SilenceRow {
+    const COLUMNS: &'static [Column] = &[
+        ("silence_id", Kind::Integer),
+        ("model", Kind::Text),
+        ("version", Kind::Text),
+        ("rule", Kind::Text),
+        ("output", Kind::Text),
+        ("slice", Kind::Text),
+        ("starts_at", Kind::Instant),
+        ("ends_at", Kind::Instant),
+        ("created_by", Kind::Text),
+        ("reason", Kind::Text),
+        ("ended_at", Kind::Instant),
+        ("ended_by", Kind::Text),
+        ("ended_reason", Kind::Text),
+    ];
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -65,19 +95,24 @@ pub(super) struct Ended {
     tag = "silences",
     operation_id = "list_silences",
     params(Parameters),
-    responses((status = 200, description = "At most a thousand silences.", body = Vec<SilenceRow>))
+    responses((status = 200, description = "A page.", body = Page<SilenceRow>))
 )]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
+    wanted: Wanted,
     parameters: Result<Query<Parameters>, QueryRejection>,
-) -> Result<Json<Vec<SilenceRow>>, Problem> {
-    let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let context = shared.context();
-    let silences = context.store.list_silences(parameters.all, context.clock.now(), MOST).await;
-    let mut silences = silences.map_err(Problem::internal)?;
-    silences.retain(|silence| silence.model == ANY || caller.sees(&silence.model));
-    Ok(Json(silences))
+) -> Result<Response, Problem> {
+    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let (context, limit) = (shared.context(), page::limit(asked.limit)?);
+    let filter = SilenceFilter {
+        all: asked.all,
+        models: caller.scopes(None)?,
+        before: page::key(LIST, asked.after.as_deref())?,
+    };
+    let at = instant(asked.as_of.as_ref())?.unwrap_or_else(|| context.clock.now());
+    let silences = context.store.find_silences(&filter, at, limit + 1).await.map_err(Problem::internal)?;
+    wanted.page(asked.format, Page::of(LIST, silences, limit, |one| one.silence_id)).await
 }
 
 /// Tell nobody about whatever these names cover, for a while.

@@ -1,15 +1,19 @@
 //! `GET /api/v1/sources`: every source, how far behind it is, and why it fails if it does.
 
-use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 
 use super::auth::Caller;
+use super::models::Parameters;
+use super::page::{self, Page, Wanted};
+use super::table::{Column, Kind, Tabular};
 use super::{Problem, Shared};
 use crate::query::sources::{SourceRow, list};
 
 /// The fields of a [`SourceRow`]; those from `next_at` on are of sources that are asked again and again.
-#[derive(utoipa::ToSchema)]
+#[derive(serde::Serialize, utoipa::ToSchema)]
 #[schema(as = Source)]
 #[allow(dead_code, reason = "it describes what a row serialises to")]
 struct Fields {
@@ -53,10 +57,39 @@ struct Fields {
     path = "/api/v1/sources",
     tag = "records",
     operation_id = "list_sources",
-    responses((status = 200, description = "The sources of the plan, in its order.", body = Vec<Fields>))
+    params(Parameters),
+    responses((status = 200, description = "A page of the sources of the plan, in its order.", body = Page<Fields>))
 )]
-pub(super) async fn get(caller: Caller, State(shared): State<Shared>) -> Result<Json<Vec<SourceRow>>, Problem> {
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    wanted: Wanted,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let mut sources = list(&shared.context()).await.map_err(Problem::internal)?;
     sources.retain(|source| caller.sees(&source.model));
-    Ok(Json(sources))
+    let place = (asked.after.as_deref(), page::limit(asked.limit)?);
+    wanted.page(asked.format, Page::cut("sources", sources, place, |one| one.source.clone())?).await
+}
+
+impl Tabular for SourceRow {
+    const COLUMNS: &'static [Column] = &[
+        ("source", Kind::Text),
+        ("kind", Kind::Text),
+        ("model", Kind::Text),
+        ("record", Kind::Text),
+        ("place", Kind::Text),
+        ("last_progress_at", Kind::Instant),
+        ("lag_seconds", Kind::Number),
+        ("next_at", Kind::Instant),
+        ("paid_until", Kind::Instant),
+        ("succeeded_at", Kind::Instant),
+        ("newest_at", Kind::Instant),
+        ("pending", Kind::Integer),
+        ("failing_since", Kind::Instant),
+        ("attempts", Kind::Integer),
+        ("reason", Kind::Text),
+        ("message", Kind::Text),
+    ];
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Model, Output, Quantity};
-use crate::domain::{Dimension, Estimate, MetricKey, Outcome, Slice, Undefined};
+use crate::domain::{Dimension, Estimate, Exactness, MetricKey, Outcome, Slice, Undefined};
 use crate::metric::{
     Depth, Mix, Question, agreement, drift, embedding, evaluate, feature, macro_mean, multiclass, regression,
 };
@@ -172,7 +172,8 @@ fn mix(dimension: &Dimension, output_id: i32, parts: &Parts, reference: Result<&
     Mix { dimension: dimension.clone(), cells: cells.collect(), unlike }
 }
 
-/// A number that is none never leaves: whatever let it through, it is undefined.
+/// A number that is none never leaves: whatever let it through, it is undefined. A zero has no sign: what is stored as JSON in
+/// Postgres loses it, and a stored number is the computed one, bit for bit.
 fn finite(metrics: Metrics) -> Metrics {
     let is_finite = |estimate: &Estimate| {
         let ends = estimate.interval.as_ref().map_or([0.0, 0.0], |interval| [interval.lower, interval.upper]);
@@ -180,9 +181,24 @@ fn finite(metrics: Metrics) -> Metrics {
         [estimate.value].into_iter().chain(ends).chain(others).all(f64::is_finite)
     };
     let checked = |(key, outcome): (MetricKey, Outcome)| {
-        let outcome =
-            outcome.and_then(|estimate| if is_finite(&estimate) { Ok(estimate) } else { Err(Undefined::NoWeight) });
+        let outcome = outcome
+            .and_then(|estimate| if is_finite(&estimate) { Ok(unsigned(estimate)) } else { Err(Undefined::NoWeight) });
         (key, outcome)
     };
     metrics.into_iter().map(checked).collect()
+}
+
+/// An estimate whose zeros have no sign.
+fn unsigned(mut estimate: Estimate) -> Estimate {
+    let Estimate { value, interval, standard_error, exactness, null_95, p_value, .. } = &mut estimate;
+    let ends = interval.iter_mut().flat_map(|interval| [&mut interval.lower, &mut interval.upper]);
+    let others = [standard_error, null_95, p_value].into_iter().flatten();
+    let bracket = match exactness {
+        Exactness::Bracket { lower, upper } => Some([lower, upper]),
+        Exactness::Exact | Exactness::Approximate => None,
+    };
+    for number in [value].into_iter().chain(ends).chain(others).chain(bracket.into_iter().flatten()) {
+        *number += 0.0;
+    }
+    estimate
 }

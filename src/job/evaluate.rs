@@ -3,27 +3,18 @@
 //! What has not changed is not published again: the digest of everything that goes into an estimate is compared with that
 //! of the latest one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
-use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
-use super::answer::Asked;
+use super::estimation::Estimation;
 use super::{Context, Error, Result};
-use crate::config::{Model, Quantity, hex};
-use crate::domain::{Slice, Window, WindowSpec};
-use crate::metric::{CALCULATOR_VERSION, Depth};
+use crate::config::Model;
+use crate::domain::{Window, WindowSpec};
+use crate::metric::CALCULATOR_VERSION;
 use crate::runtime::Outcome;
 use crate::store::catalog::{ModelNumbers, Version};
-use crate::store::estimate::{Metrics, StoredEstimate};
+use crate::store::estimate::StoredEstimate;
 use crate::store::lease::Lease;
-use crate::store::reference::Baseline;
-use crate::store::summary::{WindowState, WindowSummaries, consistent_at};
-use crate::summary::body::{Body, Kind};
-use crate::summary::codec;
-use crate::summary::fold::over_buckets;
+use crate::store::summary::{WindowState, consistent_at};
 
 /// In what an evaluation found: between what is asked and what it is asked of.
 const DATA: &str = "; ";
@@ -102,9 +93,11 @@ impl Evaluation<'_> {
         let latest = store.latest_digests(version_id, &name).await?;
         let known_at = stored.summaries.iter().filter_map(|summary| summary.known_at).max();
         let known_before = latest.len();
-        let work = Work { model: self.model.clone(), numbers: self.numbers.clone(), reference, window, latest };
+        let work =
+            Estimation { model: self.model.clone(), numbers: self.numbers.clone(), reference, window, known: latest };
+        let cells = stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary));
         // Arithmetic has a thread of its own, so that the runtime goes on.
-        let answers = tokio::task::spawn_blocking(move || work.answers(stored)).await?;
+        let answers = tokio::task::spawn_blocking(move || work.answers(cells, |_, _| true)).await?;
         let published: Vec<(i32, String)> =
             answers.iter().map(|answer| (answer.output_id, answer.slice.to_string())).collect();
         let plan_id = self.context.catalog.plan_id;
@@ -123,7 +116,7 @@ impl Evaluation<'_> {
                 reference_id: self.reference_id,
                 input_digest: answer.input_digest,
                 calculator: CALCULATOR_VERSION,
-                metrics: answer.news?,
+                metrics: answer.metrics?,
                 estimated_at: self.now,
             })
         });
@@ -145,103 +138,3 @@ impl Evaluation<'_> {
         )
     }
 }
-
-/// What one window is evaluated with.
-struct Work {
-    model: Model,
-    numbers: ModelNumbers,
-    reference: Option<Arc<Baseline>>,
-    window: Window,
-    latest: HashMap<(i32, String), String>,
-}
-
-/// One output and slice of a window.
-struct Answer {
-    output_id: i32,
-    slice: Slice,
-    input_digest: String,
-    /// The metrics, unless the digest is that of the latest estimate.
-    news: Option<Metrics>,
-}
-
-impl Work {
-    /// Merge and answer, every slice of every quantity, on all processors.
-    fn answers(&self, stored: WindowSummaries) -> Vec<Answer> {
-        let mut parts = over_buckets(stored.summaries.into_iter().map(|stored| (stored.cell, stored.summary)));
-        // A silent version says so: the slice of everything is always there.
-        let said = self.model.quantities().into_iter().filter_map(|quantity| {
-            let kind =
-                quantity.kind().filter(|kind| !matches!(kind, Kind::Embedding | Kind::Feature | Kind::Readers))?;
-            Some((*self.numbers.quantities.get(&quantity.name())?, kind))
-        });
-        for (output_id, kind) in said {
-            parts.entry((output_id, Slice::all())).or_insert_with(|| Body::empty(kind));
-        }
-        let digests: Digests =
-            parts.par_iter().map(|(key, body)| (key.clone(), Sha256::digest(codec::encode(body)).to_vec())).collect();
-        let slices: BTreeSet<&Slice> = parts.keys().map(|(_, slice)| slice).collect();
-        let quantities = self.model.quantities();
-        let keys: Vec<(&Quantity<'_>, i32, &Slice)> = quantities
-            .iter()
-            .filter_map(|quantity| Some((quantity, *self.numbers.quantities.get(&quantity.name())?)))
-            .flat_map(|(quantity, output_id)| slices.iter().map(move |slice| (quantity, output_id, *slice)))
-            .collect();
-        let answer = |(quantity, output_id, slice): &(&Quantity<'_>, i32, &Slice)| {
-            let asked = Asked {
-                model: &self.model,
-                numbers: &self.numbers,
-                quantity: **quantity,
-                output_id: *output_id,
-                slice,
-                reference: self.reference.as_deref(),
-                depth: Depth::Published,
-            };
-            let input_digest = self.digest(&asked, &digests)?;
-            let is_known = self.latest.get(&(*output_id, slice.to_string())) == Some(&input_digest);
-            let news = if is_known { None } else { Some(asked.answer(&parts)?) };
-            Some(Answer { output_id: *output_id, slice: (*slice).clone(), input_digest, news })
-        };
-        keys.par_iter().filter_map(answer).collect()
-    }
-
-    /// SHA-256 of all that an estimate depends on; `None` where there is nothing to estimate.
-    fn digest(&self, asked: &Asked<'_>, digests: &Digests) -> Option<String> {
-        let mut hasher = Sha256::new();
-        let parameters = serde_json::json!([
-            CALCULATOR_VERSION,
-            self.window,
-            match asked.quantity {
-                Quantity::Output(output) => serde_json::json!(output),
-                Quantity::Classes(choice) => serde_json::json!(choice),
-                Quantity::Value(value) => serde_json::json!(value),
-                other => serde_json::json!(other.name()),
-            },
-            self.model.minimum_n,
-            self.model.shape(),
-            self.reference.as_ref().map(|baseline| baseline.reference_id),
-        ]);
-        hasher.update(parameters.to_string());
-        let own = |output_id: i32| digests.get(&(output_id, asked.slice.clone()));
-        if let Quantity::Whole = asked.quantity {
-            for output in self.model.plain_outputs() {
-                hasher.update(own(*self.numbers.outputs.get(&output.name)?)?);
-            }
-        } else {
-            hasher.update(own(asked.output_id)?);
-        }
-        let has_mixes = matches!(asked.quantity, Quantity::Output(_) | Quantity::Classes(_) | Quantity::Value(_));
-        if has_mixes && asked.slice.is_all() {
-            // The mixes read the slices of every dimension.
-            for ((output_id, slice), digest) in digests {
-                if *output_id == asked.output_id && slice.dimensions().len() == 1 {
-                    hasher.update(slice.to_string());
-                    hasher.update(digest);
-                }
-            }
-        }
-        Some(hex(&hasher.finalize()))
-    }
-}
-
-/// The digest of each merged summary.
-type Digests = BTreeMap<(i32, Slice), Vec<u8>>;

@@ -19,7 +19,7 @@ use crate::summary::fold::{Cell, Known, Readings, Shape, Truths, fold};
 /// Buckets that are looked for at once.
 const AT_ONCE: i64 = 60;
 /// Predictions that are folded at once, unless one bucket alone has more: memory is bounded by this.
-const MOST_ROWS: i64 = 50_000;
+pub(super) const MOST_ROWS: i64 = 50_000;
 
 /// Fold every dirty bucket.
 ///

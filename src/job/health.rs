@@ -205,7 +205,18 @@ impl Data<'_> {
         if let Some(patience) = health.unwatched {
             rows.extend(self.unwatched(patience).await?);
         }
+        if health.replay {
+            rows.push(self.replays().await?);
+        }
         Ok(rows)
+    }
+
+    /// Whether past estimates are what they were made of.
+    async fn replays(&self) -> std::result::Result<HealthRow, Error> {
+        let state = self.context.store.replay_states().await?.remove(&self.model.name).unwrap_or_default();
+        let differing: Vec<_> =
+            state.differing.into_iter().map(|one| (one.estimate_id, one.words, one.since)).collect();
+        Ok(self.row(HealthRule::Replay, "", Severity::Page, health::replays(state.replayed, &differing)))
     }
 
     /// The streams of each watch that have no evidence.

@@ -9,6 +9,7 @@ pub mod anchor;
 pub mod answer;
 pub mod commit;
 pub mod detect;
+pub mod estimation;
 pub mod evaluate;
 pub mod evidence;
 pub mod fold;
@@ -19,6 +20,7 @@ pub mod notice;
 pub mod notify;
 pub mod publish;
 pub mod refold;
+pub mod replay;
 pub mod retain;
 pub mod seal;
 pub mod streams;
@@ -133,6 +135,8 @@ pub enum Job {
     Publish,
     /// Old rows to nothing.
     Retain,
+    /// Past estimates to a second look.
+    Replay,
     /// Heads of the chains to whoever keeps them outside.
     Anchor,
     /// Every row against the chains.
@@ -143,7 +147,7 @@ pub enum Job {
 
 impl Job {
     /// All jobs, in the order in which data flows.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ingest,
         Self::Fold,
         Self::Evaluate,
@@ -154,6 +158,7 @@ impl Job {
         Self::Notify,
         Self::Publish,
         Self::Retain,
+        Self::Replay,
         Self::Anchor,
         Self::Verify,
         Self::Heartbeat,
@@ -173,6 +178,7 @@ impl Job {
             Self::Notify => "notify",
             Self::Publish => "publish",
             Self::Retain => "retain",
+            Self::Replay => "replay",
             Self::Anchor => "anchor",
             Self::Verify => "verify",
             Self::Heartbeat => "heartbeat",
@@ -213,6 +219,7 @@ impl Job {
             Self::Detect => Box::pin(detect::run(context, lease)).await,
             Self::Notify => Box::pin(notify::run(context, lease)).await,
             Self::Retain => Box::pin(retain::run(context, lease)).await,
+            Self::Replay => Box::pin(replay::run(context, lease)).await,
             Self::Anchor => Box::pin(anchor::run(context, lease)).await,
             Self::Verify => Box::pin(verify::run(context, lease)).await,
             Self::Publish | Self::Heartbeat => Ok(Outcome::Idle),

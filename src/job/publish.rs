@@ -241,7 +241,7 @@ fn told(watch: &Watch) -> impl Iterator<Item = Severity> + '_ {
 /// The severities that the alerts of a rule on data can have.
 fn severities(rule: HealthRule) -> &'static [Severity] {
     match rule {
-        HealthRule::NoPredictions => &[Severity::Page],
+        HealthRule::NoPredictions | HealthRule::Replay => &[Severity::Page],
         HealthRule::Rejections | HealthRule::Contract => &[Severity::Page, Severity::Ticket],
         _ => &[Severity::Ticket],
     }
@@ -371,6 +371,17 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
     let oldest = status.outbox_oldest.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     snapshot.add("outbox_oldest_seconds", &[], oldest);
     snapshot.add("outbox_dead", &[], status.outbox_dead as f64);
+    for verdict in ["agrees", "differs", "cannot"] {
+        snapshot.add("replays_total", &[("outcome", verdict)], status.total("replay", "", verdict) as f64);
+    }
+    let replays = context.store.replay_states().await?;
+    if let Some(at) = replays.values().filter_map(|state| state.last_at).max() {
+        snapshot.add("replay_last_timestamp_seconds", &[], timestamp(at));
+    }
+    for model in &context.plan.models {
+        let differing = replays.get(&model.name).map_or(0, |state| state.differing.len());
+        snapshot.add("replay_differing", &[("model", &model.name)], differing as f64);
+    }
     for route in &context.plan.notify.routes {
         let labels = [("route", route.name.as_str()), ("channel", route.channel.as_str())];
         for (family, kind) in

@@ -24,15 +24,22 @@ pub fn evaluate(summary: &Summary) -> Vec<(MetricKey, Outcome)> {
 /// How many predictions there are, how many of them have a truth, and how long that took.
 pub(super) fn of_labels(total: u64, labelled: u64, delays: &BTreeMap<u32, u64>) -> Vec<(MetricKey, Outcome)> {
     let count = |n| Ok(Estimate::exact(real(n), total));
-    let delay = |quantile| has_truth(total, labelled).and_then(|()| delay(delays, labelled, quantile));
+    let (coverage, [half, most]) = labels(total, labelled, delays);
     let answers = [
         ("predictions", count(total)),
         ("labelled", count(labelled)),
-        ("label_coverage", share(labelled, total)),
-        ("label_delay_p50_seconds", delay(0.5)),
-        ("label_delay_p90_seconds", delay(0.9)),
+        ("label_coverage", coverage),
+        ("label_delay_p50_seconds", half),
+        ("label_delay_p90_seconds", most),
     ];
     answers.into_iter().map(|(name, outcome)| (MetricKey::plain(name), outcome)).collect()
+}
+
+/// The share of predictions that have a truth, and the delays within which half and nine tenths of the truths had come.
+#[must_use]
+pub fn labels(total: u64, labelled: u64, delays: &BTreeMap<u32, u64>) -> (Outcome, [Outcome; 2]) {
+    let delay = |quantile| has_truth(total, labelled).and_then(|()| delay(delays, labelled, quantile));
+    (share(labelled, total), [delay(0.5), delay(0.9)])
 }
 
 /// Why there is no performance, if there is none.

@@ -6,11 +6,14 @@
 pub mod account;
 pub mod backtest;
 pub mod compare;
+pub mod coverage;
 pub mod curve;
+pub mod diff;
 pub mod drift;
 mod read;
 mod rows;
 pub mod sources;
+pub mod series;
 pub mod streams;
 
 use std::collections::BTreeSet;
@@ -31,7 +34,7 @@ use crate::store::reference::Baseline;
 use crate::store::rows::Knowledge;
 use crate::summary::Summary;
 use crate::summary::body::Body;
-use crate::summary::fold::over_buckets;
+use crate::summary::fold::{Cell, over_buckets};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -244,6 +247,15 @@ impl Prepared {
 
 /// Find what a question names, and read what it is asked of.
 async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Error> {
+    let mut prepared = settle(context, question).await?;
+    let Prepared { version, model, numbers, output_id, .. } = &prepared;
+    let place = Place { version: version.clone(), model: model.clone(), numbers: numbers.clone() };
+    prepared.known = read(context, &place, question, *output_id, prepared.reference.as_deref()).await?;
+    Ok(prepared)
+}
+
+/// Find what a question names; nothing is read yet.
+async fn settle(context: &Context, question: &Question) -> Result<Prepared, Error> {
     let Place { version, model, numbers } = find(context, &question.model, question.version.as_deref()).await?;
     let names: Vec<String> = model.quantities().iter().map(Quantity::name).collect();
     let output_id = numbers.quantities.get(&question.output).copied();
@@ -264,10 +276,8 @@ async fn prepare(context: &Context, question: &Question) -> Result<Prepared, Err
         Some(reference_id) => Some(context.store.load_reference(reference_id).await?),
         None => None,
     };
-    let place = Place { version, model, numbers };
-    let known = read(context, &place, question, output_id, reference.as_deref()).await?;
-    let Place { version, model, numbers } = place;
     let (name, slice) = (question.output.clone(), question.slice.clone());
+    let known = Known { cells: Vec::new(), known_at: context.clock.now(), recorded: 0, read_from: "rows" };
     Ok(Prepared { version, model, numbers, name, output_id, slice, reference, known })
 }
 
@@ -310,9 +320,20 @@ fn check_slice(context: &Context, model: &Model, slice: &Slice) -> Result<(), Er
 /// When it names something unknown, or the store fails.
 pub async fn ask(context: &Context, question: &Question) -> Result<Answer, Error> {
     let prepared = prepare(context, question).await?;
+    let cells = prepared.known.cells.clone();
+    answer(context, &prepared, question, cells)
+}
+
+/// The answer to a question from buckets that have been read.
+fn answer(
+    context: &Context,
+    prepared: &Prepared,
+    question: &Question,
+    cells: Vec<(Cell, Body)>,
+) -> Result<Answer, Error> {
     let (asked, known) = (prepared.asked()?, &prepared.known);
     let reference_id = prepared.reference.as_ref().map(|baseline| baseline.reference_id);
-    let mut parts = over_buckets(known.cells.clone());
+    let mut parts = over_buckets(cells);
     if let Some(kind) = asked.quantity.kind() {
         parts.entry((prepared.output_id, question.slice.clone())).or_insert_with(|| Body::empty(kind));
     }

@@ -48,6 +48,8 @@ pub struct JobRecord {
     pub spent: Duration,
     /// When it last ended without failure.
     pub last_success_at: Option<DateTime<Utc>>,
+    /// What came of the last run, and when it ended.
+    pub last: Option<(Outcome, DateTime<Utc>)>,
 }
 
 /// What is known of whole passes of the pipeline, and of telling somebody about them.
@@ -110,6 +112,7 @@ impl JobRecords {
         let record = records.entry(job).or_default();
         record.runs[outcome as usize] += 1;
         record.spent += spent;
+        record.last = Some((outcome, now));
         if outcome != Outcome::Failed {
             record.last_success_at = Some(now);
         }

@@ -39,14 +39,13 @@ impl Store {
         if let Some(lease) = lease {
             super::lease::check(&mut transaction, lease).await?;
         }
-        let batch: Option<i64> = sqlx::query_scalar("select max(batch_id) from batch")
-            .fetch_one(&mut *transaction)
-            .await
-            .named("last_batch")?;
+        let last = "select batch_id, encode(hash, 'hex') from batch order by batch_id desc limit 1";
+        let batch: Option<(i64, String)> =
+            sqlx::query_as(last).fetch_optional(&mut *transaction).await.named("last_batch")?;
         let seals = lock_head(&mut transaction, Chain::Seals).await?;
         let detail = json!({
             "seals": { "number": seals.number, "hash": hex(&seals.hash) },
-            "batches": { "number": batch.unwrap_or_default() },
+            "batches": { "number": batch.as_ref().map_or(0, |(number, _)| *number), "hash": batch.map(|(_, hash)| hash) },
         });
         let (action, subject) = ("anchored", "the record");
         let head = append(&mut transaction, now, actor, action, subject, reason, detail.clone()).await?;

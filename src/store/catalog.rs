@@ -43,6 +43,24 @@ pub struct Version {
     pub name: String,
 }
 
+/// One release of a model, as people read it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Version)]
+pub struct VersionRow {
+    /// Its number.
+    pub version_id: i32,
+    /// The model.
+    pub model: String,
+    /// Its name.
+    pub version: String,
+    /// When its first prediction was taken in.
+    pub first_seen_at: DateTime<Utc>,
+    /// The reference in force, if one is.
+    pub reference_id: Option<i32>,
+    /// When it was last estimated, if it was.
+    pub estimated_at: Option<DateTime<Utc>>,
+}
+
 impl Store {
     /// The key that signs the links of notices.
     ///
@@ -133,28 +151,38 @@ impl Store {
             .await
             .named("find_plan")?;
         let mut catalog = Catalog { installation, plan_id: plan_id.unwrap_or_default(), models: HashMap::new() };
+        for model in &plan.models {
+            if let Some(numbers) = self.model_numbers(model).await? {
+                catalog.models.insert(model.name.clone(), numbers);
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// The numbers of a model's names, of this plan or an earlier one; `None` of a model that no daemon has taken up.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn model_numbers(&self, model: &Model) -> Result<Option<ModelNumbers>> {
         let outputs = sqlx::query!(
-            "select model_id, model.name as model, output_id, output.name as output from model join output using (model_id)"
+            "select model_id, output_id, output.name as output from model join output using (model_id) where model.name = $1",
+            model.name
         )
         .fetch_all(&self.pool)
         .await
         .named("find_outputs")?;
-        for row in outputs.into_iter().filter(|row| plan.model(&row.model).is_some()) {
-            let numbers = catalog.models.entry(row.model.clone()).or_default();
-            numbers.model_id = row.model_id;
-            let is_output =
-                plan.model(&row.model).is_some_and(|model| model.scores().any(|output| output == row.output));
-            if is_output {
+        let Some(model_id) = outputs.first().map(|row| row.model_id) else { return Ok(None) };
+        let mut numbers = ModelNumbers { model_id, ..ModelNumbers::default() };
+        for row in outputs {
+            if model.scores().any(|output| output == row.output) {
                 numbers.outputs.insert(row.output.clone(), row.output_id);
             }
             numbers.quantities.insert(row.output, row.output_id);
         }
         let findings =
             sqlx::query!("select truth_id, name from finding").fetch_all(&self.pool).await.named("find_findings")?;
-        for numbers in catalog.models.values_mut() {
-            numbers.findings = findings.iter().map(|row| (row.name.clone(), row.truth_id)).collect();
-        }
-        Ok(catalog)
+        numbers.findings = findings.into_iter().map(|row| (row.name, row.truth_id)).collect();
+        Ok(Some(numbers))
     }
 
     /// The key of the pseudonyms that this database is bound to, if it is.
@@ -226,6 +254,34 @@ impl Store {
         super::seal::close(&mut transaction, seal, &["model_version"]).await?;
         transaction.commit().await.named("version_number")?;
         Ok(version_id)
+    }
+
+    /// Versions of some models, or of all, the earliest first: those with a higher number than `after`.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn page_versions(
+        &self,
+        models: Option<&[String]>,
+        after: Option<i32>,
+        limit: i64,
+    ) -> Result<Vec<VersionRow>> {
+        sqlx::query_as!(
+            VersionRow,
+            r#"select version_id, model.name as model, model_version.name as version, first_seen_at,
+                (select reference_id from reference r where r.version_id = model_version.version_id and approved_at is not null
+                    order by approved_at desc, reference_id desc limit 1) as reference_id,
+                (select max(evaluated_at) from evaluation e where e.version_id = model_version.version_id) as estimated_at
+            from model_version join model using (model_id)
+            where ($1::text[] is null or model.name = any($1)) and ($2::integer is null or version_id > $2)
+            order by version_id limit $3"#,
+            models,
+            after,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("page_versions")
     }
 
     /// All versions of the plan's models, oldest first.

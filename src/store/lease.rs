@@ -16,7 +16,35 @@ pub struct Lease {
     pub length: Duration,
 }
 
+/// A lease as people read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// The job.
+    pub name: String,
+    /// The process that holds it, or held it last.
+    pub holder: String,
+    /// Number of the holding.
+    pub fencing: i64,
+    /// Whether it is held now.
+    pub held: bool,
+}
+
 impl Store {
+    /// Every lease that there ever was.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_leases(&self) -> Result<Vec<LeaseRow>> {
+        sqlx::query_as!(
+            LeaseRow,
+            r#"select name, holder, fencing, (expires_at >= clock_timestamp()
+                and expires_at <= clock_timestamp() + make_interval(secs => seconds + 1)) as "held!" from lease order by name"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_leases")
+    }
+
     /// Take or prolong a lease; `None` while another process holds it.
     ///
     /// # Errors

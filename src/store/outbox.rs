@@ -420,23 +420,6 @@ impl Store {
         .await
         .named("list_notices")
     }
-
-    /// The notices that tell of an alert, the earliest first, as long as retention keeps them.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_alert_notices(&self, alert_id: i64) -> Result<Vec<NoticeRow>> {
-        sqlx::query_as!(
-            NoticeRow,
-            r#"select outbox_id, outbox.alert_id, route, channel, recipient, escalation, coalesce(report->>'subject', '(cannot be read)') as "subject!", created_at,
-                attempts, last_error, sent_at, dead_at
-            from alert_notice join outbox using (outbox_id) where alert_notice.alert_id = $1 order by outbox_id"#,
-            alert_id
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("list_alert_notices")
-    }
 }
 
 /// Append how a notice ended to the audit.

@@ -39,6 +39,21 @@ pub struct Rows {
 }
 
 impl Store {
+    /// The last batch that had been taken in by an instant; 0 before the first.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn batch_as_of(&self, at: DateTime<Utc>) -> Result<i64> {
+        let last = sqlx::query_scalar!(
+            "select batch_id from batch where committed_at <= $1 order by committed_at desc, batch_id desc limit 1",
+            at
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("batch_as_of")?;
+        Ok(last.unwrap_or_default())
+    }
+
     /// How many predictions one version made in one window.
     ///
     /// # Errors

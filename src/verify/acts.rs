@@ -15,6 +15,8 @@ const PAGE: i64 = 2_000;
 pub(super) struct Promised {
     /// Of the seals.
     pub seals: Vec<Claim>,
+    /// Of the batches.
+    pub batches: Vec<Claim>,
 }
 
 /// Walk the audit trail.
@@ -32,7 +34,10 @@ pub(super) async fn check(look: &mut Look, anchors: &[Anchor], report: &mut Repo
         for act in &acts {
             let link = Link { number: act.audit_id, previous: &act.previous_hash, hash: &act.hash };
             walk.step(link, |previous| act.hash_behind(previous), report);
-            promised.seals.extend((act.action == "anchored").then(|| claim(act, "seals")).flatten());
+            if act.action == "anchored" {
+                promised.seals.extend(claim(act, "seals"));
+                promised.batches.extend(claim(act, "batches"));
+            }
         }
     }
     let head = look.head(Chain::Acts).await?;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{AlertRow, EventRow, missing};
+use crate::store::outbox::NoticeRow;
 use crate::store::{Named, Result, Store};
 
 /// Which alerts; what is left out restricts nothing.
@@ -124,5 +125,38 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_alert_events")
+    }
+
+    /// The notices that tell of an alert, the earliest first, as long as retention keeps them.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_alert_notices(&self, alert_id: i64) -> Result<Vec<NoticeRow>> {
+        self.list_alert_notices_as_of(alert_id, None).await
+    }
+
+    /// The notices that told of an alert at an instant, and whether they had been sent by then.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_alert_notices_as_of(
+        &self,
+        alert_id: i64,
+        as_of: Option<DateTime<Utc>>,
+    ) -> Result<Vec<NoticeRow>> {
+        sqlx::query_as!(
+            NoticeRow,
+            r#"select outbox_id, outbox.alert_id, route, channel, recipient, escalation,
+                coalesce(report->>'subject', '(cannot be read)') as "subject!", created_at, attempts, last_error,
+                case when $2::timestamptz is null or sent_at <= $2 then sent_at end as sent_at,
+                case when $2::timestamptz is null or dead_at <= $2 then dead_at end as dead_at
+            from alert_notice join outbox using (outbox_id)
+            where alert_notice.alert_id = $1 and ($2::timestamptz is null or created_at <= $2) order by outbox_id"#,
+            alert_id,
+            as_of
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_alert_notices")
     }
 }

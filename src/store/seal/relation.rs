@@ -42,7 +42,7 @@ const fn relation(name: &'static str, key: usize, columns: &'static [(&'static s
 }
 
 /// All of them, in the order in which they are sealed and checked.
-pub static RELATIONS: [Relation; 24] = [
+pub static RELATIONS: [Relation; 28] = [
     relation("model", 1, &[("model_id", Number), ("name", Text), ("created_at", Instant)]),
     relation(
         "model_version",
@@ -95,6 +95,11 @@ pub static RELATIONS: [Relation; 24] = [
             ("metrics", Kind::Json),
             ("estimated_at", Instant),
         ],
+    ),
+    relation(
+        "replay",
+        1,
+        &[("replay_id", Number), ("estimate_id", Number), ("verdict", Text), ("words", Text), ("replayed_at", Instant)],
     ),
     relation(
         "sealed_day",
@@ -281,6 +286,24 @@ pub static RELATIONS: [Relation; 24] = [
             ("pinned_at", Instant),
         ],
     ),
+    relation(
+        "pinned_input",
+        1,
+        &[
+            ("input_id", Number),
+            ("version_id", Number),
+            ("window_from", Instant),
+            ("window_to", Instant),
+            ("known_at", Instant),
+            ("recorded", Number),
+            ("plan_id", Number),
+            ("reference_id", Number),
+            ("reason", Text),
+            ("pinned_at", Instant),
+        ],
+    ),
+    relation("pinned_part", 3, &[("input_id", Number), ("output_id", Number), ("slice", Text), ("digest", Bytes)]),
+    relation("pinned_body", 1, &[("digest", Bytes), ("body", Bytes)]),
 ];
 
 impl Relation {
