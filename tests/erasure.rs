@@ -176,11 +176,12 @@ async fn a_person_is_erased_everywhere_and_everything_still_adds_up() {
     let replayed = Box::pin(replay(&context, sample)).await.expect("replays");
     for one in &replayed {
         match &one.verdict {
-            Verdict::Cannot(Obstacle::Erased(_)) => assert!(one.stored.recorded < 3),
-            verdict => assert_eq!((verdict, one.stored.recorded >= 3), (&Verdict::Agrees, true)),
+            Verdict::Cannot(Obstacle::Erased(_)) => assert!(one.stored.recorded < erased.batch),
+            verdict => assert_eq!(verdict, &Verdict::Agrees),
         }
     }
-    assert!(replayed.iter().any(|one| one.verdict == Verdict::Agrees));
+    let agreeing = replayed.iter().filter(|one| one.verdict == Verdict::Agrees).count();
+    assert!(0 < agreeing && agreeing < replayed.len(), "{agreeing} of {}", replayed.len());
 
     // The same export brings nobody back, and says so.
     installation.write("predictions/again.csv", PREDICTIONS.to_owned() + "S4,,2025-02-02T10:00:00Z,0.8,0.4,south,M\n");

@@ -54,7 +54,7 @@ async fn filled() -> Installation {
 async fn replayed(installation: &Installation) -> Vec<String> {
     let context = installation.context();
     let sample = context.store.sample_estimates(500, CALCULATOR_VERSION).await.expect("estimates");
-    assert!(sample.len() > 50);
+    assert!(sample.len() > 10);
     let replayed = Box::pin(replay(&context, sample)).await.expect("replays");
     let verdicts: BTreeSet<String> =
         replayed.iter().map(|one| one.verdict.as_str().to_owned() + &one.verdict.words()).collect();
@@ -136,14 +136,14 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
     // Every estimate can be made again from what was pinned, bit for bit.
     assert_eq!(replayed(&installation).await, ["agrees"]);
     assert!(installation.count("pinned_input").await > 0);
-    let tamper = "update pinned_body set body = body || '\\x00' where digest = (select min(digest) from pinned_body)";
+    let tamper = "update pinned_body set body = body || '\\x00' where digest = (select digest from pinned_body order by digest limit 1)";
     execute(&installation, tamper).await;
     let found = verified(&installation).await;
     assert!(found.breaches.iter().any(|breach| breach.relation == "pinned_body"), "{:#?}", found.breaches);
     execute(
         &installation,
         "update pinned_body set body = substring(body from 1 for length(body) - 1)
-        where digest = (select min(digest) from pinned_body)",
+        where digest = (select digest from pinned_body order by digest limit 1)",
     )
     .await;
     for gone in [
