@@ -2,7 +2,7 @@
 
 use super::walk::{Claim, Link, Walk};
 use super::{Anchor, Report};
-use crate::chain::from_hex;
+use crate::chain::{from_hex, hex};
 use crate::store::Result;
 use crate::store::audit::{Chain, StoredAct};
 use crate::store::look::Look;
@@ -43,6 +43,21 @@ pub(super) async fn check(look: &mut Look, anchors: &[Anchor], report: &mut Repo
     let head = look.head(Chain::Acts).await?;
     walk.end(Chain::Acts.as_str(), (head.number, head.hash), report);
     Ok(promised)
+}
+
+/// See that the batches are those that anchorings have named.
+pub(super) async fn check_batches(look: &mut Look, claims: &[Claim], report: &mut Report) -> Result<()> {
+    let numbers: Vec<i64> = claims.iter().map(|claim| claim.number).collect();
+    let hashes = look.list_batch_hashes(&numbers).await?;
+    for Claim { number, hash, by } in claims {
+        let what = match hashes.get(number) {
+            Some(found) if found == hash => continue,
+            Some(_) => format!("has another hash than {by} says, {}", hex(hash)),
+            None => format!("is missing: {by} has seen it"),
+        };
+        report.breach("batch", format!("batch {number}"), what);
+    }
+    Ok(())
 }
 
 /// What an anchoring says of another chain's head.

@@ -121,10 +121,10 @@ pub async fn verify_against(store: &Store, depth: Depth, anchors: &[Anchor]) -> 
     let mut report = Report::default();
     // One instant: what is written meanwhile is for the next time.
     let mut look = store.look().await?;
-    let mut promised = acts::check(&mut look, anchors, &mut report).await?;
-    let batches = std::mem::take(&mut promised.batches);
-    history::check(&mut look, depth, promised, &mut report).await?;
-    rows::check(store.proof(&mut look), depth, batches, &mut report).await?;
+    let promised = acts::check(&mut look, anchors, &mut report).await?;
+    history::check(&mut look, depth, promised.seals, &mut report).await?;
+    rows::check(store.proof(&mut look), depth, &mut report).await?;
+    acts::check_batches(&mut look, &promised.batches, &mut report).await?;
     if depth == Depth::Full {
         for contradiction in look.list_contradictions().await? {
             report.breach(contradiction.relation, contradiction.row, contradiction.what);

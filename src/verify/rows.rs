@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::walk::Claim;
 use super::{Depth, Report};
 use crate::store::Result;
 use crate::store::leaf::{
@@ -35,8 +34,6 @@ struct Walk<'r> {
     leaves: u64,
     /// Rows of batches up to this one have been weighed.
     weighed: i64,
-    /// What the audit trail says of batches, by number.
-    claims: BTreeMap<i64, Claim>,
     report: &'r mut Report,
 }
 
@@ -44,12 +41,11 @@ struct Walk<'r> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(super) async fn check(mut proof: Proof<'_>, depth: Depth, claims: Vec<Claim>, report: &mut Report) -> Result<()> {
+pub(super) async fn check(mut proof: Proof<'_>, depth: Depth, report: &mut Report) -> Result<()> {
     let removed = proof.removed().await?;
     let last = (0, ZERO.to_vec());
-    let claims = claims.into_iter().map(|claim| (claim.number, claim)).collect();
     let (group, weighed) = (BTreeMap::new(), i64::MIN);
-    let mut walk = Walk { depth, removed, last, group, leaves: 0, weighed, claims, report: &mut *report };
+    let mut walk = Walk { depth, removed, last, group, leaves: 0, weighed, report: &mut *report };
     loop {
         let batches = proof.batches(if walk.last.0 == 0 { i64::MIN } else { walk.last.0 }, AT_ONCE).await?;
         if batches.is_empty() {
@@ -62,13 +58,6 @@ pub(super) async fn check(mut proof: Proof<'_>, depth: Depth, claims: Vec<Claim>
                 walk.weigh(&mut proof, until).await?;
             }
         }
-    }
-    for (number, claim) in std::mem::take(&mut walk.claims) {
-        walk.report.breach(
-            "batch",
-            format!("batch {number}"),
-            format!("is missing, and {} has kept its hash", claim.by),
-        );
     }
     let (last_batch, head) = proof.head().await?;
     if walk.last != (last_batch, head) {
@@ -101,9 +90,6 @@ impl Walk<'_> {
     fn batch(&mut self, batch: StoredBatch) {
         self.report.count("batch", 1);
         let row = || format!("batch {}", batch.batch_id);
-        if let Some(claim) = self.claims.remove(&batch.batch_id).filter(|claim| claim.hash.as_slice() != batch.hash) {
-            self.report.breach("batch", row(), format!("its hash is not what {} has kept of it", claim.by));
-        }
         for what in faults(&self.last, &batch) {
             self.report.breach("batch", row(), what);
         }
