@@ -185,9 +185,10 @@ fn written(material: &Material) -> Result<Vec<u8>, Error> {
     }
     for plan in &material.plans {
         let name = plan.get("plan_id").map(ToString::to_string).unwrap_or_default();
-        // As it was stored: its digest is the plan's.
+        // In its canonical form, whatever the database made of its spaces: its digest is the plan's.
         let body = plan.get("body").and_then(Value::as_str).unwrap_or_default();
-        files.insert(format!("plan-{name}.json"), body.as_bytes().to_vec());
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        files.insert(format!("plan-{name}.json"), body.to_string().into_bytes());
     }
     files.insert("verification.txt".to_owned(), material.verification.clone().into_bytes());
     files.insert("report.html".to_owned(), report::html(material).into_bytes());
@@ -220,8 +221,8 @@ fn verification(subject: &Subject, verified: &verify::Report, audit: &[Object], 
         lines.push("Audit trail: no entry since the period began".to_owned());
     }
     lines.push(format!("Batches: up to {recorded}"));
-    if let Some(batch) = batch.first() {
-        lines.push(format!("  hash of the last       {}", hash(batch)));
+    if let Some(hash) = batch.first().map(hash).filter(|hash| !hash.is_empty()) {
+        lines.push(format!("  hash of the last       {hash}"));
     }
     lines.push(String::new());
     lines.push("`dosimeter audit verify --full` on the installation walks every row; docs/audit.md says how the hashes are made.".to_owned());

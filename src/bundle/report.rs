@@ -29,7 +29,7 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; } h2 { font-size: 1
 p, ul, ol { margin: .5rem 0; } .muted, .note { color: var(--muted); } .undefined { color: var(--muted); font-style: italic; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .8rem 0; } dt { color: var(--muted); } dd { margin: 0; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92em; } th, td { text-align: left; padding: .25rem .6rem .25rem 0;
-  border-bottom: 1px solid var(--line); vertical-align: top; } th { color: var(--muted); font-weight: 600; } td.number { white-space: nowrap; }
+  border-bottom: 1px solid var(--line); vertical-align: top; } th { color: var(--muted); font-weight: 600; } td.number { min-width: 6rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f7f8; padding: .8rem 1rem; font-size: .85em; }
 code { overflow-wrap: anywhere; } .charts { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: .4rem 0; max-width: 100%; }
 figcaption { font-weight: 600; } svg { max-width: 100%; height: auto; } details { font-size: .85em; } article { border-left: 3px solid var(--line);
@@ -124,7 +124,8 @@ fn outputs(material: &Material) -> Markup {
     html! {
         section {
             h2 { "Outputs" }
-            @for window in last_windows(material) {
+            // What stands in parentheses is the input, the readers, the whole model: its numbers are in the data.
+            @for window in last_windows(material).into_iter().filter(|window| !window.output.starts_with('(')) {
                 @if let Some(metric) = main_metric(window) {
                     h3 { (window.output) }
                     div.charts {
@@ -337,7 +338,7 @@ fn table<'a>(material: &'a Material, name: &str) -> &'a Table {
     material.tables.iter().find(|(known, _)| *known == name).map_or(&NOTHING, |(_, table)| table)
 }
 
-/// Of each output the last estimate over all cases in the longest of its windows.
+/// Of each output, and of each quantity beside them, the last estimate over all cases in the longest of its windows.
 fn last_windows(material: &Material) -> Vec<&Published> {
     let whole = || material.published.iter().filter(|window| window.slice == "all");
     let names: BTreeSet<&str> = whole().map(|window| window.output.as_str()).collect();
@@ -345,7 +346,8 @@ fn last_windows(material: &Material) -> Vec<&Published> {
         let own = whole().filter(|window| window.output == name);
         own.max_by_key(|window| (window.window_to - window.window_from, window.window_to))
     };
-    names.into_iter().filter_map(latest).collect()
+    let (beside, outputs): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| name.starts_with('('));
+    outputs.into_iter().chain(beside).filter_map(latest).collect()
 }
 
 fn main_metric(window: &Published) -> Option<&'static str> {
