@@ -17,7 +17,7 @@ pub struct CurveAnswer {
     pub output: String,
     /// The slice.
     pub slice: String,
-    /// summaries or rows.
+    /// summaries, pins or rows.
     pub read_from: &'static str,
     /// Whether every score is known exactly.
     pub exact: bool,
