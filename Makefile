@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm delivery-storm dashboards-schema dashboards console-check clean
+.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm delivery-storm fleet dashboards-schema dashboards console-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -63,6 +63,10 @@ crash-storm: ## kill imports, the daemon and Postgres amid sending at random mom
 delivery-storm: ## kill the daemon and restart Postgres amid sending, a hundred times; DOSIMETER_DELIVERY_SEED for another seed
 	@scripts/install.sh cc rust postgres aiosmtpd
 	DOSIMETER_DELIVERY_STORM=100 scripts/with-postgres.sh $(CARGO) test --locked --test it mailroom:: -- --nocapture
+
+fleet: ## fill a store with 2,000 streams and two years of daily estimates, and time the API and the console; some minutes
+	@scripts/install.sh cc rust postgres
+	scripts/with-postgres.sh $(CARGO) test --locked --test it fleet:: -- --ignored --nocapture
 
 console-check: ## every page of the console in a real Chromium after a demo, with axe-core; pictures in target/console; needs Node and npm
 	@scripts/install.sh cc rust postgres chromium

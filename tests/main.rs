@@ -26,6 +26,7 @@ mod delivery;
 mod docs;
 mod embeddings;
 mod erasure;
+mod fleet;
 mod health;
 mod history;
 mod http;

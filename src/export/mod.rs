@@ -9,7 +9,6 @@ pub mod traffic;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -170,12 +169,19 @@ impl Snapshot {
     }
 }
 
-/// The present snapshot and the registry that exposes it. Shared; cheap to clone.
+/// The present snapshot, as text that is made once and read at every scrape, and what goes over HTTP. Shared; cheap to clone.
 #[derive(Clone)]
 pub struct Exporter {
-    current: Arc<RwLock<Arc<Snapshot>>>,
+    current: Arc<RwLock<Arc<Published>>>,
     registry: Registry,
     traffic: traffic::Traffic,
+}
+
+/// A snapshot as Prometheus reads it.
+struct Published {
+    is_empty: bool,
+    /// The text, or why the encoder refused a family.
+    text: Result<String, String>,
 }
 
 impl Exporter {
@@ -184,12 +190,10 @@ impl Exporter {
     /// # Errors
     /// Never in practice: the registry is new.
     pub fn new() -> prometheus::Result<Self> {
-        let current = Arc::new(RwLock::new(Arc::new(Snapshot::default())));
         let registry = Registry::new();
-        let desc = Desc::new("dosimeter_snapshot".into(), "The present snapshot.".into(), vec![], [].into())?;
-        registry.register(Box::new(SnapshotCollector { current: current.clone(), desc }))?;
         let traffic = traffic::Traffic::new(&registry)?;
-        Ok(Self { current, registry, traffic })
+        let nothing = Published { is_empty: true, text: Ok(String::new()) };
+        Ok(Self { current: Arc::new(RwLock::new(Arc::new(nothing))), registry, traffic })
     }
 
     /// What goes over HTTP.
@@ -200,14 +204,16 @@ impl Exporter {
 
     /// Replace the snapshot.
     pub fn publish(&self, snapshot: Snapshot) {
+        let is_empty = snapshot.is_empty();
+        let published = Published { is_empty, text: snapshot.text().map_err(|error| error.to_string()) };
         // A poisoned lock guards a pointer: whatever it points to is whole.
-        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(published);
     }
 
     /// Whether a snapshot has been published.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+        !self.present().is_empty
     }
 
     /// The text format of Prometheus.
@@ -215,34 +221,36 @@ impl Exporter {
     /// # Errors
     /// When the encoder refuses a family.
     pub fn render(&self) -> prometheus::Result<String> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        let present = self.present();
+        let own = present.text.as_ref().map_err(|error| prometheus::Error::Msg(error.clone()))?;
+        let traffic = text(&self.registry.gather())?;
+        Ok([own.as_str(), &traffic].concat())
+    }
+
+    fn present(&self) -> Arc<Published> {
+        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
-struct SnapshotCollector {
-    current: Arc<RwLock<Arc<Snapshot>>>,
-    desc: Desc,
-}
-
-impl Collector for SnapshotCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let snapshot = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let families = snapshot.families.iter().map(|(name, metrics)| {
+impl Snapshot {
+    /// The text format of Prometheus. It is made when the snapshot is published: a scrape of a large fleet costs a copy.
+    fn text(self) -> prometheus::Result<String> {
+        let families = self.families.into_iter().map(|(name, metrics)| {
             let mut family = MetricFamily::default();
             family.set_name(format!("dosimeter_{name}"));
-            family.set_help(help_of(name).unwrap_or_default());
+            family.set_help(help_of(&name).unwrap_or_default());
             family.set_field_type(if name.ends_with("_total") { MetricType::COUNTER } else { MetricType::GAUGE });
-            family.set_metric(metrics.clone());
+            family.set_metric(metrics);
             family
         });
-        families.collect()
+        text(&families.collect::<Vec<_>>())
     }
+}
+
+fn text(families: &[MetricFamily]) -> prometheus::Result<String> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(families, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]

@@ -194,4 +194,4 @@ const INDEX: &str = "dosimeter\n\n\
      /api/v1/series   ?model=&output=&window=: one stream window by window, ?as_of= or ?known_at=&recorded=\n\
      /api/v1/coverage ?model=&output=&from=&to=: how many cases of each day have their truth, and how long it took\n\
      /api/v1/diff     ?model=&output=&from=&to=&then=: what was known then and what is known now; /api/v1/diff/cases\n\
-     /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved= &before=\n";
+     /api/v1/rejections   refused records with their reasons, ?source= &reason= &since= &resolved=\n";
