@@ -209,7 +209,7 @@ pub(super) async fn post(
     let title = format!("{} alert {id}", action.label());
     let again = |message: String, signed: Signed, reason: String| {
         let page = Page { form: Some(signed), button: action.label(), reason, ..Page::problem(title.clone(), message) };
-        page.answer(StatusCode::BAD_REQUEST)
+        page.answer(StatusCode::UNPROCESSABLE_ENTITY)
     };
     let person = match Person::new(&signed.to, &reason) {
         Ok(person) => person,

@@ -218,7 +218,8 @@ fn maturity(looked: &Looked<'_>, days: &[(DateTime<Utc>, Body)], provisional_fro
         title: format!("Truth known of {}, {}, by day", looked.output, looked.slice),
         y_label: "share".to_owned(),
         points: points.collect(),
-        provisional_from,
+        // A day stands at its beginning, and its last cases are a day younger.
+        provisional_from: provisional_from.map(|at| at - looked.model.bucket.length()),
         ..Chart::default()
     }
 }
