@@ -113,12 +113,18 @@ comment on column plan.seal_id is 'The seal of the transaction that wrote it.';
 
 create table batch_counter (
     only_row boolean primary key default true check (only_row),
-    last_batch bigint not null
+    last_batch bigint not null,
+    head bytea not null check (octet_length(head) = 32),
+    frozen_before timestamptz,
+    gone boolean not null
 );
-insert into batch_counter (last_batch) values (0);
-comment on table batch_counter is 'The last batch number. Its row lock, held to the commit, makes numbers ascend in commit order.';
+insert into batch_counter (last_batch, head, gone) values (0, decode(repeat('00', 32), 'hex'), false);
+comment on table batch_counter is 'The last batch number. Its row lock, held to the commit, makes numbers ascend in commit order. What every commit has to know stands beside it.';
 comment on column batch_counter.only_row is 'There is one row.';
 comment on column batch_counter.last_batch is 'The number given last.';
+comment on column batch_counter.head is 'The hash of the last batch; zeros before the first.';
+comment on column batch_counter.frozen_before is 'Buckets before this instant are frozen: their predictions are gone or about to go, and no more are taken in. Null while nothing is.';
+comment on column batch_counter.gone is 'Whether gone_case has a row.';
 
 create table batch (
     batch_id bigint primary key,
@@ -127,7 +133,11 @@ create table batch (
     committed_at timestamptz not null,
     accepted bigint not null,
     duplicates bigint not null,
-    rejected bigint not null
+    rejected bigint not null,
+    parts json not null,
+    rows_digest bytea not null check (octet_length(rows_digest) = 32),
+    previous_hash bytea not null check (octet_length(previous_hash) = 32),
+    hash bytea not null check (octet_length(hash) = 32)
 );
 comment on table batch is 'One committed batch of records; its number is the clock "recorded".';
 comment on column batch.batch_id is 'Number, ascending in commit order.';
@@ -137,6 +147,10 @@ comment on column batch.committed_at is 'When it was taken in.';
 comment on column batch.accepted is 'Records that were new.';
 comment on column batch.duplicates is 'Records that were known with the same content.';
 comment on column batch.rejected is 'Records that were refused.';
+comment on column batch.parts is 'The rows that it brought, by table and month: how many, and the digest of their sorted leaves.';
+comment on column batch.rows_digest is 'Digest of parts.';
+comment on column batch.previous_hash is 'The hash of the batch before it; zeros of the first.';
+comment on column batch.hash is 'SHA-256 of previous_hash and every other column: a chain.';
 create index batch_source on batch (source, committed_at);
 create index batch_time on batch (committed_at, batch_id);
 
@@ -171,9 +185,11 @@ create table prediction (
     embedding real[],
     batch_id bigint not null,
     until_batch bigint,
+    salt bytea not null,
     primary key (case_id, record_id, occurred_at, batch_id)
 ) partition by range (occurred_at);
 create index prediction_version_time on prediction (version_id, occurred_at);
+create index prediction_batch on prediction using brin (batch_id) with (pages_per_range = 32, autosummarize = on);
 create table prediction_default partition of prediction default;
 comment on table prediction is 'Scores of one version for one case at one time.';
 comment on table prediction_default is 'Predictions of months that have no partition of their own.';
@@ -188,6 +204,7 @@ comment on column prediction.attributes is 'Slice dimensions and metadata.';
 comment on column prediction.embedding is 'What the model made of its input inside, if it says.';
 comment on column prediction.batch_id is 'The batch that brought it.';
 comment on column prediction.until_batch is 'The batch that brought the same prediction with more outputs or attributes; from then on that row counts. Never set back.';
+comment on column prediction.salt is 'Random: with it the row is a leaf of its batch, and a leaf that is left of an erased row says nothing.';
 
 create function make_prediction_partition(month timestamptz) returns void language plpgsql security definer
 set search_path = pg_catalog, public, pg_temp as $$
@@ -198,6 +215,19 @@ begin
         'prediction_' || to_char(first, 'YYYY_MM'), first at time zone 'UTC', (first + interval '1 month') at time zone 'UTC');
 end
 $$;
+create function drop_prediction_partition(month timestamptz) returns void language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+    first timestamp := date_trunc('month', month at time zone 'UTC');
+begin
+    if not exists (select from public.batch_counter where frozen_before >= (first + interval '1 month') at time zone 'UTC') then
+        raise exception 'the month of % is not frozen', month;
+    end if;
+    execute format('drop table if exists public.%I', 'prediction_' || to_char(first, 'YYYY_MM'));
+end
+$$;
+revoke execute on function drop_prediction_partition from public;
+comment on function drop_prediction_partition is 'Drop the partition of a month that is frozen, as the owner of the table: retention need not own it.';
 comment on function make_prediction_partition is 'Make the partition of a month, as the owner of the table: whoever writes rows need not own it.';
 
 create table assertion (
@@ -210,6 +240,7 @@ create table assertion (
     status text not null,
     observed_at timestamptz not null,
     batch_id bigint not null,
+    salt bytea not null,
     primary key (case_id, record_id)
 );
 create index assertion_batch on assertion (batch_id);
@@ -223,6 +254,7 @@ comment on column assertion.reader is 'Who made it; empty when the source does n
 comment on column assertion.status is 'How settled it is: preliminary, final, amended, corrected, entered-in-error.';
 comment on column assertion.observed_at is 'When the hospital knew it.';
 comment on column assertion.batch_id is 'The batch that brought it.';
+comment on column assertion.salt is 'Random, as that of a prediction.';
 
 create table rejection (
     rejection_id bigint generated always as identity primary key,
@@ -242,12 +274,15 @@ create table rejection (
     replayed_at timestamptz,
     resolved_at timestamptz,
     resolved_by bigint,
+    salt bytea not null,
+    first_words bytea,
     check ((key_id is null) = (record is null) and (resolved_at is null) = (resolved_by is null)),
     unique (source, origin, line, item, content_digest)
 );
 create index rejection_reason on rejection (source, reason);
 create index rejection_key on rejection (key_id) where key_id is not null;
 create index rejection_age on rejection (rejected_at);
+create index rejection_batch on rejection (batch_id);
 comment on table rejection is 'Records that were refused, each with its reason. Reading the same content again adds nothing.';
 comment on column rejection.rejection_id is 'Number of the rejection.';
 comment on column rejection.source is 'The source.';
@@ -265,6 +300,8 @@ comment on column rejection.record is 'The record as it stood, with its identifi
 comment on column rejection.replayed_at is 'When it was last sent through the door again.';
 comment on column rejection.resolved_at is 'When it was taken in after all.';
 comment on column rejection.resolved_by is 'The batch that took it in.';
+comment on column rejection.salt is 'Random, as that of a prediction.';
+comment on column rejection.first_words is 'Digest of the salt, field, reason and message that it was refused with first, once these have been replaced; the leaf is made of it.';
 comment on column rejection.content_digest is 'SHA-256 of field, reason, message and the record as it stood: a file that is read again, grown or under another mapping, does not repeat its rejections.';
 
 create table identifier (
@@ -274,10 +311,12 @@ create table identifier (
     sealed bytea,
     batch_id bigint not null,
     erased_at timestamptz,
+    salt bytea not null,
     primary key (pseudonym, kind),
     check ((sealed is null) = (erased_at is not null) and (sealed is null) = (key_id is null))
 );
 create index identifier_key on identifier (key_id) where key_id is not null;
+create index identifier_batch on identifier (batch_id);
 comment on table identifier is 'What pseudonyms stand for, encrypted. Erased ids leave a row without content, so that no record brings them back.';
 comment on column identifier.pseudonym is 'The pseudonym.';
 comment on column identifier.kind is '1 of a case, 2 of a subject.';
@@ -285,6 +324,106 @@ comment on column identifier.key_id is 'The key that it is encrypted with.';
 comment on column identifier.sealed is 'The id, encrypted: nonce, then ciphertext. It is about kind and pseudonym.';
 comment on column identifier.batch_id is 'The batch that brought it first.';
 comment on column identifier.erased_at is 'When it was erased.';
+comment on column identifier.salt is 'Random, as that of a prediction.';
+
+create table gone_case (
+    tomb bytea primary key check (octet_length(tomb) = 16),
+    erasure_id bigint,
+    gone_at timestamptz not null
+);
+comment on table gone_case is 'Cases whose rows are gone, in a form that names nobody, so that no record brings them back.';
+comment on column gone_case.tomb is 'Keyed hash of the kind (case or subject) and the pseudonym.';
+comment on column gone_case.erasure_id is 'The erasure that removed it; null of retention.';
+comment on column gone_case.gone_at is 'When it went. Of a subject: predictions of before are refused.';
+
+create table erasure (
+    erasure_id bigint generated always as identity primary key,
+    batch_id bigint not null unique,
+    tomb bytea not null,
+    erased_at timestamptz not null,
+    counts json not null,
+    leaves bigint not null,
+    leaves_digest bytea not null check (octet_length(leaves_digest) = 32)
+);
+comment on table erasure is 'Erasures of persons and cases, append-only. Who asked for it and why is in the audit.';
+comment on column erasure.erasure_id is 'Number of the erasure.';
+comment on column erasure.batch_id is 'The batch that it was: from it on the rows are gone.';
+comment on column erasure.tomb is 'Keyed hash of what was to be erased; it names nobody.';
+comment on column erasure.erased_at is 'When.';
+comment on column erasure.counts is 'Rows that went, by table.';
+comment on column erasure.leaves is 'Leaves that are left of them.';
+comment on column erasure.leaves_digest is 'Digest of these, sorted. It is in the audit as well.';
+
+create table erased_leaf (
+    batch_id bigint not null,
+    relation text not null,
+    month timestamptz not null,
+    leaf bytea not null check (octet_length(leaf) = 32),
+    erasure_id bigint not null references erasure,
+    primary key (batch_id, relation, month, leaf)
+);
+create index erased_leaf_erasure on erased_leaf (erasure_id);
+comment on table erased_leaf is 'What is left of erased rows, append-only: their leaves without the salt, so that each batch still adds up.';
+comment on column erased_leaf.batch_id is 'The batch that had brought the row.';
+comment on column erased_leaf.relation is 'The table that it was in.';
+comment on column erased_leaf.month is 'The month of the part of the batch.';
+comment on column erased_leaf.leaf is 'The leaf.';
+comment on column erased_leaf.erasure_id is 'The erasure.';
+
+create table erased_bucket (
+    version_id integer not null references model_version,
+    bucket timestamptz not null,
+    batch_id bigint not null,
+    primary key (version_id, bucket, batch_id)
+);
+comment on table erased_bucket is 'Buckets from which erasures took cases, append-only: what was recorded before cannot be folded again.';
+comment on column erased_bucket.version_id is 'The version.';
+comment on column erased_bucket.bucket is 'Start of the bucket.';
+comment on column erased_bucket.batch_id is 'The batch that the erasure was.';
+
+create table retirement (
+    month timestamptz primary key,
+    recorded bigint not null,
+    retired_at timestamptz not null,
+    counts json not null,
+    parts bigint not null,
+    parts_digest bytea not null check (octet_length(parts_digest) = 32)
+);
+comment on table retirement is 'Months whose rows retention has removed, append-only.';
+comment on column retirement.month is 'The month of the predictions.';
+comment on column retirement.recorded is 'The last batch before.';
+comment on column retirement.retired_at is 'When.';
+comment on column retirement.counts is 'Rows that went, by table.';
+comment on column retirement.parts is 'Parts of batches that lost some of their rows.';
+comment on column retirement.parts_digest is 'Digest of what is left of these. It is in the audit as well.';
+
+create table retired_part (
+    batch_id bigint not null,
+    relation text not null,
+    month timestamptz not null,
+    retirement timestamptz not null references retirement,
+    rows bigint not null,
+    digest bytea not null check (octet_length(digest) = 32),
+    primary key (batch_id, relation, month, retirement)
+);
+create index retired_part_retirement on retired_part (retirement);
+comment on table retired_part is 'What was left of a part of a batch when retention had removed some of its rows, append-only; the latest counts.';
+comment on column retired_part.batch_id is 'The batch.';
+comment on column retired_part.relation is 'The table.';
+comment on column retired_part.month is 'The month of the part.';
+comment on column retired_part.retirement is 'The month that was retired.';
+comment on column retired_part.rows is 'Leaves that were left.';
+comment on column retired_part.digest is 'Digest of these.';
+
+create table rejections_retired (
+    before timestamptz primary key,
+    retired_at timestamptz not null,
+    rows bigint not null
+);
+comment on table rejections_retired is 'How far refused records have been removed for their age, append-only.';
+comment on column rejections_retired.before is 'Those of batches committed before.';
+comment on column rejections_retired.retired_at is 'When.';
+comment on column rejections_retired.rows is 'How many.';
 
 create table contract_breach (
     model_id integer not null references model,
@@ -433,6 +572,31 @@ comment on column summary.predictions is 'How many rows are in the body, so that
 comment on column summary.labelled is 'How many of them have their truth; null of what has none, such as features.';
 comment on column summary.batch_id is 'All rows up to this batch are in it.';
 comment on column summary.known_at is 'The latest observed_at of the assertions about its cases, if there are any.';
+
+create table pinned_summary (
+    version_id integer not null references model_version,
+    output_id integer not null references output,
+    slice text not null,
+    bucket timestamptz not null,
+    body bytea not null,
+    batch_id bigint not null,
+    known_at timestamptz,
+    fold_digest text not null,
+    reference_id integer,
+    pinned_at timestamptz not null,
+    primary key (version_id, output_id, slice, bucket)
+);
+comment on table pinned_summary is 'Summaries of frozen buckets, append-only: their rows are gone, or about to go, and nothing changes them any more.';
+comment on column pinned_summary.version_id is 'The version.';
+comment on column pinned_summary.output_id is 'The output.';
+comment on column pinned_summary.slice is 'The slice in canonical form.';
+comment on column pinned_summary.bucket is 'Start of the bucket.';
+comment on column pinned_summary.body is 'The summary in the format of summary::codec.';
+comment on column pinned_summary.batch_id is 'All rows up to this batch are in it.';
+comment on column pinned_summary.known_at is 'The latest observed_at of the assertions that are in the bucket.';
+comment on column pinned_summary.fold_digest is 'The shape in which it was folded.';
+comment on column pinned_summary.reference_id is 'The reference through which embeddings were seen.';
+comment on column pinned_summary.pinned_at is 'When it was pinned.';
 
 create table reference (
     reference_id integer generated always as identity primary key,
@@ -1045,12 +1209,15 @@ create table installation (
     only_row boolean primary key default true check (only_row),
     installation_id text not null,
     link_key text not null,
+    tomb_key text not null,
     identity_fingerprint text
 );
-insert into installation (installation_id, link_key)
-values (replace(gen_random_uuid()::text, '-', ''), replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
+insert into installation (installation_id, link_key, tomb_key)
+values (replace(gen_random_uuid()::text, '-', ''), replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''),
+    replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
 comment on table installation is 'This installation.';
 comment on column installation.only_row is 'There is one row.';
 comment on column installation.installation_id is 'Its random name, the host part of every Message-ID.';
 comment on column installation.link_key is 'Random key that signs the links of notices. Whoever reads it can acknowledge, silence and resolve alerts.';
+comment on column installation.tomb_key is 'Random key that, together with the key of the pseudonyms, makes the tombs of gone_case.';
 comment on column installation.identity_fingerprint is 'What the key of the pseudonyms makes of a fixed text: another key would give every case another pseudonym, and is refused.';

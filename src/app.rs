@@ -21,6 +21,7 @@ use crate::store::Store;
 use crate::store::key::KeyUse;
 use crate::store::role::Standing;
 use crate::store::server::{Server, random_text, write_private};
+use crate::store::tomb::TombKey;
 use crate::vault::Ring;
 
 /// The jobs that run one after the other: what one leaves, the next finds.
@@ -111,6 +112,8 @@ impl App {
         let bound = store.identity_fingerprint().await?;
         let pseudonyms = pseudonyms(&plan, adopts && bound.is_none())?;
         let store = with_ring(store, &plan, adopts).await?;
+        let tombs = TombKey::new(pseudonyms.tomb_key(&store.load_tomb_key().await?));
+        let store = store.with_tombs(tombs);
         if adopts || bound.is_some() {
             store.bind_identity(&pseudonyms.fingerprint()).await?;
         }

@@ -15,7 +15,7 @@ use crate::intake::{Admission, Collector, Place};
 use crate::job::Context;
 use crate::job::commit::{commit, known_versions};
 use crate::store::Error;
-use crate::store::batch::{CONFLICT, Fate, Position, Progress, Taken};
+use crate::store::batch::{CONFLICT, Fate, Position, Progress, Taken, told_gone};
 
 /// So many requests may wait for the next commit.
 const MOST_WAITING: usize = 1024;
@@ -91,6 +91,7 @@ impl Receipt {
                 Admission::Conflict(message) => self.refuse(position, "id", Reason::Conflict, message),
                 Admission::New(place) | Admission::Duplicate(place) => match fate(place) {
                     Fate::Conflict => self.refuse(position, "id", Reason::Conflict, CONFLICT),
+                    Fate::Gone(reason) => self.refuse(position, "case", reason, told_gone(reason)),
                     Fate::New | Fate::Extends if matches!(admission, Admission::New(_)) => self.accepted += 1,
                     Fate::New | Fate::Extends | Fate::Known => self.duplicates += 1,
                 },

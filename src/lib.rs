@@ -61,6 +61,8 @@ pub mod desk;
 pub mod person;
 /// What people do about refused records.
 pub mod mending;
+/// Erasure of persons.
+pub mod erasure;
 /// Answers to any question.
 pub mod query;
 /// What was published, as it was read then.

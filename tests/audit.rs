@@ -138,12 +138,48 @@ fn covered() -> Vec<(&'static str, Vec<&'static str>)> {
         vec!["audit_id", "at", "written_at", "actor", "action", "subject", "reason", "detail", "previous_hash", "hash"],
     ));
     tables.push(("seal", vec!["number", "seal_id", "relation", "leaves", "sealed_at", "previous_hash", "hash"]));
+    tables.push((
+        "batch",
+        vec![
+            "batch_id",
+            "source",
+            "origin",
+            "committed_at",
+            "accepted",
+            "parts",
+            "rows_digest",
+            "previous_hash",
+            "hash",
+        ],
+    ));
+    tables.push((
+        "prediction",
+        vec!["case_id", "record_id", "version_id", "occurred_at", "attributes", "batch_id", "salt"],
+    ));
+    tables.push((
+        "assertion",
+        vec![
+            "case_id",
+            "record_id",
+            "truth_id",
+            "opinion",
+            "source",
+            "reader",
+            "status",
+            "observed_at",
+            "batch_id",
+            "salt",
+        ],
+    ));
     let states: [(&str, &[&str]); 10] = [
         ("_sqlx_migrations", &["version", "checksum"]),
         ("installation", &["installation_id", "identity_fingerprint", "link_key"]),
         ("model", &["fold_digest"]),
         ("current_estimate", &["estimate_id", "input_digest"]),
-        ("alert", &["state", "fired_at", "closed_at"]),
+        (
+            "alert",
+            &["severity", "state", "breached", "since", "fired_at", "told_at", "escalation", "muted_by", "closed_at"],
+        ),
         ("reference", &["approved_at", "approved_by", "approval_reason"]),
         ("silence", &["ended_at", "ended_by", "ended_reason"]),
         ("token", &["hash", "rotated_at", "revoked_at", "revoked_by", "revoked_reason"]),
@@ -175,7 +211,7 @@ async fn tamper(rng: &mut ChaCha8Rng, pool: &PgPool, table: &str, columns: &[&st
     if rows.is_empty() {
         return None;
     }
-    let is_state = !columns.contains(&"seal_id") && table != "audit";
+    let is_whole = columns.contains(&"seal_id") || ["audit", "batch", "prediction", "assertion"].contains(&table);
     let column = columns[rng.random_range(0..columns.len())];
     let kind = texts(
         pool,
@@ -185,7 +221,7 @@ async fn tamper(rng: &mut ChaCha8Rng, pool: &PgPool, table: &str, columns: &[&st
     )
     .await
     .remove(0);
-    let (done, how) = match if is_state { 0 } else { rng.random_range(0..5) } {
+    let (done, how) = match if is_whole { rng.random_range(0..5) } else { 0 } {
         0 | 1 => {
             let row = pick(rng);
             let change = format!("update {table} set {column} = {} where ctid = '{row}'", other(column, &kind));
@@ -203,8 +239,9 @@ async fn tamper(rng: &mut ChaCha8Rng, pool: &PgPool, table: &str, columns: &[&st
                 &format!("select column_name::text from information_schema.columns where table_name = '{table}'"),
             )
             .await;
+            let other = if key == "case_id" { "case_id || 'x'".to_owned() } else { format!("{key} + 100000") };
             let values: Vec<String> =
-                names.iter().map(|name| if name == key { format!("{key} + 100000") } else { name.clone() }).collect();
+                names.iter().map(|name| if name == key { other.clone() } else { name.clone() }).collect();
             let copy = format!(
                 "insert into {table} ({}) overriding system value select {} from {table} where ctid = '{}'",
                 names.join(", "),

@@ -52,7 +52,8 @@ fn unpacked(bundle: &Bundle) -> BTreeMap<String, Vec<u8>> {
         let mut file = archive.by_index(index).expect("a file");
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("its bytes");
-        files.insert(file.name().expect("UTF-8").split_once('/').expect("a folder").1.to_owned(), bytes);
+        let name = file.name().expect("a name").into_owned();
+        files.insert(name.split_once('/').expect("a folder").1.to_owned(), bytes);
     }
     files
 }

@@ -124,7 +124,7 @@ impl Installation {
     /// Let every job run once; none may fail.
     pub async fn pass(&self) {
         for job in Job::ALL {
-            assert_ne!(job.run(&self.context()).await, Outcome::Failed, "{} failed", job.name());
+            assert_ne!(Box::pin(job.run(&self.context())).await, Outcome::Failed, "{} failed", job.name());
         }
     }
 
@@ -141,7 +141,7 @@ impl Installation {
             reference_id: None,
             most_rows: None,
         };
-        ask(&self.context(), &question).await.expect("an answer")
+        Box::pin(ask(&self.context(), &question)).await.expect("an answer")
     }
 
     /// What comes of the replay of every estimate that there is: how many agree, and what the others say.

@@ -198,7 +198,7 @@ fn alerts(material: &Material) -> Markup {
                     h3 { "Alert " (id) ": " (said(alerts, alert, "rule")) }
                     p {
                         (said(alerts, alert, "output")) ", " (said(alerts, alert, "slice")) ". Began "
-                        (moment(alerts.cell(alert, "began_at"))) ", fired " (moment(alerts.cell(alert, "fired_at"))) ", now "
+                        (moment(alerts.cell(alert, "began_at"))) ", fired " (moment(alerts.cell(alert, "fired_at"))) ". Its state then: "
                         (said(alerts, alert, "state")) "."
                     }
                     ol.steps {

@@ -9,6 +9,7 @@ mod curve;
 mod demo;
 mod diff;
 mod drift;
+mod erase;
 mod health;
 mod identity;
 mod import;
@@ -139,6 +140,12 @@ enum Command {
     Resolve(identity::PseudonymArgs),
     /// Erase the id behind a pseudonym, for good. Audited. Exits with 3 when none is kept.
     Forget(identity::PseudonymArgs),
+    /// Erase everything that is kept of a person or a case; without --yes, tell what would go. Audited, without whom.
+    ///
+    /// Exits with 3 when nothing is kept of them and they were erased before.
+    Erase(erase::EraseArgs),
+    /// Remove what the plan no longer keeps, as the daemon does by itself; with --dry-run, tell what would go.
+    Retain(erase::RetainArgs),
     /// The keys that encrypt identifiers and refused records: list and rotate them.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -275,6 +282,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Bundle(args) => bundle::run(args),
         Command::Resolve(args) => identity::resolve(args),
         Command::Forget(args) => identity::forget(args),
+        Command::Erase(args) => erase::erase(args),
+        Command::Retain(args) => erase::retain(args),
         Command::Key(command) => key::run(command),
         Command::Token(command) => token::run(command),
         Command::Demo(args) => demo::run(args),

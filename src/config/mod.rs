@@ -241,7 +241,7 @@ fn plan(root: &Section<'_>, around: &Surroundings<'_>) -> Plan {
     notify::check_escalation(root, &alerting, &notify);
     let heartbeat = health::heartbeat(root.section("heartbeat"), around);
     let audit = audit::audit(root.section("audit"), &notify, around);
-    let retention = service::retention(root.section("retention"));
+    let retention = service::retention(root.section("retention"), &models);
     root.refuse_unknown();
     Plan {
         service,
@@ -286,6 +286,11 @@ fn unique<'a>(section: &Section<'_>, key: &str, names: impl Iterator<Item = &'a 
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[allow(clippy::ref_option, reason = "the signature is serde's")]
+fn optional_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::reader::Section;
-use super::{Surroundings, seconds};
+use super::{Model, Surroundings, optional_seconds, seconds};
 use crate::domain::window::parse_instant;
 use crate::vault::Ring;
 
@@ -93,6 +93,9 @@ pub struct Retention {
     /// Notices that were sent or given up.
     #[serde(serialize_with = "seconds")]
     pub notices: Duration,
+    /// Predictions, and what is about their cases alone; without it they are kept for ever.
+    #[serde(serialize_with = "optional_seconds", skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Duration>,
 }
 
 /// A text that must not be seen: its `Debug` is three stars and it does not serialise.
@@ -230,11 +233,22 @@ pub(super) fn intake(section: Section<'_>) -> Intake {
     intake
 }
 
-pub(super) fn retention(section: Section<'_>) -> Retention {
+pub(super) fn retention(section: Section<'_>, models: &[Model]) -> Retention {
+    let rows = section.string("rows").map(|_| section.duration("rows", 730 * DAY));
     let retention = Retention {
         rejections: section.duration("rejections", 90 * DAY),
         notices: section.duration("notices", 365 * DAY),
+        rows,
     };
+    // A window that is still published needs its rows, and a month more: they go by whole months.
+    let longest = models.iter().flat_map(|model| &model.windows).map(|window| window.longest_days()).max();
+    let least = (longest.unwrap_or_default() + 31) * DAY;
+    if rows.is_some_and(|rows| rows < least) {
+        section.problem(
+            "rows",
+            format!("is shorter than the longest window and a month; write at least {}d", least.as_secs() / 86_400),
+        );
+    }
     section.refuse_unknown();
     retention
 }

@@ -35,11 +35,15 @@ pub enum Reason {
     UnreadableFile,
     /// Half of an inference whose other half never came.
     Unpaired,
+    /// About a time whose rows are gone.
+    Frozen,
+    /// About somebody who was erased.
+    Erased,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedRow,
         Self::MissingField,
         Self::BadTime,
@@ -56,6 +60,8 @@ impl Reason {
         Self::Conflict,
         Self::UnreadableFile,
         Self::Unpaired,
+        Self::Frozen,
+        Self::Erased,
     ];
 
     /// The reason as one word, as it is stored and exported.
@@ -78,6 +84,8 @@ impl Reason {
             Self::Conflict => "conflict",
             Self::UnreadableFile => "unreadable-file",
             Self::Unpaired => "unpaired",
+            Self::Frozen => "frozen",
+            Self::Erased => "erased",
         }
     }
 
@@ -115,6 +123,10 @@ impl Reason {
             Self::Unpaired => {
                 "a request without its answer, or an answer without its request; send the one that is missing"
             }
+            Self::Frozen => {
+                "the record is about a time whose rows are gone (retention.rows), so what was said of it stands; leave it out"
+            }
+            Self::Erased => "the record is about somebody who was erased; leave it out of what you send",
             Self::UnreadableFile => "the whole file cannot be read; deliver it again, whole",
         }
     }

@@ -87,6 +87,15 @@ pub enum WindowSpec {
 }
 
 impl WindowSpec {
+    /// The days that it has at most.
+    #[must_use]
+    pub fn longest_days(self) -> u32 {
+        match self {
+            Self::RollingDays(days) => days,
+            Self::Month => 31,
+        }
+    }
+
     /// The window as it stands at `now`. It ends at the start of the current day: a day that is still running is not in it.
     #[must_use]
     pub fn at(self, now: DateTime<Utc>) -> Window {

@@ -38,6 +38,16 @@ impl Pseudonyms {
         self.replace("fingerprint", "dosimeter")
     }
 
+    /// The key of what hides whose rows are gone: this key and a text of the database together.
+    #[must_use]
+    pub fn tomb_key(&self, of_database: &str) -> [u8; 32] {
+        // unwrap safety: HMAC takes keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose().as_bytes()) else { return [0; 32] };
+        mac.update(b"tombs\0");
+        mac.update(of_database.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
     /// The pseudonym of a case.
     #[must_use]
     pub fn case(&self, id: &str) -> String {

@@ -43,5 +43,6 @@ pub async fn commit(
         }
     }
     let batch = collector.into_batch(source.name.clone(), origin.to_owned(), progress, &known);
-    context.store.commit_batch(lease, batch, now).await
+    // The largest of all futures: on the heap, it does not weigh on whoever waits for it.
+    Box::pin(context.store.commit_batch(lease, batch, now)).await
 }

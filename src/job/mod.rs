@@ -218,7 +218,7 @@ impl Job {
             Self::Health => Box::pin(health::run(context, lease)).await,
             Self::Detect => Box::pin(detect::run(context, lease)).await,
             Self::Notify => Box::pin(notify::run(context, lease)).await,
-            Self::Retain => Box::pin(retain::run(context)).await,
+            Self::Retain => Box::pin(retain::run(context, lease)).await,
             Self::Replay => Box::pin(replay::run(context, lease)).await,
             Self::Anchor => Box::pin(anchor::run(context, lease)).await,
             Self::Verify => Box::pin(verify::run(context, lease)).await,

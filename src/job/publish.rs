@@ -47,6 +47,7 @@ pub async fn run(context: &Context) -> Result {
     add_streams(context, &mut snapshot, &versions).await?;
     add_health(context, &mut snapshot).await?;
     add_daemon(context, &mut snapshot).await?;
+    add_rows(context, &mut snapshot).await?;
     add_record(context, &mut snapshot).await?;
     let series = snapshot.len() + 1;
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -388,6 +389,24 @@ async fn add_daemon(context: &Context, snapshot: &mut Snapshot) -> std::result::
         {
             snapshot.add(family, &labels, status.total("notice", &route.name, kind) as f64);
         }
+    }
+    Ok(())
+}
+
+/// What has been erased and retired, and how old what is kept is.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+async fn add_rows(context: &Context, snapshot: &mut Snapshot) -> std::result::Result<(), super::Error> {
+    let status = context.store.status().await?;
+    for table in ["prediction", "assertion", "record_key", "rejection", "identifier", "inference_event", "outbox"] {
+        for (family, kind) in [("rows_erased_total", "erased"), ("rows_retired_total", "retired")] {
+            snapshot.add(family, &[("table", table)], status.total(kind, table, "row") as f64);
+        }
+    }
+    if let Some(at) = context.store.oldest_prediction().await? {
+        snapshot.add("oldest_prediction_timestamp_seconds", &[], timestamp(at));
+    }
+    if let Some(at) = context.store.frozen_before().await? {
+        snapshot.add("frozen_before_timestamp_seconds", &[], timestamp(at));
     }
     Ok(())
 }

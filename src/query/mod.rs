@@ -95,7 +95,7 @@ pub struct Answer {
     pub known_at: DateTime<Utc>,
     /// Batches up to this one were used.
     pub recorded: i64,
-    /// summaries or rows.
+    /// summaries, pins or rows.
     pub read_from: &'static str,
     /// The reference it was compared with.
     pub reference_id: Option<i32>,

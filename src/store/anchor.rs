@@ -1,13 +1,31 @@
 //! Anchors and verifications, as the audit trail keeps them, each with the notices that tell of it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::audit::{AuditRow, Chain, append, lock_head};
 use super::lease::Lease;
+use super::look::Look;
 use super::outbox::{About, NewNotice, enqueue};
 use super::{Named, Result, Store};
 use crate::chain::hex;
+
+impl Look {
+    /// The hashes of batches, by number.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn list_batch_hashes(&mut self, batches: &[i64]) -> Result<HashMap<i64, Vec<u8>>> {
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as("select batch_id, hash from batch where batch_id = any($1)")
+            .bind(batches)
+            .fetch_all(&mut *self.0)
+            .await
+            .named("list_batch_hashes")?;
+        Ok(rows.into_iter().collect())
+    }
+}
 
 /// What is known of the record without walking it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,14 +57,15 @@ impl Store {
         if let Some(lease) = lease {
             super::lease::check(&mut transaction, lease).await?;
         }
-        let batch: Option<i64> = sqlx::query_scalar("select max(batch_id) from batch")
+        // What is committed: the counter is not locked, so intake does not wait.
+        let (batch, head): (i64, Vec<u8>) = sqlx::query_as("select last_batch, head from batch_counter")
             .fetch_one(&mut *transaction)
             .await
             .named("last_batch")?;
         let seals = lock_head(&mut transaction, Chain::Seals).await?;
         let detail = json!({
             "seals": { "number": seals.number, "hash": hex(&seals.hash) },
-            "batches": { "number": batch.unwrap_or_default() },
+            "batches": { "number": batch, "hash": hex(&head) },
         });
         let (action, subject) = ("anchored", "the record");
         let head = append(&mut transaction, now, actor, action, subject, reason, detail.clone()).await?;

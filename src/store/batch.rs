@@ -61,6 +61,15 @@ pub struct NewAssertion {
 pub const CONFLICT: &str = "a record with this identity is known with other content; the first one stands. Send a correction \
     as a record of its own: with its own id, or, where ids are not sent, with another instant";
 
+/// What is told of a record about what is gone.
+#[must_use]
+pub fn told_gone(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Erased => "what the record is about was erased on request, and records do not bring it back",
+        _ => "the rows of that time are gone (retention.rows), and what was said of it stands",
+    }
+}
+
 impl NewPrediction {
     /// What it says, without whom it is about.
     #[must_use]
@@ -189,6 +198,8 @@ pub enum Fate {
     Known,
     /// It contradicts what is known and was refused.
     Conflict,
+    /// What it is about is gone, for this reason, and it was refused.
+    Gone(Reason),
 }
 
 /// What became of a batch, and of each of its records.

@@ -55,15 +55,20 @@ const QUERIES: [(&str, &str); 12] = [
     ),
     (
         "alert",
-        "select 'alert_id ' || a.alert_id,
-            'is ' || a.state || coalesce(', fired ' || a.fired_at, '') || coalesce(', closed ' || a.closed_at, '')
-                || '; by its events it is ' || coalesce(e.state || coalesce(', fired ' || e.fired_at, '')
-                || coalesce(', closed ' || e.closed_at, ''), 'nothing')
-        from alert a left join lateral (
-            select (array_agg(state order by event_id desc))[1] as state, min(at) filter (where transition = 'fired') as fired_at,
-                min(at) filter (where state in ('resolved', 'cleared', 'expired')) as closed_at
-            from alert_event where alert_event.alert_id = a.alert_id) e on true
-        where (a.state, a.fired_at, a.closed_at) is distinct from (e.state, e.fired_at, e.closed_at) order by a.alert_id",
+        "select 'alert_id ' || a.alert_id, 'is ' || a.state || '; by its last event it is ' || coalesce(e.state, 'nothing')
+                || ', or another of its columns is not what that event says'
+        from alert a left join lateral (select state, standing from alert_event
+                where alert_event.alert_id = a.alert_id order by event_id desc limit 1) e on true
+            left join lateral json_to_record(e.standing) as s(severity text, breached boolean, since timestamptz, fired_at timestamptz,
+                acknowledged_at timestamptz, told_at timestamptz, escalation integer, muted_by text, muted_until timestamptz,
+                closed_at timestamptz) on true
+        where (a.state, a.severity, a.breached, a.fired_at, a.escalation, a.muted_by, a.muted_until, a.closed_at) is distinct from
+                (e.state, s.severity, s.breached, s.fired_at, s.escalation, s.muted_by, s.muted_until, s.closed_at)
+            -- A clock that was set back moves these without an event; then an entry names the alert.
+            or ((a.since, a.acknowledged_at, a.told_at) is distinct from (s.since, s.acknowledged_at, s.told_at)
+                and not exists (select from audit where action = 'clock set back'
+                    and (detail->'alerts')::jsonb @> to_jsonb(a.alert_id)))
+        order by a.alert_id",
     ),
     (
         "alert_event",

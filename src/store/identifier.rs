@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::audit::append;
 use super::batch::Batch;
+use super::leaf::{Leaves, Relation, Salt, of_identifier};
 use super::{Error, Named, Result, Store, Transaction};
 use crate::config::Secret;
 use crate::vault::{NONCE, Ring};
@@ -72,6 +73,7 @@ pub(super) struct Sealed {
     kinds: Vec<i16>,
     pseudonyms: Vec<String>,
     bytes: Vec<Vec<u8>>,
+    salts: Vec<Salt>,
 }
 
 /// A nonce; it is long enough to be random.
@@ -111,28 +113,57 @@ pub(super) async fn seal(transaction: &mut Transaction, ring: Option<&Ring>, bat
         sealed.kinds.push(kind.number());
         sealed.bytes.push(ring.seal(&kind.about(pseudonym), id.expose().as_bytes(), nonce()));
         sealed.pseudonyms.push(pseudonym.to_owned());
+        sealed.salts.push(rand::random());
     }
     Ok(sealed)
 }
 
+impl Sealed {
+    /// Leave out the ids of whom nothing is taken in.
+    pub(super) fn forget(&mut self, barred: &HashSet<(IdKind, &str)>) {
+        let is_kept =
+            |place: usize| !barred.contains(&(IdKind::of_number(self.kinds[place]), self.pseudonyms[place].as_str()));
+        let kept: Vec<usize> = (0..self.kinds.len()).filter(|place| is_kept(*place)).collect();
+        *self = Self {
+            key_id: std::mem::take(&mut self.key_id),
+            kinds: kept.iter().map(|place| self.kinds[*place]).collect(),
+            pseudonyms: kept.iter().map(|place| self.pseudonyms[*place].clone()).collect(),
+            bytes: kept.iter().map(|place| self.bytes[*place].clone()).collect(),
+            salts: kept.iter().map(|place| self.salts[*place]).collect(),
+        };
+    }
+}
+
 /// Write encrypted ids. While the batch counter is locked: nobody else writes the same ones meanwhile.
-pub(super) async fn insert(transaction: &mut Transaction, sealed: &Sealed, batch_id: i64) -> Result<()> {
+pub(super) async fn insert(
+    transaction: &mut Transaction,
+    sealed: &Sealed,
+    batch_id: i64,
+    (leaves, now): (&mut Leaves, DateTime<Utc>),
+) -> Result<()> {
     if sealed.bytes.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into identifier (pseudonym, kind, key_id, sealed, batch_id)
-        select pseudonym, kind, $4, sealed, $5 from unnest($1::text[], $2::smallint[], $3::bytea[]) as t (pseudonym, kind, sealed)
-        on conflict do nothing",
+    let written: Vec<(String, i16, Vec<u8>)> = sqlx::query_as(
+        "insert into identifier (pseudonym, kind, key_id, sealed, batch_id, salt)
+        select pseudonym, kind, $4, sealed, $5, salt
+        from unnest($1::text[], $2::smallint[], $3::bytea[], $6::bytea[]) as t (pseudonym, kind, sealed, salt)
+        on conflict do nothing returning pseudonym, kind, salt",
     )
     .bind(&sealed.pseudonyms)
     .bind(&sealed.kinds)
     .bind(&sealed.bytes)
     .bind(&sealed.key_id)
     .bind(batch_id)
-    .execute(&mut **transaction)
+    .bind(sealed.salts.iter().map(|salt| salt.to_vec()).collect::<Vec<_>>())
+    .fetch_all(&mut **transaction)
     .await
     .named("insert_identifiers")?;
+    for (pseudonym, kind, salt) in written {
+        // unwrap safety: the salt is one of those above.
+        let salt = salt.try_into().unwrap_or_default();
+        leaves.add(Relation::Identifier, now, of_identifier(&salt, kind, &pseudonym));
+    }
     Ok(())
 }
 

@@ -9,12 +9,17 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, SubsecRound, Timelike, Utc};
 
-use super::batch::{ASSERTION, Batch, Committed, Fate, NewPrediction, NewRejection, PREDICTION, Progress, Taken};
+use super::batch::{
+    ASSERTION, Batch, Committed, Fate, NewAssertion, NewPrediction, NewRejection, PREDICTION, Progress, Taken,
+};
 use super::copy::CopyBinary;
 use super::few::{self, FEW};
+use super::leaf::{Leaves, REJECTION, Relation, Salt};
 use super::lease::Lease;
+use super::link::Link;
 use super::meet::{Met, fresh, meet};
-use super::{Named, Result, Store, Transaction};
+use super::weigh::{Weighed, salted, weigh_prediction};
+use super::{Named, Result, Store, Transaction, identifier, link, tomb};
 use crate::domain::window::month_of;
 use crate::vault::Ring;
 
@@ -30,19 +35,24 @@ impl Store {
         if let Some(lease) = lease {
             super::lease::check(&mut transaction, lease).await?;
         }
-        let sealed = super::identifier::seal(&mut transaction, self.ring.as_ref(), &batch).await?;
-        let batch_id = sqlx::query_scalar!("update batch_counter set last_batch = last_batch + 1 returning last_batch")
-            .fetch_one(&mut *transaction)
-            .await
-            .named("next_batch")?;
-        let mut met = meet(&mut transaction, &batch).await?;
+        let mut sealed = identifier::seal(&mut transaction, self.ring.as_ref(), &batch).await?;
+        // Before the batch counter is locked: others need not wait for it.
+        let weighed = Weighed::of(&batch);
+        let mut leaves = Leaves::default();
+        let link = link::next(&mut transaction).await?;
+        let batch_id = link.batch_id;
+        let barred = tomb::bar(&mut transaction, &self.tombs, &batch, &link).await?;
+        let mut met = meet(&mut transaction, &batch, &barred).await?;
+        weighed.add_fresh(&batch, &met, &mut leaves);
         insert_keys(&mut transaction, &batch, &met, batch_id).await?;
-        let new = fresh(&batch.predictions, &met.predictions);
-        insert_predictions(&mut transaction, new, batch_id).await?;
-        insert_assertions(&mut transaction, &batch, &met, batch_id).await?;
-        extend(&mut transaction, &met.extensions, batch_id).await?;
-        mark_dirty(&mut transaction, &batch, &met, batch_id).await?;
-        super::identifier::insert(&mut transaction, &sealed, batch_id).await?;
+        let new = salted(&batch.predictions, &weighed.predictions, &met.predictions);
+        insert_predictions(&mut transaction, new.collect(), batch_id).await?;
+        let new = salted(&batch.assertions, &weighed.assertions, &met.assertions);
+        insert_assertions(&mut transaction, new.collect(), batch_id).await?;
+        extend(&mut transaction, &met.extensions, batch_id, &mut leaves).await?;
+        mark_dirty(&mut transaction, &batch, &met, &link).await?;
+        sealed.forget(&barred.persons(&batch));
+        identifier::insert(&mut transaction, &sealed, batch_id, (&mut leaves, now)).await?;
         super::contract::count(&mut transaction, &batch, &met.predictions, now).await?;
         let fates = || met.predictions.iter().chain(&met.assertions);
         let count = |wanted: Fate| fates().filter(|fate| **fate == wanted).count() as u64;
@@ -55,7 +65,7 @@ impl Store {
                 super::rejection::settle(&mut transaction, &batch, replayed, batch_id, now).await?;
                 Vec::new()
             }
-            _ => insert_rejections(&mut transaction, self.ring.as_ref(), &batch, batch_id, now).await?,
+            _ => insert_rejections(&mut transaction, self.ring.as_ref(), &batch, batch_id, (&mut leaves, now)).await?,
         };
         match &batch.progress {
             Progress::Sent | Progress::Replayed(_) => {}
@@ -64,7 +74,7 @@ impl Store {
             Progress::Cursor(cursor) => super::cursor::store(&mut transaction, &batch.source, cursor, now).await?,
         }
         let committed = Committed { batch_id, accepted, duplicates, rejected: refused.len() as u64 };
-        insert_batch(&mut transaction, &batch, committed, now).await?;
+        link.close(&mut transaction, (&batch.source, &batch.origin), committed, &leaves.weigh(), now).await?;
         count_records(&mut transaction, &batch.source, committed, &refused).await?;
         super::status::count(&mut transaction, ("record", &batch.source, "ignored"), batch.ignored).await?;
         match lease {
@@ -147,23 +157,22 @@ async fn insert_keys(transaction: &mut Transaction, batch: &Batch, met: &Met, ba
     Ok(())
 }
 
-async fn insert_predictions<'b>(
+async fn insert_predictions(
     transaction: &mut Transaction,
-    predictions: impl Iterator<Item = &'b NewPrediction>,
+    predictions: Vec<(&NewPrediction, Salt)>,
     batch_id: i64,
 ) -> Result<()> {
-    let predictions: Vec<&NewPrediction> = predictions.collect();
     match predictions.len() {
         0 => return Ok(()),
         1..=FEW => return few::insert_predictions(transaction, &predictions, batch_id).await,
         _ => {}
     }
     let statement = "copy prediction (case_id, record_id, version_id, occurred_at, subject_id, output_ids, scores,
-        attributes, embedding, batch_id) from stdin (format binary)";
+        attributes, embedding, batch_id, salt) from stdin (format binary)";
     let mut copy = CopyBinary::begin(transaction, statement).await?;
-    for new in predictions {
+    for (new, salt) in predictions {
         let p = &new.prediction;
-        copy.row(10, |row| {
+        copy.row(11, |row| {
             row.text(&p.case_id);
             row.text(&new.record_id);
             row.int4(new.version_id);
@@ -178,6 +187,7 @@ async fn insert_predictions<'b>(
                 None => row.null(),
             }
             row.int8(batch_id);
+            row.bytes(&salt);
         })
         .await?;
     }
@@ -185,20 +195,23 @@ async fn insert_predictions<'b>(
     Ok(())
 }
 
-async fn insert_assertions(transaction: &mut Transaction, batch: &Batch, met: &Met, batch_id: i64) -> Result<()> {
-    let assertions: Vec<_> = fresh(&batch.assertions, &met.assertions).collect();
+async fn insert_assertions(
+    transaction: &mut Transaction,
+    assertions: Vec<(&NewAssertion, Salt)>,
+    batch_id: i64,
+) -> Result<()> {
     match assertions.len() {
         0 => return Ok(()),
         1..=FEW => return few::insert_assertions(transaction, &assertions, batch_id).await,
         _ => {}
     }
     let statement =
-        "copy assertion (case_id, record_id, truth_id, opinion, source, reader, status, observed_at, batch_id)
+        "copy assertion (case_id, record_id, truth_id, opinion, source, reader, status, observed_at, batch_id, salt)
         from stdin (format binary)";
     let mut copy = CopyBinary::begin(transaction, statement).await?;
-    for new in assertions {
+    for (new, salt) in assertions {
         let a = &new.assertion;
-        copy.row(9, |row| {
+        copy.row(10, |row| {
             row.text(&a.case_id);
             row.text(&new.record_id);
             row.int4(a.truth_id);
@@ -208,6 +221,7 @@ async fn insert_assertions(transaction: &mut Transaction, batch: &Batch, met: &M
             row.text(a.status.as_str());
             row.instant(a.observed_at);
             row.int8(batch_id);
+            row.bytes(&salt);
         })
         .await?;
     }
@@ -216,7 +230,12 @@ async fn insert_assertions(transaction: &mut Transaction, batch: &Batch, met: &M
 }
 
 /// From this batch on, the extended rows stand for the ones that said less; those stay for the clock `recorded`.
-async fn extend(transaction: &mut Transaction, extensions: &[NewPrediction], batch_id: i64) -> Result<()> {
+async fn extend(
+    transaction: &mut Transaction,
+    extensions: &[NewPrediction],
+    batch_id: i64,
+    leaves: &mut Leaves,
+) -> Result<()> {
     if extensions.is_empty() {
         return Ok(());
     }
@@ -235,7 +254,12 @@ async fn extend(transaction: &mut Transaction, extensions: &[NewPrediction], bat
     .execute(&mut **transaction)
     .await
     .named("supersede_predictions")?;
-    insert_predictions(transaction, extensions.iter(), batch_id).await?;
+    let weighed = extensions.iter().map(|new| {
+        let (salt, leaf) = weigh_prediction(new);
+        leaves.add(Relation::Prediction, new.prediction.occurred_at, leaf);
+        (new, salt)
+    });
+    insert_predictions(transaction, weighed.collect(), batch_id).await?;
     sqlx::query(
         "update record_key k set digest = e.digest, batch_id = $1
         from unnest($2::text[], $3::text[], $4::bytea[]) as e (case_id, record_id, digest)
@@ -251,8 +275,8 @@ async fn extend(transaction: &mut Transaction, extensions: &[NewPrediction], bat
     Ok(())
 }
 
-/// Mark the buckets of new predictions, and of the predictions of the cases of new assertions.
-async fn mark_dirty(transaction: &mut Transaction, batch: &Batch, met: &Met, batch_id: i64) -> Result<()> {
+/// Mark the buckets of new predictions, and of the predictions of the cases of new assertions, but those that are frozen.
+async fn mark_dirty(transaction: &mut Transaction, batch: &Batch, met: &Met, link: &Link) -> Result<()> {
     let new = fresh(&batch.predictions, &met.predictions).chain(&met.extensions);
     // Every bucket is made of whole hours.
     let hour = |at: DateTime<Utc>| at.trunc_subsecs(0).with_minute(0).and_then(|at| at.with_second(0)).unwrap_or(at);
@@ -270,13 +294,15 @@ async fn mark_dirty(transaction: &mut Transaction, batch: &Batch, met: &Met, bat
                 join record_key k on k.case_id = judged.case_id and k.kind = 1) t
             join model_version v on v.version_id = t.version_id
             join model m on m.model_id = v.model_id
+        where $5::timestamptz is null or t.at >= $5
         group by 1, 2
         on conflict (version_id, bucket) do update set batch_id = excluded.batch_id",
     )
-    .bind(batch_id)
+    .bind(link.batch_id)
     .bind(versions)
     .bind(hours)
     .bind(judged)
+    .bind(link.frozen_before)
     .execute(&mut **transaction)
     .await
     .named("mark_dirty")?;
@@ -288,35 +314,47 @@ async fn insert_rejections(
     ring: Option<&Ring>,
     batch: &Batch,
     batch_id: i64,
-    now: DateTime<Utc>,
+    (leaves, now): (&mut Leaves, DateTime<Utc>),
 ) -> Result<Vec<String>> {
+    if batch.rejections.is_empty() {
+        return Ok(Vec::new());
+    }
     let column = |read: &dyn Fn(&NewRejection) -> String| batch.rejections.iter().map(read).collect::<Vec<_>>();
-    sqlx::query_scalar(
+    // A constant of ours: nothing of the sender's enters the statement.
+    let statement = format!(
         "insert into rejection (source, origin, line, item, field, reason, message, payload, batch_id, rejected_at,
-            content_digest, key_id, record)
+            content_digest, key_id, record, salt)
         select $1, $2, line, item, field, reason, message, payload::jsonb, $3, $4,
             sha256(convert_to(concat_ws(chr(31), field, reason, message), 'UTF8') || fingerprint),
-            case when record is not null then $12 end, record
-        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $13::bytea[])
-            as t (line, item, field, reason, message, payload, fingerprint, record)
-        on conflict (source, origin, line, item, content_digest) do nothing returning reason",
-    )
-    .bind(&batch.source)
-    .bind(&batch.origin)
-    .bind(batch_id)
-    .bind(now)
-    .bind(batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>())
-    .bind(batch.rejections.iter().map(|r| r.position.item).collect::<Vec<_>>())
-    .bind(column(&|r| r.field.clone()))
-    .bind(column(&|r| r.reason.as_str().to_owned()))
-    .bind(column(&|r| r.message.clone()))
-    .bind(column(&|r| r.payload.to_string()))
-    .bind(batch.rejections.iter().map(|r| r.fingerprint.to_vec()).collect::<Vec<_>>())
-    .bind(ring.map(Ring::newest))
-    .bind(super::rejection::seal(ring, batch))
-    .fetch_all(&mut **transaction)
-    .await
-    .named("insert_rejections")
+            case when record is not null then $12 end, record, salt
+        from unnest($5::bigint[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $13::bytea[],
+            $14::bytea[]) as t (line, item, field, reason, message, payload, fingerprint, record, salt)
+        on conflict (source, origin, line, item, content_digest) do nothing returning reason, {REJECTION}"
+    );
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+        .bind(&batch.source)
+        .bind(&batch.origin)
+        .bind(batch_id)
+        .bind(now)
+        .bind(batch.rejections.iter().map(|r| r.position.line).collect::<Vec<_>>())
+        .bind(batch.rejections.iter().map(|r| r.position.item).collect::<Vec<_>>())
+        .bind(column(&|r| r.field.clone()))
+        .bind(column(&|r| r.reason.as_str().to_owned()))
+        .bind(column(&|r| r.message.clone()))
+        .bind(column(&|r| r.payload.to_string()))
+        .bind(batch.rejections.iter().map(|r| r.fingerprint.to_vec()).collect::<Vec<_>>())
+        .bind(ring.map(Ring::newest))
+        .bind(super::rejection::seal(ring, batch))
+        .bind(batch.rejections.iter().map(|_| rand::random::<Salt>().to_vec()).collect::<Vec<_>>())
+        .fetch_all(&mut **transaction)
+        .await
+        .named("insert_rejections")?;
+    let mut reasons = Vec::with_capacity(rows.len());
+    for (reason, leaf) in rows {
+        leaves.add(Relation::Rejection, now, link::hash("rejection", "leaf", String::new, &leaf)?);
+        reasons.push(reason);
+    }
+    Ok(reasons)
 }
 
 /// Count what became of the records, and the refused ones by reason.
@@ -337,28 +375,5 @@ async fn count_records(
     for (reason, count) in by_reason {
         super::status::count(transaction, ("rejection", source, reason), count).await?;
     }
-    Ok(())
-}
-
-async fn insert_batch(
-    transaction: &mut Transaction,
-    batch: &Batch,
-    committed: Committed,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        "insert into batch (batch_id, source, origin, committed_at, accepted, duplicates, rejected)
-        values ($1, $2, $3, $4, $5, $6, $7)",
-        committed.batch_id,
-        batch.source,
-        batch.origin,
-        now,
-        committed.accepted.cast_signed(),
-        committed.duplicates.cast_signed(),
-        committed.rejected.cast_signed()
-    )
-    .execute(&mut **transaction)
-    .await
-    .named("insert_batch")?;
     Ok(())
 }

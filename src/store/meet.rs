@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::batch::{ASSERTION, Batch, CONFLICT, Fate, Meeting, NewPrediction, NewRejection, PREDICTION, Position};
+use super::batch::{
+    ASSERTION, Batch, CONFLICT, Fate, Meeting, NewPrediction, NewRejection, PREDICTION, Position, told_gone,
+};
+use super::tomb::Barred;
 use super::{Named, Result, Transaction};
 use crate::config::Secret;
 use crate::domain::{Prediction, Reason};
@@ -51,17 +54,41 @@ async fn find_keys<'r>(
 }
 
 /// Compare every record of a batch with what is known. The caller holds the batch counter.
-pub(super) async fn meet(transaction: &mut Transaction, batch: &Batch) -> Result<Met> {
-    let mut met = meet_predictions(transaction, batch).await?;
+pub(super) async fn meet(transaction: &mut Transaction, batch: &Batch, barred: &Barred) -> Result<Met> {
+    let mut met = Met {
+        predictions: vec![Fate::New; batch.predictions.len()],
+        assertions: vec![Fate::New; batch.assertions.len()],
+        ..Met::default()
+    };
+    bar(batch, barred, &mut met);
+    meet_predictions(transaction, batch, &mut met).await?;
     meet_assertions(transaction, batch, &mut met).await?;
     Ok(met)
 }
 
-async fn meet_predictions(transaction: &mut Transaction, batch: &Batch) -> Result<Met> {
-    let mut met = Met { predictions: vec![Fate::New; batch.predictions.len()], ..Met::default() };
+/// Refuse what is about something that is gone.
+fn bar(batch: &Batch, barred: &Barred, met: &mut Met) {
+    for (place, new) in batch.predictions.iter().enumerate() {
+        if let Some(reason) = barred.predictions.get(&place).copied() {
+            met.predictions[place] = Fate::Gone(reason);
+            met.conflicts.push(gone(&new.position, reason, (new.said(), new.digest, new.record())));
+        }
+    }
+    for (place, new) in batch.assertions.iter().enumerate() {
+        if let Some(reason) = barred.assertions.get(&place).copied() {
+            met.assertions[place] = Fate::Gone(reason);
+            met.conflicts.push(gone(&new.position, reason, (new.said(), new.digest, new.record())));
+        }
+    }
+}
+
+async fn meet_predictions(transaction: &mut Transaction, batch: &Batch, met: &mut Met) -> Result<()> {
     let keys = batch.predictions.iter().map(|new| (new.prediction.case_id.as_str(), new.record_id.as_str()));
     let mut differ = Vec::new();
     for (place, digest) in find_keys(transaction, PREDICTION, keys).await? {
+        if met.predictions[place] != Fate::New {
+            continue;
+        }
         met.predictions[place] = Fate::Known;
         if digest != batch.predictions[place].digest {
             differ.push(place);
@@ -82,7 +109,7 @@ async fn meet_predictions(transaction: &mut Transaction, batch: &Batch) -> Resul
             }
         }
     }
-    Ok(met)
+    Ok(())
 }
 
 /// What is known under the identities of some predictions of a batch: `(place in the batch, version, prediction)`.
@@ -127,11 +154,13 @@ async fn load_known(
 }
 
 async fn meet_assertions(transaction: &mut Transaction, batch: &Batch, met: &mut Met) -> Result<()> {
-    met.assertions = vec![Fate::New; batch.assertions.len()];
     let keys = batch.assertions.iter().map(|new| (new.assertion.case_id.as_str(), new.record_id.as_str()));
     let mut found = find_keys(transaction, ASSERTION, keys).await?;
     found.sort_unstable_by_key(|(place, _)| *place);
     for (place, digest) in found {
+        if met.assertions[place] != Fate::New {
+            continue;
+        }
         let new = &batch.assertions[place];
         if digest == new.digest {
             met.assertions[place] = Fate::Known;
@@ -141,6 +170,23 @@ async fn meet_assertions(transaction: &mut Transaction, batch: &Batch, met: &mut
         met.assertions[place] = Fate::Conflict;
     }
     Ok(())
+}
+
+/// The refusal of a record about what is gone. Of somebody who was erased nothing is kept but the place and the reason.
+fn gone(position: &Position, reason: Reason, said: (serde_json::Value, [u8; 32], Secret)) -> NewRejection {
+    let (payload, fingerprint, record) = match reason {
+        Reason::Erased => (serde_json::json!({}), [0; 32], None),
+        _ => (said.0, said.1, Some(said.2)),
+    };
+    NewRejection {
+        position: position.clone(),
+        field: "case".to_owned(),
+        reason,
+        message: told_gone(reason).to_owned(),
+        payload,
+        fingerprint,
+        record,
+    }
 }
 
 /// The refusal of a record that contradicts what is known, with what it says.

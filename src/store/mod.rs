@@ -16,6 +16,7 @@ pub mod contradiction;
 mod copy;
 pub mod cursor;
 pub mod estimate;
+pub mod erasure;
 pub mod event;
 mod few;
 pub mod file;
@@ -23,16 +24,21 @@ pub mod health;
 pub mod identifier;
 pub mod intake;
 pub mod key;
+pub mod leaf;
 pub mod lease;
 pub mod ledger;
+mod link;
 pub mod look;
 mod meet;
 pub mod outbox;
 pub mod overview;
+pub mod pin;
 pub mod plan;
+pub mod proof;
 pub mod reference;
 pub mod rejection;
 pub mod replay;
+pub mod retention;
 pub mod role;
 pub mod rows;
 pub mod schema;
@@ -45,6 +51,8 @@ pub mod stream;
 pub mod stream_check;
 pub mod summary;
 pub mod token;
+pub mod tomb;
+mod weigh;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -150,6 +158,8 @@ pub struct Store {
     references: Arc<Mutex<HashMap<i32, Arc<reference::Baseline>>>>,
     /// What encrypts identifiers and refused records; none before anything has been taken in.
     ring: Option<Ring>,
+    /// What hides whose rows are gone.
+    tombs: tomb::TombKey,
     /// Whether the connections work as an ordinary role.
     is_confined: bool,
 }
@@ -180,7 +190,7 @@ impl Store {
     /// A store over an existing pool.
     #[must_use]
     pub fn over(pool: PgPool) -> Self {
-        Self { pool, references: Arc::default(), ring: None, is_confined: false }
+        Self { pool, references: Arc::default(), ring: None, tombs: tomb::TombKey::default(), is_confined: false }
     }
 
     /// The same store with a ring of keys.

@@ -114,7 +114,9 @@ pub(super) async fn settle(
         }
     }
     sqlx::query(
-        "update rejection r set field = t.field, reason = t.reason, message = t.message, replayed_at = $5
+        "update rejection r set field = t.field, reason = t.reason, message = t.message, replayed_at = $5,
+            first_words = coalesce(first_words,
+                sha256(salt || convert_to(jsonb_build_array(r.field, r.reason, r.message)::text, 'UTF8')))
         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as t (rejection_id, field, reason, message)
         where r.rejection_id = t.rejection_id and r.resolved_at is null",
     )

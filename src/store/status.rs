@@ -1,4 +1,4 @@
-//! What the daemon tells about itself, and what retention removes.
+//! What the daemon tells about itself.
 
 use chrono::{DateTime, Utc};
 
@@ -7,9 +7,10 @@ use super::{Named, Result, Store, Transaction};
 /// A count that only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// What is counted: record, rejection, resolved (rejections that were taken in after all), contract, notice or pull.
+    /// What is counted: record, rejection, resolved (rejections that were taken in after all), contract, notice, pull, and rows that
+    /// were erased or retired.
     pub family: String,
-    /// The source of records, rejections and failed pulls; the route of notices.
+    /// The source of records, rejections and failed pulls; the route of notices; the table of rows.
     pub place: String,
     /// Outcome of a record or notice, reason of a rejection or a failed pull.
     pub kind: String,
@@ -123,34 +124,5 @@ impl Store {
         .fetch_one(&self.pool)
         .await
         .named("count_waiting_cases")
-    }
-
-    /// Remove rejections and notices, sent or given up, that are older than the plan keeps them. Returns how many of each.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn retain(&self, rejections_before: DateTime<Utc>, notices_before: DateTime<Utc>) -> Result<(u64, u64)> {
-        let mut transaction = self.begin_removing().await?;
-        let rejections = sqlx::query!("delete from rejection where rejected_at < $1", rejections_before)
-            .execute(&mut *transaction)
-            .await
-            .named("retain_rejections")?;
-        // While an alert is open, its notices say who was told.
-        let notices = sqlx::query!(
-            "delete from outbox where coalesce(sent_at, dead_at) < $1
-                and not exists (select from alert_notice join alert using (alert_id)
-                    where alert_notice.outbox_id = outbox.outbox_id and closed_at is null)",
-            notices_before
-        )
-        .execute(&mut *transaction)
-        .await
-        .named("retain_notices")?;
-        sqlx::query("delete from contract_breach where hour < $1")
-            .bind(rejections_before)
-            .execute(&mut *transaction)
-            .await
-            .named("retain_breaches")?;
-        transaction.commit().await.named("retain")?;
-        Ok((rejections.rows_affected(), notices.rows_affected()))
     }
 }

@@ -247,10 +247,10 @@ impl Store {
     /// When Postgres fails.
     pub async fn list_clean_buckets(&self, version_id: i32, fold_digest: &str) -> Result<Vec<DateTime<Utc>>> {
         sqlx::query_scalar(
-            "select distinct bucket from summary join model_version using (version_id) join model using (model_id)
+            "select distinct summary.bucket from summary join model_version using (version_id) join model using (model_id)
             where version_id = $1 and fold_digest = $2 and not exists (select from dirty_bucket
                 where dirty_bucket.version_id = summary.version_id and dirty_bucket.bucket = summary.bucket)
-            order by bucket",
+            order by summary.bucket",
         )
         .bind(version_id)
         .bind(fold_digest)

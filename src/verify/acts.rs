@@ -2,7 +2,7 @@
 
 use super::walk::{Claim, Link, Walk};
 use super::{Anchor, Report};
-use crate::chain::from_hex;
+use crate::chain::{from_hex, hex};
 use crate::store::Result;
 use crate::store::audit::{Chain, StoredAct};
 use crate::store::look::Look;
@@ -15,6 +15,8 @@ const PAGE: i64 = 2_000;
 pub(super) struct Promised {
     /// Of the seals.
     pub seals: Vec<Claim>,
+    /// Of the batches.
+    pub batches: Vec<Claim>,
 }
 
 /// Walk the audit trail.
@@ -32,12 +34,30 @@ pub(super) async fn check(look: &mut Look, anchors: &[Anchor], report: &mut Repo
         for act in &acts {
             let link = Link { number: act.audit_id, previous: &act.previous_hash, hash: &act.hash };
             walk.step(link, |previous| act.hash_behind(previous), report);
-            promised.seals.extend((act.action == "anchored").then(|| claim(act, "seals")).flatten());
+            if act.action == "anchored" {
+                promised.seals.extend(claim(act, "seals"));
+                promised.batches.extend(claim(act, "batches"));
+            }
         }
     }
     let head = look.head(Chain::Acts).await?;
     walk.end(Chain::Acts.as_str(), (head.number, head.hash), report);
     Ok(promised)
+}
+
+/// See that the batches are those that anchorings have named.
+pub(super) async fn check_batches(look: &mut Look, claims: &[Claim], report: &mut Report) -> Result<()> {
+    let numbers: Vec<i64> = claims.iter().map(|claim| claim.number).collect();
+    let hashes = look.list_batch_hashes(&numbers).await?;
+    for Claim { number, hash, by } in claims {
+        let what = match hashes.get(number) {
+            Some(found) if found == hash => continue,
+            Some(_) => format!("has another hash than {by} says, {}", hex(hash)),
+            None => format!("is missing: {by} has seen it"),
+        };
+        report.breach("batch", format!("batch {number}"), what);
+    }
+    Ok(())
 }
 
 /// What an anchoring says of another chain's head.

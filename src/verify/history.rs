@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::acts::Promised;
-use super::walk::{Link, Walk};
+use super::walk::{Claim, Link, Walk};
 use super::{Depth, Report};
 use crate::store::Result;
 use crate::store::audit::Chain;
@@ -16,8 +15,8 @@ const PAGE: i64 = 100;
 const LEAF: usize = 32;
 
 /// Walk the seals, and with [`Depth::Full`] every row under them.
-pub(super) async fn check(look: &mut Look, depth: Depth, promised: Promised, report: &mut Report) -> Result<()> {
-    let mut walk = Walk::new("seal", "number", promised.seals);
+pub(super) async fn check(look: &mut Look, depth: Depth, claims: Vec<Claim>, report: &mut Report) -> Result<()> {
+    let mut walk = Walk::new("seal", "number", claims);
     report.count("seal", 0);
     loop {
         let seals = look.list_seals(walk.number(), PAGE).await?;

@@ -5,6 +5,7 @@
 
 mod acts;
 mod history;
+pub mod rows;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -121,7 +122,9 @@ pub async fn verify_against(store: &Store, depth: Depth, anchors: &[Anchor]) -> 
     // One instant: what is written meanwhile is for the next time.
     let mut look = store.look().await?;
     let promised = acts::check(&mut look, anchors, &mut report).await?;
-    history::check(&mut look, depth, promised, &mut report).await?;
+    history::check(&mut look, depth, promised.seals, &mut report).await?;
+    rows::check(store.proof(&mut look), depth, &mut report).await?;
+    acts::check_batches(&mut look, &promised.batches, &mut report).await?;
     if depth == Depth::Full {
         for contradiction in look.list_contradictions().await? {
             report.breach(contradiction.relation, contradiction.row, contradiction.what);

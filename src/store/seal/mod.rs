@@ -37,9 +37,9 @@ pub(super) async fn close(transaction: &mut Transaction, Open(seal_id): Open, re
     for relation in relations.iter().filter_map(|name| Relation::find(name)) {
         let (_, order) = relation.key_and_order();
         let query = format!(
-            "select coalesce(string_agg({}, decode('', 'hex') order by {order}), '') from {} r where seal_id = $1",
+            "select coalesce(string_agg({}, decode('', 'hex') order by {order}), '') from {} where seal_id = $1",
             relation.leaf(),
-            relation.name
+            relation.rows()
         );
         // Names of tables and columns are ours.
         let leaves: Vec<u8> = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
@@ -141,9 +141,9 @@ impl super::look::Look {
     pub async fn list_sealed_rows(&mut self, relation: &Relation, seals: &[i64]) -> Result<Vec<SealedRow>> {
         let (key, order) = relation.key_and_order();
         let query = format!(
-            "select r.seal_id, {key} as key, {} as leaf from {} r where r.seal_id = any($1) order by r.seal_id, {order}",
+            "select r.seal_id, {key} as key, {} as leaf from {} where r.seal_id = any($1) order by r.seal_id, {order}",
             relation.leaf(),
-            relation.name
+            relation.rows()
         );
         sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(seals).fetch_all(&mut *self.0).await.named("list_sealed_rows")
     }

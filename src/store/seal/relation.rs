@@ -239,11 +239,22 @@ impl Relation {
         let head =
             format!("{} || {}", prefixed("convert_to('dosimeter row 1', 'UTF8')"), prefixed(&literal(self.name)));
         let columns = self.columns.iter().map(|(name, kind)| {
-            let bytes = kind.bytes(&format!("r.{name}"));
+            let bytes = if *kind == Kind::Json { format!("j.{name}") } else { kind.bytes(&format!("r.{name}")) };
             format!("coalesce(decode('01', 'hex') || {}, decode('00', 'hex'))", prefixed(&bytes))
         });
         let columns: Vec<String> = columns.collect();
         format!("sha256({head} || {})", columns.join(" || "))
+    }
+
+    /// The rows that [`Relation::leaf`] hashes. JSON is written out once, though its length and its bytes are both wanted.
+    #[must_use]
+    pub(super) fn rows(&self) -> String {
+        let json = self.columns.iter().filter(|(_, kind)| *kind == Kind::Json);
+        let json: Vec<String> =
+            json.map(|(name, kind)| format!("{} as {name}", kind.bytes(&format!("r.{name}")))).collect();
+        // The offset keeps the planner from writing the expression wherever its result is named.
+        let lateral = format!(" cross join lateral (select {} offset 0) j", json.join(", "));
+        format!("{} r{}", self.name, if json.is_empty() { "" } else { &lateral })
     }
 
     /// The key as people read it, and the order of rows.
