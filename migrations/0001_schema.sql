@@ -343,8 +343,10 @@ create table erasure (
     erased_at timestamptz not null,
     counts json not null,
     leaves bigint not null,
-    leaves_digest bytea not null check (octet_length(leaves_digest) = 32)
+    leaves_digest bytea not null check (octet_length(leaves_digest) = 32),
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index erasure_seal on erasure (seal_id);
 comment on table erasure is 'Erasures of persons and cases, append-only. Who asked for it and why is in the audit.';
 comment on column erasure.erasure_id is 'Number of the erasure.';
 comment on column erasure.batch_id is 'The batch that it was: from it on the rows are gone.';
@@ -353,6 +355,7 @@ comment on column erasure.erased_at is 'When.';
 comment on column erasure.counts is 'Rows that went, by table.';
 comment on column erasure.leaves is 'Leaves that are left of them.';
 comment on column erasure.leaves_digest is 'Digest of these, sorted. It is in the audit as well.';
+comment on column erasure.seal_id is 'The seal of the transaction that wrote it.';
 
 create table erased_leaf (
     batch_id bigint not null,
@@ -360,26 +363,32 @@ create table erased_leaf (
     month timestamptz not null,
     leaf bytea not null check (octet_length(leaf) = 32),
     erasure_id bigint not null references erasure,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (batch_id, relation, month, leaf)
 );
 create index erased_leaf_erasure on erased_leaf (erasure_id);
+create index erased_leaf_seal on erased_leaf (seal_id);
 comment on table erased_leaf is 'What is left of erased rows, append-only: their leaves without the salt, so that each batch still adds up.';
 comment on column erased_leaf.batch_id is 'The batch that had brought the row.';
 comment on column erased_leaf.relation is 'The table that it was in.';
 comment on column erased_leaf.month is 'The month of the part of the batch.';
 comment on column erased_leaf.leaf is 'The leaf.';
 comment on column erased_leaf.erasure_id is 'The erasure.';
+comment on column erased_leaf.seal_id is 'The seal of the transaction that wrote it.';
 
 create table erased_bucket (
     version_id integer not null references model_version,
     bucket timestamptz not null,
     batch_id bigint not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (version_id, bucket, batch_id)
 );
+create index erased_bucket_seal on erased_bucket (seal_id);
 comment on table erased_bucket is 'Buckets from which erasures took cases, append-only: what was recorded before cannot be folded again.';
 comment on column erased_bucket.version_id is 'The version.';
 comment on column erased_bucket.bucket is 'Start of the bucket.';
 comment on column erased_bucket.batch_id is 'The batch that the erasure was.';
+comment on column erased_bucket.seal_id is 'The seal of the transaction that wrote it.';
 
 create table retirement (
     month timestamptz primary key,
@@ -387,8 +396,10 @@ create table retirement (
     retired_at timestamptz not null,
     counts json not null,
     parts bigint not null,
-    parts_digest bytea not null check (octet_length(parts_digest) = 32)
+    parts_digest bytea not null check (octet_length(parts_digest) = 32),
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index retirement_seal on retirement (seal_id);
 comment on table retirement is 'Months whose rows retention has removed, append-only.';
 comment on column retirement.month is 'The month of the predictions.';
 comment on column retirement.recorded is 'The last batch before.';
@@ -396,6 +407,7 @@ comment on column retirement.retired_at is 'When.';
 comment on column retirement.counts is 'Rows that went, by table.';
 comment on column retirement.parts is 'Parts of batches that lost some of their rows.';
 comment on column retirement.parts_digest is 'Digest of what is left of these. It is in the audit as well.';
+comment on column retirement.seal_id is 'The seal of the transaction that wrote it.';
 
 create table retired_part (
     batch_id bigint not null,
@@ -404,9 +416,11 @@ create table retired_part (
     retirement timestamptz not null references retirement,
     rows bigint not null,
     digest bytea not null check (octet_length(digest) = 32),
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (batch_id, relation, month, retirement)
 );
 create index retired_part_retirement on retired_part (retirement);
+create index retired_part_seal on retired_part (seal_id);
 comment on table retired_part is 'What was left of a part of a batch when retention had removed some of its rows, append-only; the latest counts.';
 comment on column retired_part.batch_id is 'The batch.';
 comment on column retired_part.relation is 'The table.';
@@ -414,16 +428,20 @@ comment on column retired_part.month is 'The month of the part.';
 comment on column retired_part.retirement is 'The month that was retired.';
 comment on column retired_part.rows is 'Leaves that were left.';
 comment on column retired_part.digest is 'Digest of these.';
+comment on column retired_part.seal_id is 'The seal of the transaction that wrote it.';
 
 create table rejections_retired (
     before timestamptz primary key,
     retired_at timestamptz not null,
-    rows bigint not null
+    rows bigint not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
+create index rejections_retired_seal on rejections_retired (seal_id);
 comment on table rejections_retired is 'How far refused records have been removed for their age, append-only.';
 comment on column rejections_retired.before is 'Those of batches committed before.';
 comment on column rejections_retired.retired_at is 'When.';
 comment on column rejections_retired.rows is 'How many.';
+comment on column rejections_retired.seal_id is 'The seal of the transaction that wrote it.';
 
 create table contract_breach (
     model_id integer not null references model,
@@ -579,24 +597,31 @@ create table pinned_summary (
     slice text not null,
     bucket timestamptz not null,
     body bytea not null,
+    predictions bigint not null,
+    labelled bigint,
     batch_id bigint not null,
     known_at timestamptz,
     fold_digest text not null,
     reference_id integer,
     pinned_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
     primary key (version_id, output_id, slice, bucket)
 );
+create index pinned_summary_seal on pinned_summary (seal_id);
 comment on table pinned_summary is 'Summaries of frozen buckets, append-only: their rows are gone, or about to go, and nothing changes them any more.';
 comment on column pinned_summary.version_id is 'The version.';
 comment on column pinned_summary.output_id is 'The output.';
 comment on column pinned_summary.slice is 'The slice in canonical form.';
 comment on column pinned_summary.bucket is 'Start of the bucket.';
 comment on column pinned_summary.body is 'The summary in the format of summary::codec.';
+comment on column pinned_summary.predictions is 'Predictions in it.';
+comment on column pinned_summary.labelled is 'Those whose truth was known; null where it does not matter.';
 comment on column pinned_summary.batch_id is 'All rows up to this batch are in it.';
 comment on column pinned_summary.known_at is 'The latest observed_at of the assertions that are in the bucket.';
 comment on column pinned_summary.fold_digest is 'The shape in which it was folded.';
 comment on column pinned_summary.reference_id is 'The reference through which embeddings were seen.';
 comment on column pinned_summary.pinned_at is 'When it was pinned.';
+comment on column pinned_summary.seal_id is 'The seal of the transaction that wrote it.';
 
 create table reference (
     reference_id integer generated always as identity primary key,
@@ -708,6 +733,62 @@ comment on column replay.verdict is 'agrees (the same bits), differs, or cannot 
 comment on column replay.words is 'What differs, or why it cannot be made again; empty when it agrees.';
 comment on column replay.replayed_at is 'When.';
 comment on column replay.seal_id is 'The seal of the transaction that wrote it.';
+
+create table pinned_input (
+    input_id bigint generated always as identity primary key,
+    version_id integer not null references model_version,
+    window_from timestamptz not null,
+    window_to timestamptz not null,
+    known_at timestamptz not null,
+    recorded bigint not null,
+    plan_id integer not null references plan,
+    reference_id integer references reference,
+    reason text,
+    pinned_at timestamptz not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
+);
+create unique index pinned_input_key on pinned_input
+    (version_id, window_from, window_to, known_at, recorded, plan_id, coalesce(reference_id, 0));
+create index pinned_input_seal on pinned_input (seal_id);
+comment on table pinned_input is 'What estimates of frozen windows were made of, append-only, so that they can be replayed once their rows are gone.';
+comment on column pinned_input.input_id is 'Number of the inputs.';
+comment on column pinned_input.version_id is 'The version.';
+comment on column pinned_input.window_from is 'First instant of the window.';
+comment on column pinned_input.window_to is 'First instant after it.';
+comment on column pinned_input.known_at is 'That of the estimates.';
+comment on column pinned_input.recorded is 'That of the estimates.';
+comment on column pinned_input.plan_id is 'Their plan.';
+comment on column pinned_input.reference_id is 'Their reference.';
+comment on column pinned_input.reason is 'Why there are none; null where there are.';
+comment on column pinned_input.pinned_at is 'When they were pinned.';
+comment on column pinned_input.seal_id is 'The seal of the transaction that wrote it.';
+
+create table pinned_body (
+    digest bytea primary key check (octet_length(digest) = 32),
+    body bytea not null,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint
+);
+create index pinned_body_seal on pinned_body (seal_id);
+comment on table pinned_body is 'Merged summaries of pinned inputs, append-only; equal ones are kept once.';
+comment on column pinned_body.digest is 'SHA-256 of the body.';
+comment on column pinned_body.body is 'The encoded summary.';
+comment on column pinned_body.seal_id is 'The seal of the transaction that wrote it.';
+
+create table pinned_part (
+    input_id bigint not null references pinned_input,
+    output_id integer not null references output,
+    slice text not null,
+    digest bytea not null references pinned_body,
+    seal_id bigint not null default current_setting('dosimeter.seal')::bigint,
+    primary key (input_id, output_id, slice)
+);
+create index pinned_part_seal on pinned_part (seal_id);
+comment on table pinned_part is 'The summaries of pinned inputs, append-only.';
+comment on column pinned_part.input_id is 'The inputs.';
+comment on column pinned_part.output_id is 'The output.';
+comment on column pinned_part.slice is 'The slice in canonical form.';
+comment on column pinned_part.digest is 'Digest of the summary.';
+comment on column pinned_part.seal_id is 'The seal of the transaction that wrote it.';
 
 create table current_estimate (
     version_id integer not null references model_version,
@@ -1018,9 +1099,10 @@ comment on view history_alert_event is 'Every transition of an alert, decision t
 create view history_day as
 select m.name as model, v.name as version, o.name as output, s.slice, date_trunc('day', s.bucket, 'UTC') as day,
     sum(s.predictions)::bigint as predictions, sum(s.labelled)::bigint as labelled
-from summary s join model_version v using (version_id) join model m using (model_id) join output o using (output_id)
+from (select version_id, output_id, slice, bucket, predictions, labelled from summary
+    union all select version_id, output_id, slice, bucket, predictions, labelled from pinned_summary) s join model_version v using (version_id) join model m using (model_id) join output o using (output_id)
 group by m.name, v.name, o.name, s.slice, date_trunc('day', s.bucket, 'UTC');
-comment on view history_day is 'Predictions of each day, and those whose truth is known today.';
+comment on view history_day is 'Predictions of each day, and those whose truth is known today, or was when its bucket was frozen.';
 
 create table outbox (
     outbox_id bigint generated always as identity primary key,

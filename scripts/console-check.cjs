@@ -17,11 +17,23 @@ async function alertOf(page) {
 (async () => {
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
   const problems = [];
+  const token = process.env.TOKEN;
+  const logIn = async (page) => {
+    if (!token) return;
+    await page.goto(`${url}/console/login`);
+    await page.fill("#token", token);
+    await page.click("main button[type=submit]");
+    await page.waitForURL(`${url}/console`);
+  };
   const scout = await browser.newPage();
+  await logIn(scout);
   const alert = await alertOf(scout);
   await scout.close();
   const model = "/console/models/chest-xray?version=2.1&output=effusion&window=7d";
-  const pages = [
+  const pages = token ? [
+    ["alert-operator", alert], ["audit", "/console/audit"], ["audit-search", "/console/audit?q=effusion&action=alert+fired"],
+    ["audit-then", "/console/audit?as_of=2025-04-01"], ["audit-verified", "/console/audit", "button[value=chain]"],
+  ] : [
     ["fleet", "/console"], ["fleet-filtered", "/console?q=effusion"], ["alerts", "/console/alerts"], ["alert", alert], ["model", model],
     ["slice", `${model}&slice=site%3Dsouth`], ["values", "/console/models/chest-xray-quality?output=cardiothoracic_ratio"],
     ["health", "/console/health"], ["sources", "/console/sources"], ["rejections", "/console/rejections"], ["plan", "/console/plan"],
@@ -32,7 +44,8 @@ async function alertOf(page) {
     for (const width of [390, 1440]) {
       const context = await browser.newContext({ viewport: { width, height: width < 700 ? 844 : 900 }, colorScheme: theme, bypassCSP: false });
       const page = await context.newPage();
-      for (const [name, path] of pages) {
+      await logIn(page);
+      for (const [name, path, button] of pages) {
         const where = `${name} ${theme} ${width}`;
         const say = (text) => problems.push(`${where}: ${text}`);
         const heard = (message) => { if (["error", "warning"].includes(message.type()) && name !== "missing") say(`console: ${message.text()}`); };
@@ -42,6 +55,7 @@ async function alertOf(page) {
         const began = Date.now();
         const response = await page.goto(url + path, { waitUntil: "load" });
         const took = Date.now() - began;
+        if (button) await Promise.all([page.waitForNavigation(), page.click(button)]);
         if (name !== "missing" && response.status() !== 200) say(`status ${response.status()}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         if (wide > 0) say(`is ${wide} pixels wider than the screen`);

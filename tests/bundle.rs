@@ -68,6 +68,29 @@ fn rows(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Vec<csv::StringRecord>
     csv::Reader::from_reader(text.as_bytes()).records().map(|row| row.expect("a row")).collect()
 }
 
+/// The extract of the audit trail is a chain that anybody can walk; its last hash.
+fn walk(entries: &[csv::StringRecord]) -> String {
+    use dosimeter::chain::{Act, from_hex, hex};
+    let mut previous = from_hex(&entries[0][8]).expect("a hash");
+    for (number, row) in (entries[0][0].parse::<i64>().expect("a number")..).zip(entries) {
+        let act = Act {
+            audit_id: number,
+            at: row[1].parse().expect("an instant"),
+            written_at: row[2].parse().expect("an instant"),
+            actor: &row[3],
+            action: &row[4],
+            subject: &row[5],
+            reason: &row[6],
+            detail: &row[7],
+        };
+        assert_eq!((&row[0], &row[8]), (number.to_string().as_str(), hex(&previous).as_str()), "{row:?}");
+        previous = act.hash(&previous);
+        assert_eq!(&row[9], hex(&previous), "{row:?}");
+    }
+    assert!(entries.len() > 3, "{entries:?}");
+    hex(&previous)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_question_gives_the_same_bytes_whatever_comes_later() {
     let installation = lived().await;
@@ -203,11 +226,16 @@ async fn it_is_checked_and_read_by_whoever_has_only_the_file() {
     assert!(undefined.clone().count() > 0 && undefined.clone().all(|row| !row[15].is_empty()), "undefined is a reason");
     let steps = rows(&files, "alert_events");
     assert!(steps.iter().any(|row| &row[5] == "Dr Example" && &row[3] == "acknowledged"), "{steps:?}");
-    assert!(rows(&files, "coverage").iter().all(|row| row[6].parse::<f64>().is_ok_and(|share| share > 0.9)));
+    let coverage = rows(&files, "coverage");
+    let mut shares = coverage.iter().filter(|row| &row[0] == "effusion").map(|row| row[6].parse::<f64>());
+    assert!(coverage.len() > 20 && shares.all(|share| share.is_ok_and(|share| share > 0.9)), "{coverage:?}");
     let manifest = text(&files, "MANIFEST.sha256");
     let plan = manifest.lines().find_map(|line| line.strip_suffix("  plan-1.json")).expect("a plan");
     assert!(page.contains(plan), "the digest of the file is that of the plan");
-    assert!(text(&files, "verification.txt").contains("everything fits"));
+    let verification = text(&files, "verification.txt");
+    assert!(verification.contains("everything fits"), "{verification}");
+    let last = walk(&rows(&files, "audit"));
+    assert!(verification.contains(&format!("hash of the last       {last}")), "{verification}");
     // Nothing that names a case leaves by it.
     let case: String = sqlx::query_scalar("select case_id from prediction limit 1")
         .fetch_one(&installation.pool().await)

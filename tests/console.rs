@@ -236,7 +236,7 @@ async fn a_session_is_begun_by_a_token_and_ends_with_it() {
     assert_eq!(browser.post(&step, &fields("0000")).await.status(), StatusCode::FORBIDDEN);
     let own = [("by", "Dr Example"), ("reason", "vendor called"), ("form", secret.as_str())];
     assert_eq!(browser.post_from("http://attacker.example", &step, &own).await.status(), StatusCode::FORBIDDEN);
-    assert_eq!(browser.post(&step, &[("form", &secret)]).await.status(), StatusCode::BAD_REQUEST, "no reason");
+    assert_eq!(browser.post(&step, &[("form", &secret)]).await.status(), StatusCode::UNPROCESSABLE_ENTITY, "no reason");
     assert_eq!(browser.post(&step, &own).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(browser.post(&step, &own).await.status(), StatusCode::CONFLICT, "somebody was there first");
     let comment = [("by", ""), ("reason", "the <b>new</b> scanner"), ("form", secret.as_str())];

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 
 use dosimeter::erasure::{Who, erase, find};
+use dosimeter::job::replay::{Obstacle, Verdict, replay};
+use dosimeter::metric::CALCULATOR_VERSION;
 use dosimeter::person::Person;
 use dosimeter::store::identifier::IdKind;
 use dosimeter::store::rows::Knowledge;
@@ -168,6 +170,18 @@ async fn a_person_is_erased_everywhere_and_everything_still_adds_up() {
     let after = installation.ask("effusion", "all", days, Knowledge::default()).await;
     assert_eq!((value(&after, "predictions"), value(&after, "labelled"), after.read_from), (2.0, 1.0, "summaries"));
     assert!(installation.count("estimate").await > estimates);
+
+    // What was published with them cannot be made again, and says why; the rest can.
+    let sample = context.store.sample_estimates(500, CALCULATOR_VERSION).await.expect("estimates");
+    let replayed = Box::pin(replay(&context, sample)).await.expect("replays");
+    for one in &replayed {
+        match &one.verdict {
+            Verdict::Cannot(Obstacle::Erased(_)) => assert!(one.stored.recorded < erased.batch),
+            verdict => assert_eq!(verdict, &Verdict::Agrees),
+        }
+    }
+    let agreeing = replayed.iter().filter(|one| one.verdict == Verdict::Agrees).count();
+    assert!(0 < agreeing && agreeing < replayed.len(), "{agreeing} of {}", replayed.len());
 
     // The same export brings nobody back, and says so.
     installation.write("predictions/again.csv", PREDICTIONS.to_owned() + "S4,,2025-02-02T10:00:00Z,0.8,0.4,south,M\n");

@@ -1,8 +1,12 @@
 //! Rows go by months; what was known of them is still answered, and every batch still adds up. And all of it survives a restore.
 
+use std::collections::BTreeSet;
+
 use dosimeter::domain::Slice;
 use dosimeter::erasure::{Who, erase};
 use dosimeter::job::Job;
+use dosimeter::job::replay::replay;
+use dosimeter::metric::CALCULATOR_VERSION;
 use dosimeter::person::Person;
 use dosimeter::query::{Question, ask};
 use dosimeter::runtime::Outcome;
@@ -46,6 +50,17 @@ async fn filled() -> Installation {
     installation
 }
 
+/// What comes of replaying estimates, each verdict once.
+async fn replayed(installation: &Installation) -> Vec<String> {
+    let context = installation.context();
+    let sample = context.store.sample_estimates(500, CALCULATOR_VERSION).await.expect("estimates");
+    assert!(sample.len() > 10);
+    let replayed = Box::pin(replay(&context, sample)).await.expect("replays");
+    let verdicts: BTreeSet<String> =
+        replayed.iter().map(|one| one.verdict.as_str().to_owned() + &one.verdict.words()).collect();
+    verdicts.into_iter().collect()
+}
+
 async fn erased(installation: &Installation, kind: IdKind, id: &str) {
     let context = installation.context();
     let who = Who::of_id(&context.pseudonyms, kind, id);
@@ -78,6 +93,7 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
         Box::pin(ask(&context, &both)).await.expect("an answer"),
     ];
     let estimates = installation.count("estimate").await;
+    assert_eq!(replayed(&installation).await, ["agrees"]);
     assert_eq!(Box::pin(Job::Retain.run(&context)).await, Outcome::Idle, "nothing is old enough");
 
     // Sixty-two days before 15 May is 14 March: January and February go.
@@ -117,6 +133,19 @@ async fn old_rows_go_by_months_and_what_was_known_of_them_is_still_answered() {
         assert_eq!((said(before), after.read_from), (said(after), "pins"));
     }
     assert_eq!(installation.count("estimate").await, estimates);
+    // Every estimate can be made again from what was pinned, bit for bit.
+    assert_eq!(replayed(&installation).await, ["agrees"]);
+    assert!(installation.count("pinned_input").await > 0);
+    let tamper = "update pinned_body set body = body || '\\x00' where digest = (select digest from pinned_body order by digest limit 1)";
+    execute(&installation, tamper).await;
+    let found = verified(&installation).await;
+    assert!(found.breaches.iter().any(|breach| breach.relation == "pinned_body"), "{:#?}", found.breaches);
+    execute(
+        &installation,
+        "update pinned_body set body = substring(body from 1 for length(body) - 1)
+        where digest = (select digest from pinned_body order by digest limit 1)",
+    )
+    .await;
     for gone in [
         question("site=north & sex=F & v=1", "2025-01-01", "2025-03-01"),
         question("all", "2025-01-01T12:00:00Z", "2025-03-01"),

@@ -120,7 +120,7 @@ def http(d):
 
 def record(d):
     def age(metric):
-        known = f'label_replace(time() - max(dosimeter_audit_{metric}_timestamp_seconds), "when", "age", "", "")'
+        known = f'label_replace(time() - max(dosimeter_{metric}_timestamp_seconds), "when", "age", "", "")'
         return f'{known} or on() label_replace(vector(0), "when", "never yet", "", "")'
 
     d.row("The record")
@@ -130,8 +130,10 @@ def record(d):
     d.lines("Entries and seals", "Entries of the audit trail, and seals of rows in tables that only grow. Neither ever falls.", [
         ("entries", "max(dosimeter_audit_entries)"), ("seals", "max(dosimeter_audit_seals)"),
     ], unit="short", decimals=0, minimum=0, w=6)
-    d.lines("Since the last verification", "Time since every row was last verified.", [("{{when}}", age("verified"))], unit="s", decimals=0, minimum=0, w=6)
-    d.lines("Since the last anchor", "Time since the heads of the chains were last told outside.", [("{{when}}", age("anchored"))], unit="s", decimals=0,
+    d.lines("Since the last verification", "Time since every row was last verified, and since past numbers were last made again.", [
+        ("verified: {{when}}", age("audit_verified")), ("replayed: {{when}}", age("replay_last")),
+    ], unit="s", decimals=0, minimum=0, w=6)
+    d.lines("Since the last anchor", "Time since the heads of the chains were last told outside.", [("{{when}}", age("audit_anchored"))], unit="s", decimals=0,
             minimum=0, w=6)
 
 

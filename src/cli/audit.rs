@@ -109,7 +109,7 @@ pub(super) fn run(command: AuditCommand) -> anyhow::Result<()> {
 fn list(args: ListArgs) -> anyhow::Result<()> {
     let ListArgs { config, actor, action, subject, from, to, before, limit, format } = args;
     with_app(&config, async move |app| {
-        let filter = AuditFilter { before, actor, action, subject, from, to };
+        let filter = AuditFilter { before, actor, action, subject, text: None, from, to };
         let entries = app.context().store.list_audit(&filter, limit.into()).await?;
         match format {
             show::Format::Table => print!("{}", table(&entries)),

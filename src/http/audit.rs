@@ -65,7 +65,7 @@ pub(super) async fn get(
     };
     let (from, to) = (instant("from", asked.from)?, instant("to", asked.to)?);
     let Parameters { before, actor, action, subject, .. } = asked;
-    let filter = AuditFilter { before, actor, action, subject, from, to };
+    let filter = AuditFilter { before, actor, action, subject, text: None, from, to };
     Ok(Json(shared.context().store.list_audit(&filter, MOST).await.map_err(Problem::internal)?))
 }
 

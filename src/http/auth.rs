@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -190,7 +190,13 @@ impl Gate {
         // operation of the API.
         let session = session::cookie(headers, session::COOKIE).filter(|_| matches!(need, Need::Page(_)));
         let caller = match (shown, session) {
-            (None, Some(cookie)) => self.resume(context, cookie).await?,
+            (None, Some(cookie)) => match self.resume(context, cookie).await {
+                // A cookie that is over is none: while access is open, nobody needs one.
+                Err(over) if over.status == StatusCode::UNAUTHORIZED => {
+                    self.identify(context, None, headers).await.map_err(|_| over)?
+                }
+                resumed => resumed?,
+            },
             _ => self.identify(context, shown, headers).await?,
         };
         let role = match need {

@@ -8,7 +8,7 @@ use super::{Context, Error};
 use crate::alert::report::Report;
 use crate::config::{AlertRule, Limit, Severity, Tier};
 use crate::domain::Estimate;
-use crate::picture::{Chart, Picture as _, Point, png};
+use crate::picture::{Chart, Picture as _, Point, REFERENCE, png};
 use crate::store::estimate::StoredEstimate;
 use crate::store::stream::StoredStream;
 
@@ -78,7 +78,7 @@ async fn history(
     });
     let (Limit::Below(limit) | Limit::Above(limit)) = rule.limit;
     let mut lines = vec![("limit".to_owned(), limit)];
-    lines.extend(reference.map(|reference| ("reference".to_owned(), reference.value)));
+    lines.extend(reference.map(|reference| (REFERENCE.to_owned(), reference.value)));
     let (output, slice) = report.place.as_ref().map_or(("", ""), |place| (&place.output, &place.slice));
     Ok(Chart {
         title: format!("{} of {output}, {slice} ({})", rule.metric, rule.window),
@@ -118,7 +118,7 @@ async fn sealed(
                 if stream.strata.len() == 1 { "limit".to_owned() } else { format!("limit, {}", stratum.days.as_str()) };
             Some((label, stratum.null.as_ref()?.limit))
         };
-        let reference = stream.reference().map(|reference| ("reference".to_owned(), reference));
+        let reference = stream.reference().map(|reference| (REFERENCE.to_owned(), reference));
         charts.push(Chart {
             title: format!("{title} (seven sealed days)"),
             y_label: stream.measure.to_string(),

@@ -13,6 +13,7 @@ use super::estimation::{Estimated, Estimation};
 use super::fold::{MOST_ROWS, fold_rows};
 use super::{Context, Error, shape_of};
 use crate::config::{Model, Quantity, recorded_model};
+use crate::domain::window::show_instant;
 use crate::domain::{MetricKey, Outcome as Answer, Window};
 use crate::metric::CALCULATOR_VERSION;
 use crate::runtime::Outcome;
@@ -20,6 +21,8 @@ use crate::stats::projector::Projector;
 use crate::store::catalog::ModelNumbers;
 use crate::store::estimate::StoredEstimate;
 use crate::store::lease::Lease;
+use crate::store::pin::InputKey;
+use crate::store::reference::Baseline;
 use crate::store::replay::NewReplay;
 use crate::store::rows::{Knowledge, Wanted};
 use crate::summary::body::Body;
@@ -129,6 +132,8 @@ pub struct Origin {
     pub knowledge: Knowledge,
     /// What embeddings are seen through.
     pub projector: Option<Arc<Projector>>,
+    /// Under what its inputs are pinned once its rows are gone.
+    pub key: InputKey,
 }
 
 /// Estimates with equal keys are made of the same inputs.
@@ -164,9 +169,14 @@ pub async fn replay(context: &Context, estimates: Vec<StoredEstimate>) -> Result
     Ok(replayed.collect())
 }
 
-/// The estimates of a group of equal origin, made again.
-async fn again(context: &Context, group: &[&StoredEstimate]) -> Result<Result<Vec<Estimated>, Obstacle>, Error> {
-    let Some(first) = group.first() else { return Ok(Ok(Vec::new())) };
+/// What an estimate was made of, and what it was compared with.
+///
+/// # Errors
+/// When the store fails.
+pub async fn origin(
+    context: &Context,
+    first: &StoredEstimate,
+) -> Result<Result<(Origin, Option<Arc<Baseline>>), Obstacle>, Error> {
     let store = &context.store;
     let plan_id = first.plan_id;
     let plan = |reason: String| Ok(Err(Obstacle::Plan { plan_id, reason }));
@@ -185,15 +195,24 @@ async fn again(context: &Context, group: &[&StoredEstimate]) -> Result<Result<Ve
     };
     let projector = reference.as_ref().and_then(|baseline| baseline.projector.clone());
     let knowledge = Knowledge { known_at: Some(first.known_at), recorded: Some(first.recorded) };
-    let (window, version_id) = (first.window, first.version_id);
-    let origin = Origin { version_id, model, numbers, window, knowledge, projector };
+    let (window, version_id, key) = (first.window, first.version_id, InputKey::of(first));
+    Ok(Ok((Origin { version_id, model, numbers, window, knowledge, projector, key }, reference)))
+}
+
+/// The estimates of a group of equal origin, made again.
+async fn again(context: &Context, group: &[&StoredEstimate]) -> Result<Result<Vec<Estimated>, Obstacle>, Error> {
+    let Some(first) = group.first() else { return Ok(Ok(Vec::new())) };
+    let (origin, reference) = match origin(context, first).await? {
+        Ok(found) => found,
+        Err(obstacle) => return Ok(Err(obstacle)),
+    };
     let wanted: Vec<(i32, crate::domain::Slice)> =
         group.iter().map(|stored| (stored.output_id, stored.slice.clone())).collect();
     let cells = match inputs(context, &origin, only(&origin, &wanted)).await? {
         Ok(cells) => cells,
         Err(obstacle) => return Ok(Err(obstacle)),
     };
-    let Origin { model, numbers, .. } = origin;
+    let Origin { model, numbers, window, .. } = origin;
     let work = Estimation { model, numbers, reference, window, known: std::collections::HashMap::new() };
     let answers = tokio::task::spawn_blocking(move || {
         work.answers(cells, |output_id, slice| wanted.iter().any(|(own, of)| *own == output_id && of == slice))
@@ -209,8 +228,8 @@ fn only(origin: &Origin, wanted: &[(i32, crate::domain::Slice)]) -> Option<i32> 
     Some(*first).filter(|first| is_alone && Some(*first) != whole)
 }
 
-/// The summaries of a window as they were when an estimate was published, by bucket, from the rows of then; or why there are
-/// none. Few buckets are folded at once, so that a long window needs no more memory than a fold.
+/// The summaries of a window as they were when an estimate was published: what is pinned where the rows are gone, and from rows
+/// otherwise; or why there are none.
 ///
 /// # Errors
 /// When the store or the fold fails.
@@ -219,7 +238,36 @@ pub async fn inputs(
     origin: &Origin,
     only: Option<i32>,
 ) -> Result<Result<Vec<(Cell, Body)>, Obstacle>, Error> {
-    let Origin { version_id, model, numbers, window, knowledge, projector } = origin;
+    let (store, Origin { version_id, window, key, .. }) = (&context.store, origin);
+    let frozen = store.frozen_before().await?.filter(|before| window.from < *before);
+    if frozen.is_some() {
+        match store.load_pinned_input(*key).await? {
+            Some(Ok(cells)) => return Ok(Ok(cells)),
+            Some(Err(why)) => return Ok(Err(Obstacle::Gone(why))),
+            None => {}
+        }
+    }
+    if let Some(batch) = store.last_erasure(*version_id, *window).await?.filter(|batch| key.recorded < *batch) {
+        return Ok(Err(Obstacle::Erased(format!(
+            "batch {batch}, an erasure, took cases from its window after it was published"
+        ))));
+    }
+    if let Some(before) = frozen {
+        return Ok(Err(Obstacle::Gone(format!(
+            "rows of before {} are gone (retention.rows), and what it was made of was not pinned",
+            show_instant(before)
+        ))));
+    }
+    folded(context, origin, only).await.map(Ok)
+}
+
+/// The summaries of a window as they were when an estimate was published, by bucket, from the rows of then. Few buckets are folded at
+/// once, so that a long window needs no more memory than a fold.
+///
+/// # Errors
+/// When the store or the fold fails.
+pub async fn folded(context: &Context, origin: &Origin, only: Option<i32>) -> Result<Vec<(Cell, Body)>, Error> {
+    let Origin { version_id, model, numbers, window, knowledge, projector, .. } = origin;
     let mut shape = shape_of(model, numbers);
     if let Some(output_id) = only {
         shape.keep_only(output_id);
@@ -239,7 +287,7 @@ pub async fn inputs(
         let rows = context.store.load_rows(*version_id, span, None, *knowledge, wanted).await?;
         cells.extend(fold_rows(model.clone(), shape.clone(), rows).await?);
     }
-    Ok(Ok(cells))
+    Ok(cells)
 }
 
 /// Whether what was made again is what is stored.

@@ -5,13 +5,20 @@
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 
-use super::{Context, Result};
+use super::{Context, Result, replay};
 use crate::config::Retention;
 use crate::domain::Granularity;
 use crate::domain::window::month_of;
+use crate::metric::CALCULATOR_VERSION;
 use crate::runtime::Outcome;
 use crate::store::lease::Lease;
+use crate::store::pin::{EncodedPart, InputKey};
 use crate::store::retention::{Aged, Counts};
+use crate::summary::codec;
+use crate::summary::fold::over_buckets;
+
+/// Estimates whose inputs are looked for at once.
+const AT_ONCE: i64 = 100;
 
 /// What the plan no longer keeps at an instant. By whole days and months, so that one day has one entry in the audit, and months
 /// go as they are stored.
@@ -77,6 +84,7 @@ async fn retire_rows(context: &Context, lease: &Lease, before: DateTime<Utc>) ->
         return Ok(Outcome::Idle);
     };
     tracing::debug!(pinned, "pinned the summaries of frozen buckets");
+    pin_inputs(context, lease, before).await?;
     let mut outcome = Outcome::Idle;
     for month in months {
         let counts = store.retire_month(lease, month, now).await?;
@@ -86,6 +94,35 @@ async fn retire_rows(context: &Context, lease: &Lease, before: DateTime<Utc>) ->
         }
     }
     Ok(outcome)
+}
+
+/// Pin what the estimates of frozen windows were made of, as it was when they were published. What is pinned stays so if this breaks
+/// off, and the next run goes on.
+async fn pin_inputs(context: &Context, lease: &Lease, before: DateTime<Utc>) -> std::result::Result<(), super::Error> {
+    let (store, now) = (&context.store, context.clock.now());
+    loop {
+        let unpinned = store.list_unpinned(before, CALCULATOR_VERSION, AT_ONCE).await?;
+        if unpinned.is_empty() {
+            return Ok(());
+        }
+        for estimate in unpinned {
+            let key = InputKey::of(&estimate);
+            let (origin, _) = match replay::origin(context, &estimate).await? {
+                Ok(found) => found,
+                Err(obstacle) => {
+                    store.pin_input(lease, key, Err(obstacle.to_string()), now).await?;
+                    continue;
+                }
+            };
+            let cells = replay::folded(context, &origin, None).await?;
+            let encode = move || -> Vec<EncodedPart> {
+                let merged = over_buckets(cells).into_iter();
+                merged.map(|((output_id, slice), body)| (output_id, slice.to_string(), codec::encode(&body))).collect()
+            };
+            let parts = tokio::task::spawn_blocking(encode).await?;
+            store.pin_input(lease, key, Ok(&parts), now).await?;
+        }
+    }
 }
 
 fn outcome_of(counts: &Counts) -> Outcome {

@@ -34,7 +34,7 @@ pub struct Bars {
 /// Height of a bar with its room.
 const ROW: u32 = 24;
 /// The longest name that is written whole.
-const LONGEST: usize = 24;
+const LONGEST: usize = 22;
 
 impl Picture for Bars {
     fn title(&self) -> String {
@@ -53,7 +53,7 @@ impl Picture for Bars {
     }
 
     fn size(&self) -> (u32, u32) {
-        (460, ROW * u32::try_from(self.bars.len().max(1)).unwrap_or(1) + 8)
+        (400, ROW * u32::try_from(self.bars.len().max(1)).unwrap_or(1) + 8)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, look: Look) -> Result<(), Error> {
@@ -65,7 +65,7 @@ impl Picture for Bars {
         let (least, most) = (values().fold(0.0_f64, f64::min), values().fold(mark.max(0.0), f64::max));
         let span = if most - least > 0.0 { most - least } else { 1.0 };
         // Names to the left, what is said to the right, bars between.
-        let (left, right) = (160.0, 360.0);
+        let (left, right) = (146.0, 306.0);
         let place = |value: f64| look.pixels(left + (value - least) / span * (right - left));
         for (index, bar) in self.bars.iter().enumerate() {
             let top = 4.0 + f64::from(ROW) * index as f64;

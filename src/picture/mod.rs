@@ -22,7 +22,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, IntoFont, IntoTextStyle, RGBColor, TextStyle, WHITE, register_font};
 
 pub use figure::figure;
-pub use series::{Chart, Point};
+pub use series::{Chart, Point, REFERENCE};
 
 const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 

@@ -107,7 +107,7 @@ impl Picture for Pair {
     }
 
     fn size(&self) -> (u32, u32) {
-        (340, 300)
+        (400, 260)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, look: Look) -> Result<(), Error> {

@@ -11,6 +11,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{ACCENT, Area, Error, GRID, INK, LIMIT, Look, MUTED, Picture, Table, failed, number};
 
+/// The label of a line that is no limit.
+pub const REFERENCE: &str = "reference";
+
 /// A value at an instant, with its interval where it has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -31,7 +34,7 @@ pub struct Chart {
     pub y_label: String,
     /// The series, in the order of time.
     pub points: Vec<Point>,
-    /// Horizontal lines, each with its label: a limit, then a reference.
+    /// Horizontal lines, each with its label: limits, dashed, and what is called [`REFERENCE`], dotted.
     pub lines: Vec<(String, f64)>,
     /// A vertical mark with its label.
     pub mark: Option<(String, DateTime<Utc>)>,
@@ -84,7 +87,7 @@ impl Picture for Chart {
     }
 
     fn size(&self) -> (u32, u32) {
-        (460, 240)
+        (400, 260)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, look: Look) -> Result<(), Error> {
@@ -216,10 +219,8 @@ impl Chart {
         }
         for (index, (label, value)) in lines.iter().enumerate() {
             // Labels of neighbours stand at opposite ends, so that they do not cover each other.
-            let is_first = index % 2 == 0;
-            let (at, side) = if is_first { (x.0, HPos::Left) } else { (x.1, HPos::Right) };
-            let color = if is_first { LIMIT } else { INK };
-            let (dash, gap) = if is_first { (5.0, 3.0) } else { (1.5, 2.5) };
+            let (at, side) = if index % 2 == 0 { (x.0, HPos::Left) } else { (x.1, HPos::Right) };
+            let (color, dash, gap) = if *label == REFERENCE { (INK, 1.5, 2.5) } else { (LIMIT, 5.0, 3.0) };
             let style = color.stroke_width(look.px(1.0));
             let ends = [(x.0, *value), (x.1, *value)];
             chart.draw_series(DashedLineSeries::new(ends, look.px(dash), look.px(gap), style)).map_err(failed)?;

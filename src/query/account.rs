@@ -32,6 +32,10 @@ use crate::summary::fold::Parts;
 pub const DRAWN: i64 = 90;
 /// Without a reference, the days before the change that stand for it.
 const BEFORE: i64 = 28;
+/// Alarms of another rule's stream that are older than an alert by so many days are about something else.
+const EARLIEST: i64 = 45;
+/// What the weeks before the change are called.
+const WEEKS_BEFORE: &str = "four weeks before";
 /// Rows that are read at most for what summaries do not hold.
 const MOST_ROWS: i64 = 60_000;
 
@@ -59,6 +63,14 @@ pub struct Side {
     pub body: Option<Body>,
     /// The metric of the alert.
     pub metric: Option<Outcome>,
+}
+
+impl Side {
+    /// When it was, in a sentence.
+    #[must_use]
+    pub fn when(&self) -> String {
+        if self.name == WEEKS_BEFORE { format!("in the {WEEKS_BEFORE}") } else { format!("on {}", self.name) }
+    }
 }
 
 /// A case that the model got wrong, for a person to look at.
@@ -279,9 +291,10 @@ impl Subject<'_> {
         let since = self.now - TimeDelta::days(180);
         let days = store.list_evidence(stand.stream_id, &stand.tier, since, self.at).await?;
         let lag = stream.as_ref().map_or(0, |stream| stream.lag);
-        // What has not alarmed has no change to speak of.
-        let alarmed = days.iter().any(|day| day.alarms);
-        let change = stand.change_at.filter(|_| alarmed).map(|change| bucket.start_of(change - TimeDelta::days(lag)));
+        // After an alarm the evidence begins anew: the first one says when it all began.
+        let earliest = alert.since - TimeDelta::days(EARLIEST);
+        let change = store.first_change(stand.stream_id, alert.alert_id, earliest, self.at).await?;
+        let change = change.map(|change| bucket.start_of(change - TimeDelta::days(lag)));
         let watch = self.place.model.watches.iter().find(|watch| watch.name == stand.watch);
         let promise = watch.zip(stream.as_ref()).zip(Tier::parse(&stand.tier)).and_then(|((watch, stream), tier)| {
             let threshold = stand.threshold?;
@@ -306,7 +319,7 @@ impl Subject<'_> {
             (format!("reference {}", baseline.reference_id), window, Some(body))
         } else {
             let window = Window { from: after.from - TimeDelta::days(BEFORE), to: after.from };
-            ("the four weeks before".to_owned(), Some(window), self.body(window).await?)
+            (WEEKS_BEFORE.to_owned(), Some(window), self.body(window).await?)
         };
         let since = format!("since {}", after.from.format("%-d %B"));
         let after = (since, Some(after), self.body(after).await?);

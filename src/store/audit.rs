@@ -165,6 +165,8 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// To what: `alert 17`.
     pub subject: Option<String>,
+    /// Words that its actor, action, subject, reason or particulars contain, whatever their case.
+    pub text: Option<String>,
     /// At this instant or later.
     pub from: Option<DateTime<Utc>>,
     /// Before this instant.
@@ -217,6 +219,8 @@ impl Store {
             where ($1::bigint is null or audit_id < $1) and ($2::text is null or actor = $2)
                 and ($3::text is null or action = $3 or starts_with(action, $3 || ' ')) and ($4::text is null or subject = $4)
                 and ($5::timestamptz is null or at >= $5) and ($6::timestamptz is null or at < $6)
+                and ($8::text is null
+                    or position(lower($8) in lower(concat_ws(' ', actor, action, subject, reason, detail::text))) > 0)
             order by audit_id desc limit $7",
         )
         .bind(filter.before)
@@ -226,6 +230,7 @@ impl Store {
         .bind(filter.from)
         .bind(filter.to)
         .bind(limit)
+        .bind(&filter.text)
         .fetch_all(&self.pool)
         .await
         .named("list_audit")

@@ -1,4 +1,4 @@
-//! What people page through: audit entries, plans, deliveries, as they are now or as they were at an instant.
+//! What people look through: plans, deliveries, the words of the audit, as they are now or as they were at an instant.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -18,41 +18,7 @@ pub struct PlanRow {
     pub body: serde_json::Value,
 }
 
-/// What an audit entry must be like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// Words that its actor, action, subject, reason or particulars contain, whatever their case.
-    pub text: Option<String>,
-    /// What was done.
-    pub action: Option<String>,
-    /// Not later than this.
-    pub until: Option<DateTime<Utc>>,
-    /// Before this number only: the next page.
-    pub before: Option<i64>,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// An audit entry as a page shows it.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct AuditLine {
-    /// Its number.
-    pub audit_id: i64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// To what.
-    pub subject: String,
-    /// Why.
-    pub reason: String,
-    /// Particulars.
-    pub detail: serde_json::Value,
-}
-
-/// What a source has delivered.
+/// What a source has delivered lately.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Delivery {
     /// The source.
@@ -68,17 +34,23 @@ pub struct Delivery {
 }
 
 impl Store {
-    /// What every source had delivered up to an instant.
+    /// What sources had delivered up to an instant: when last, and how much in the days before it.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn list_deliveries(&self, at: Option<DateTime<Utc>>) -> Result<Vec<Delivery>> {
+    pub async fn list_deliveries(&self, sources: &[String], at: DateTime<Utc>, days: i32) -> Result<Vec<Delivery>> {
         sqlx::query_as(
-            "select source, max(committed_at) as last_at, sum(accepted)::bigint as accepted, sum(duplicates)::bigint as duplicates,
-                sum(rejected)::bigint as rejected
-            from batch where $1::timestamptz is null or committed_at <= $1 group by source order by source",
+            "select s.source, last.at as last_at, recent.accepted, recent.duplicates, recent.rejected
+            from unnest($1::text[]) as s (source)
+            cross join lateral (select max(committed_at) as at from batch where source = s.source and committed_at <= $2) last
+            cross join lateral (select coalesce(sum(accepted), 0)::bigint as accepted, coalesce(sum(duplicates), 0)::bigint as duplicates,
+                    coalesce(sum(rejected), 0)::bigint as rejected
+                from batch where source = s.source and committed_at <= $2 and committed_at > $2 - make_interval(days => $3)) recent
+            where last.at is not null",
         )
+        .bind(sources)
         .bind(at)
+        .bind(days)
         .fetch_all(&self.pool)
         .await
         .named("list_deliveries")
@@ -100,37 +72,16 @@ impl Store {
         .named("list_plans")
     }
 
-    /// Audit entries, the latest first.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn search_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>> {
-        let text = filter.text.as_ref().map(|text| text.to_lowercase());
-        sqlx::query_as(
-            "select audit_id, at, actor, action, subject, reason, detail from audit
-            where ($1::text is null or position($1 in lower(concat_ws(' ', actor, action, subject, reason, detail::text))) > 0)
-                and ($2::text is null or action = $2) and ($3::timestamptz is null or at <= $3)
-                and ($4::bigint is null or audit_id < $4)
-            order by audit_id desc limit $5",
-        )
-        .bind(text)
-        .bind(&filter.action)
-        .bind(filter.until)
-        .bind(filter.before)
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("search_audit")
-    }
-
-    /// What has ever been done, as the audit names it.
+    /// What has been done lately, as the audit names it: for whoever searches.
     ///
     /// # Errors
     /// When Postgres fails.
     pub async fn list_audit_actions(&self) -> Result<Vec<String>> {
-        sqlx::query_scalar("select distinct action from audit order by action")
-            .fetch_all(&self.pool)
-            .await
-            .named("list_audit_actions")
+        sqlx::query_scalar(
+            "select distinct action from (select action from audit order by audit_id desc limit 20000) recent order by action",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("list_audit_actions")
     }
 }

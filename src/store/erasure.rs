@@ -12,7 +12,7 @@ use serde_json::json;
 use super::batch::Committed;
 use super::identifier::IdKind;
 use super::leaf::{Hash, Part, Parts, Relation, Weight};
-use super::{Named, Result, Store, Transaction, audit, link, proof};
+use super::{Named, Result, Store, Transaction, audit, link, proof, seal};
 use crate::config::hex;
 
 /// What is to go.
@@ -132,6 +132,7 @@ impl Store {
             let all: BTreeSet<String> = doomed.cases.drain(..).chain(cases).collect();
             doomed.cases = all.into_iter().collect();
         }
+        let seal = seal::open(&mut transaction).await?;
         let leaves = self.leaves_of(&mut transaction, &doomed).await?;
         mark(&mut transaction, &doomed, link.batch_id, link.frozen_before).await?;
         let counts = remove(&mut transaction, &doomed).await?;
@@ -159,6 +160,7 @@ impl Store {
         let origin = format!("erasure {erasure}");
         let nothing = Committed { batch_id: link.batch_id, ..Committed::default() };
         link.close(&mut transaction, ("dosimeter", &origin), nothing, &Parts::new(), now).await?;
+        seal::close(&mut transaction, seal, &["erasure", "erased_leaf", "erased_bucket"]).await?;
         let batches: BTreeSet<i64> = leaves.iter().map(|(batch, ..)| *batch).collect();
         let detail = json!({ "erasure": erasure, "batch": link.batch_id, "tomb": hex(&tomb), "rows": counts, "batches": batches,
             "leaves": weight.rows, "leaves_digest": hex(&weight.digest) });

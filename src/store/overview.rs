@@ -17,7 +17,7 @@ use crate::summary::codec;
 use crate::summary::fold::Cell;
 
 /// So many of a series' latest estimates are looked through for its last windows.
-const LOOKED_THROUGH: i64 = 600;
+const LOOKED_THROUGH: i64 = 150;
 
 /// A series that is wanted: one metric without parameters, of one output, over everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,12 +208,15 @@ impl Store {
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn last_truths(&self, since: DateTime<Utc>) -> Result<Vec<(i32, i32, DateTime<Utc>)>> {
+    pub async fn last_truths(&self, of: &[Wanted], since: DateTime<Utc>) -> Result<Vec<(i32, i32, DateTime<Utc>)>> {
         sqlx::query_as(
-            "select version_id, output_id, max(known_at) from summary
-            where slice = 'all' and bucket >= $1 and known_at is not null group by version_id, output_id",
+            "select w.version_id, w.output_id, max(s.known_at) from unnest($2::integer[], $3::integer[]) as w (version_id, output_id)
+            join summary s on s.version_id = w.version_id and s.output_id = w.output_id and s.slice = 'all' and s.bucket >= $1
+            where s.known_at is not null group by w.version_id, w.output_id",
         )
         .bind(since)
+        .bind(of.iter().map(|one| one.version_id).collect::<Vec<_>>())
+        .bind(of.iter().map(|one| one.output_id).collect::<Vec<_>>())
         .fetch_all(&self.pool)
         .await
         .named("last_truths")
@@ -273,7 +276,7 @@ impl Store {
                 coalesce(e.threshold, t.threshold) as threshold, e.change_at, s.reason
             from stream s join stream_tier t using (stream_id)
             left join lateral (select day, evidence, threshold, change_at from evidence
-                where stream_id = t.stream_id and tier = t.tier and ($1::timestamptz is null or looked_at <= $1)
+                where stream_id = t.stream_id and tier = t.tier and ($1::timestamptz is null or (day <= $1 and looked_at <= $1))
                 order by day desc limit 1) e on true
             where case when $1 is null then s.ended_at is null else s.made_at <= $1 and (s.ended_at is null or s.ended_at > $1) end
                 and ($2::integer is null or (s.version_id = $2 and s.output_id = $3 and ($4::text is null or s.slice = $4)))
@@ -286,6 +289,33 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_stands")
+    }
+
+    /// When the change began of which a stream's alarms speak, by the first that raised an alert; without one by the first since an
+    /// instant.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn first_change(
+        &self,
+        stream_id: i64,
+        alert_id: i64,
+        since: DateTime<Utc>,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<Option<DateTime<Utc>>> {
+        sqlx::query_scalar(
+            "select change_at from evidence
+            where stream_id = $1 and alarms and change_at is not null and (alert_id = $2 or day >= $3)
+                and ($4::timestamptz is null or looked_at <= $4)
+            order by coalesce(alert_id = $2, false) desc, day limit 1",
+        )
+        .bind(stream_id)
+        .bind(alert_id)
+        .bind(since)
+        .bind(at)
+        .fetch_optional(&self.pool)
+        .await
+        .named("first_change")
     }
 
     /// What a stream bets on; nothing when it cannot be watched, or there is none of this number.

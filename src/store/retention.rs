@@ -14,7 +14,7 @@ use super::identifier::IdKind;
 use super::leaf::{Hash, Part, Relation, Weight};
 use super::lease::Lease;
 use super::proof::{self, LeftPart};
-use super::{Named, Result, Store, Transaction, audit};
+use super::{Named, Result, Store, Transaction, audit, seal};
 use crate::config::hex;
 use crate::domain::window::month_of;
 
@@ -65,6 +65,7 @@ impl Store {
             .await
             .named("retire_breaches")?;
         if rejections > 0 {
+            let seal = seal::open(&mut transaction).await?;
             sqlx::query(
                 "insert into rejections_retired (before, retired_at, rows) values ($1, $2, $3) on conflict do nothing",
             )
@@ -74,6 +75,7 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .named("note_retired_rejections")?;
+            seal::close(&mut transaction, seal, &["rejections_retired"]).await?;
         }
         let counts = Counts::from([("rejection", rejections), ("outbox", notices)]);
         if rejections + notices > 0 {
@@ -175,10 +177,12 @@ impl Store {
         if waits {
             return Ok(None);
         }
+        let seal = seal::open(&mut transaction).await?;
         let pinned = sqlx::query(
-            "insert into pinned_summary (version_id, output_id, slice, bucket, body, batch_id, known_at, fold_digest,
-                reference_id, pinned_at)
-            select s.version_id, s.output_id, s.slice, s.bucket, s.body, s.batch_id, s.known_at, m.fold_digest,
+            "insert into pinned_summary (version_id, output_id, slice, bucket, body, predictions, labelled, batch_id, known_at,
+                fold_digest, reference_id, pinned_at)
+            select s.version_id, s.output_id, s.slice, s.bucket, s.body, s.predictions, s.labelled, s.batch_id, s.known_at,
+                m.fold_digest,
                 (select reference_id from reference r where r.version_id = s.version_id and r.approved_at is not null
                     order by r.approved_at desc, r.reference_id desc limit 1), $2
             from summary s join model_version v using (version_id) join model m using (model_id) where s.bucket < $1
@@ -192,6 +196,7 @@ impl Store {
         for statement in ["delete from summary where bucket < $1", "delete from dirty_bucket where bucket < $1"] {
             sqlx::query(statement).bind(before).execute(&mut *transaction).await.named("move_summaries")?;
         }
+        seal::close(&mut transaction, seal, &["pinned_summary"]).await?;
         super::lease::commit(transaction, lease, "pin").await?;
         Ok(Some(pinned.rows_affected()))
     }
@@ -429,6 +434,7 @@ async fn note(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let weight = Weight::of(left.iter().map(LeftPart::hash).collect());
+    let seal = seal::open(transaction).await?;
     sqlx::query(
         "insert into retirement (month, recorded, retired_at, counts, parts, parts_digest)
         values ($1, $2, $3, $4::text::json, $5, $6)",
@@ -457,6 +463,7 @@ async fn note(
     .execute(&mut **transaction)
     .await
     .named("insert_retired_parts")?;
+    seal::close(transaction, seal, &["retirement", "retired_part"]).await?;
     for (table, rows) in counts {
         super::status::count(transaction, ("retired", table, "row"), *rows).await?;
     }

@@ -44,8 +44,8 @@ struct Walk<'r> {
 pub(super) async fn check(mut proof: Proof<'_>, depth: Depth, report: &mut Report) -> Result<()> {
     let removed = proof.removed().await?;
     let last = (0, ZERO.to_vec());
-    let mut walk =
-        Walk { depth, removed, last, group: BTreeMap::new(), leaves: 0, weighed: i64::MIN, report: &mut *report };
+    let (group, weighed) = (BTreeMap::new(), i64::MIN);
+    let mut walk = Walk { depth, removed, last, group, leaves: 0, weighed, report: &mut *report };
     loop {
         let batches = proof.batches(if walk.last.0 == 0 { i64::MIN } else { walk.last.0 }, AT_ONCE).await?;
         if batches.is_empty() {

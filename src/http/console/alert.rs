@@ -15,6 +15,8 @@ use crate::query::account::{self, Account, Case};
 use crate::store::alert::{AlertRow, EventRow};
 use crate::store::outbox::NoticeRow;
 
+/// Notices that are shown without being asked for.
+const SHOWN: usize = 3;
 /// Cases that are shown for review.
 const CASES: usize = 12;
 
@@ -37,10 +39,15 @@ pub(super) async fn get(frame: Frame, Id(id): Id) -> Page {
         Err(_) => None,
     };
     let title = format!("Alert {id}");
+    let verdict = match Grade::of(alert.shown(), &alert.severity) {
+        Grade::Bad => "verdict bad",
+        Grade::Warning => "verdict warning",
+        _ => "verdict",
+    };
     let told = sentence::Told { alert: &alert, account: account.as_ref().ok(), events: &events };
     let body = html! {
         article.alert {
-            header.verdict {
+            header class=(verdict) {
                 p.crumbs {
                     a href=(frame.link("/console/alerts", &[])) { "Alerts" } " / #" (id) " " (alert.rule) " "
                     (words::state(Grade::of(alert.shown(), &alert.severity), alert.shown()))
@@ -103,36 +110,60 @@ fn review(frame: &Frame, cases: &[Case]) -> Markup {
     }
 }
 
-/// What happened, what people did, and who was told.
+/// What happened, what people did, and who was told. That people were told again and again is folded away.
 fn timeline(events: &[EventRow], notices: &[NoticeRow]) -> Markup {
+    let is_again = |event: &&EventRow| event.transition == "told";
+    let again: Vec<&EventRow> = events.iter().filter(is_again).collect();
+    let once = events.iter().filter(|event| !is_again(event));
     html! {
         section {
             h2 { "What happened" }
             @if events.is_empty() { (words::nothing("Nothing is on record.")) }
-            ol.timeline {
-                @for event in events {
-                    li.person[event.actor != "dosimeter"] {
-                        (words::time(event.at)) " "
-                        b { (event.transition.replace('_', " ")) }
-                        @if event.actor != "dosimeter" { " by " b { (event.actor) } }
-                        p { (event.reason) }
-                        @if let Some(decision) = &event.decision { p.note { (decision) } }
-                    }
+            ol.timeline { @for event in once { (entry(event)) } }
+            @if let (Some(first), Some(last)) = (again.first(), again.last()) {
+                details {
+                    summary { "Told again " (again.len()) " times, " (words::day(first.at)) " to " (words::day(last.at)) }
+                    ol.timeline { @for event in &again { (entry(event)) } }
                 }
             }
             @if !notices.is_empty() {
                 h3 { "Who was told" }
-                ul.notices {
-                    @for notice in notices {
-                        li {
-                            @match (notice.sent_at, notice.dead_at) {
-                                (Some(at), _) => { (words::time(at)) " sent to " },
-                                (None, Some(at)) => { (words::time(at)) " given up: " },
-                                (None, None) => { (words::time(notice.created_at)) " waits for " },
-                            }
-                            (notice.recipient) span.n { " " (notice.channel) }
-                        }
+                (told(&notices[..notices.len().min(SHOWN)]))
+                @if notices.len() > SHOWN {
+                    details {
+                        summary { (notices.len() - SHOWN) " more notices" }
+                        (told(&notices[SHOWN..]))
                     }
+                }
+            }
+        }
+    }
+}
+
+fn entry(event: &EventRow) -> Markup {
+    let is_person = event.actor != "dosimeter";
+    html! {
+        li.person[is_person] {
+            (words::time(event.at)) " "
+            b { (event.transition.replace('_', " ")) }
+            @if is_person { " by " b { (event.actor) } }
+            p { (words::rounded(&event.reason)) }
+            @if let Some(decision) = &event.decision { p.note { (words::rounded(decision)) } }
+        }
+    }
+}
+
+fn told(notices: &[NoticeRow]) -> Markup {
+    html! {
+        ul.notices {
+            @for notice in notices {
+                li {
+                    @match (notice.sent_at, notice.dead_at) {
+                        (Some(at), _) => { (words::time(at)) " sent to " },
+                        (None, Some(at)) => { (words::time(at)) " given up: " },
+                        (None, None) => { (words::time(notice.created_at)) " waits for " },
+                    }
+                    (notice.recipient) span.n { " " (notice.channel) }
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::super::{Problem, Shared};
 use super::Page;
 use super::frame::{Filled, Frame, Tab};
 use super::words::{self, Grade};
-use crate::store::browse::{AuditFilter, AuditLine};
+use crate::store::audit::{AuditFilter, AuditRow};
 use crate::verify::{Depth, Report};
 
 /// Entries of a page.
@@ -37,13 +37,14 @@ async fn page(frame: &Frame, report: Option<&Report>) -> Page {
     let filter = AuditFilter {
         text: own("q"),
         action: own("action"),
-        until: frame.as_of,
+        // What happened at the instant itself had happened.
+        to: frame.as_of.map(|at| at + chrono::TimeDelta::microseconds(1)),
         before: frame.parameter("before").and_then(|text| text.parse().ok()),
-        limit: MOST,
+        ..AuditFilter::default()
     };
     let store = &frame.context.store;
     let (rows, actions) =
-        tokio::try_join!(store.search_audit(&filter), store.list_audit_actions()).map_err(Problem::internal)?;
+        tokio::try_join!(store.list_audit(&filter, MOST), store.list_audit_actions()).map_err(Problem::internal)?;
     let next = rows.last().filter(|_| i64::try_from(rows.len()).is_ok_and(|count| count == MOST));
     let (text, action) = (filter.text.as_deref().unwrap_or_default(), filter.action.as_deref().unwrap_or_default());
     let body = html! {
@@ -93,6 +94,10 @@ fn found(report: &Report) -> Markup {
                 @else { (words::state(Grade::Bad, "The record does not fit together")) }
             }
             p { "Looked at: " (if checked.is_empty() { "nothing that is chained yet".to_owned() } else { checked.join(", ") }) "." }
+            @for (chain, head) in &report.heads {
+                p.note { "Head of the " (chain) ": entry " (head.number) ", " code { (head.hash) } }
+            }
+            @if report.unnamed > 0 { p { (report.unnamed) " more are not named." } }
             @if !report.is_sound() {
                 table {
                     thead { tr { th scope="col" { "Table" } th scope="col" { "Row" } th scope="col" { "What does not fit" } } }
@@ -103,7 +108,7 @@ fn found(report: &Report) -> Markup {
     }
 }
 
-fn table(rows: &[AuditLine]) -> Markup {
+fn table(rows: &[AuditRow]) -> Markup {
     html! {
         table {
             thead {
@@ -121,7 +126,13 @@ fn table(rows: &[AuditLine]) -> Markup {
                         td { (row.action) }
                         td.text { (row.subject) }
                         td.text { (row.reason) }
-                        td { details { summary { "show" } pre { (pretty(&row.detail)) } } }
+                        td {
+                            details {
+                                summary { "show" }
+                                pre { (pretty(&row.detail)) }
+                                p.note { "written " (words::time(row.written_at)) " by the database's clock; hash " code { (row.hash) } }
+                            }
+                        }
                     }
                 }
             }

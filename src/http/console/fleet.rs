@@ -19,7 +19,7 @@ use crate::store::catalog::Version;
 use crate::store::overview::{Reading, Stand, Wanted};
 
 /// Windows of a sparkline.
-const POINTS: i64 = 30;
+const POINTS: i64 = 24;
 /// Truth about cases that are older than this is not the last one.
 const RECENT: TimeDelta = TimeDelta::days(60);
 /// Alerts that are looked through.
@@ -102,7 +102,7 @@ pub(super) async fn get(frame: Frame) -> Page {
         store.list_stands(frame.as_of),
         store.find_alerts(&filter, MOST_ALERTS),
         // What was last known at an instant is not kept.
-        async { if frame.as_of.is_none() { store.last_truths(since).await } else { Ok(Vec::new()) } },
+        async { if frame.as_of.is_none() { store.last_truths(&wanted, since).await } else { Ok(Vec::new()) } },
     )
     .map_err(Problem::internal)?;
     let alerts: Vec<AlertRow> = alerts.into_iter().filter(|alert| frame.caller.sees(&alert.model)).collect();
@@ -236,7 +236,7 @@ fn line(frame: &Frame, row: &Row<'_>) -> Markup {
                 a href=(frame.model_link(&row.version.model, &place)) { (row.output) }
                 span.sub { (row.version.model) " " (row.version.name) }
             }
-            td data-label=(format!("{}, {}", row.metric, row.window)) {
+            td data-label="Latest window" {
                 (words::outcome(latest.and_then(|reading| reading.outcome.as_ref())))
                 span.sub { (row.metric) ", " (row.window) @if let Some(reading) = latest { " to " (words::day(reading.window_to)) } }
             }

@@ -13,7 +13,7 @@ use super::words;
 use super::{Page, of_query};
 use crate::config::{Model, Quantity};
 use crate::domain::{Estimate, MetricKey, Slice, Window};
-use crate::picture::{Chart, Point, figure};
+use crate::picture::{Chart, Point, REFERENCE, figure};
 use crate::query::account::{DRAWN, delay, main_metric, outcome};
 use crate::query::{Place, find};
 use crate::store::estimate::StoredEstimate;
@@ -188,7 +188,7 @@ fn trend(looked: &Looked<'_>, series: &[StoredEstimate], provisional_from: Optio
         series.iter().filter_map(|estimate| Some(point(estimate.window.to, &outcome(estimate, &looked.metric)?.ok()?)));
     let reference = MetricKey { name: format!("reference_{}", looked.metric.name), ..looked.metric.clone() };
     let reference = series.last().and_then(|last| outcome(last, &reference)?.ok());
-    let lines = reference.map(|reference| ("reference".to_owned(), reference.value));
+    let lines = reference.map(|reference| (REFERENCE.to_owned(), reference.value));
     Chart {
         title: format!("{} of {}, {} ({})", looked.metric, looked.output, looked.slice, looked.window),
         y_label: looked.metric.to_string(),

@@ -14,12 +14,16 @@ use crate::query::sources::{SourceRow, list};
 use crate::runtime::Outcome;
 use crate::store::browse::Delivery;
 
+/// Days whose records are counted.
+const DAYS: i32 = 30;
+
 pub(super) async fn get(frame: Frame) -> Page {
     let context = &frame.context;
-    let deliveries = context.store.list_deliveries(frame.as_of).await.map_err(Problem::internal)?;
-    let deliveries: HashMap<&str, &Delivery> = deliveries.iter().map(|own| (own.source.as_str(), own)).collect();
     let mut rows = list(context).await.map_err(Problem::internal)?;
     rows.retain(|row| frame.caller.sees(&row.model));
+    let names: Vec<String> = rows.iter().map(|row| row.source.clone()).collect();
+    let deliveries = context.store.list_deliveries(&names, frame.now(), DAYS).await.map_err(Problem::internal)?;
+    let deliveries: HashMap<&str, &Delivery> = deliveries.iter().map(|own| (own.source.as_str(), own)).collect();
     let body = html! {
         h1 { "Sources and jobs" }
         section {
@@ -50,7 +54,7 @@ fn sources(frame: &Frame, rows: &[SourceRow], deliveries: &HashMap<&str, &Delive
             thead {
                 tr {
                     th scope="col" { "State" } th scope="col" { "Source" } th scope="col" { "Brings" } th scope="col" { "Last batch" }
-                    th.right scope="col" { "New" } th.right scope="col" { "Known" } th.right scope="col" { "Refused" } th scope="col" { "Behind" }
+                    th.right scope="col" { "New, " (DAYS) " d" } th.right scope="col" { "Known" } th.right scope="col" { "Refused" } th scope="col" { "Behind" }
                 }
             }
             tbody {

@@ -39,6 +39,11 @@ pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 /// A number with as many digits as its size asks for.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
+        size if (2.0..1e15).contains(&size) && value.fract() == 0.0 => {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number below 1e15")]
+            let whole = count(size as u64);
+            if value < 0.0 { format!("-{whole}") } else { whole }
+        }
         size if size >= 10_000.0 => format!("{value:.0}"),
         size if size >= 100.0 => format!("{value:.1}"),
         size if size >= 10.0 => format!("{value:.2}"),
@@ -58,6 +63,25 @@ pub(super) fn count(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Words whose numbers have four digits after the point at most: people read them, and the record keeps them whole.
+pub(super) fn rounded(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_digit() || c == '.';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let (token, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+        out.push_str(before);
+        let decimals = token.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        match token.parse::<f64>() {
+            Ok(value) if decimals > 4 => out.push_str(&format!("{value:.4}")),
+            _ => out.push_str(token),
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 /// A share in per cent.
@@ -188,6 +212,11 @@ mod tests {
             ["0.631", "12.35", "123.5", "12346", "0.000", "-0.500"]
         );
         assert_eq!(number(0.000_123), "1.2e-4");
+        assert_eq!([598.0, 72_000.0, -3.0, 1.0].map(number), ["598", "72\u{202f}000", "-3", "1.000"]);
+        assert_eq!(
+            rounded("auroc 0.6885964912280702 (0.56 to 0.8) of 2025-03-27 in site.2 at 10.0.0.12345"),
+            "auroc 0.6886 (0.56 to 0.8) of 2025-03-27 in site.2 at 10.0.0.12345"
+        );
         assert_eq!([1, 999, 1000, 1_234_567].map(count), ["1", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
     }
 

@@ -226,7 +226,7 @@ pub(in crate::store) async fn refusal(transaction: &mut Transaction, alert_id: i
     let last = sqlx::query!(
         "select alert.state, event.at, event.actor, event.reason from alert
         join alert_event event using (alert_id)
-        where alert_id = $1 and event.transition not in ('told', 'muted', 'unmuted') order by event_id desc limit 1",
+        where alert_id = $1 and event.transition not in ('told', 'muted', 'unmuted', 'commented') order by event_id desc limit 1",
         alert_id
     )
     .fetch_optional(&mut **transaction)

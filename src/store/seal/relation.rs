@@ -42,7 +42,7 @@ const fn relation(name: &'static str, key: usize, columns: &'static [(&'static s
 }
 
 /// All of them, in the order in which they are sealed and checked.
-pub static RELATIONS: [Relation; 18] = [
+pub static RELATIONS: [Relation; 28] = [
     relation("model", 1, &[("model_id", Number), ("name", Text), ("created_at", Instant)]),
     relation(
         "model_version",
@@ -224,6 +224,86 @@ pub static RELATIONS: [Relation; 18] = [
             ("expires_at", Instant),
         ],
     ),
+    relation(
+        "erasure",
+        1,
+        &[
+            ("erasure_id", Number),
+            ("batch_id", Number),
+            ("tomb", Bytes),
+            ("erased_at", Instant),
+            ("counts", Kind::Json),
+            ("leaves", Number),
+            ("leaves_digest", Bytes),
+        ],
+    ),
+    relation(
+        "erased_leaf",
+        4,
+        &[("batch_id", Number), ("relation", Text), ("month", Instant), ("leaf", Bytes), ("erasure_id", Number)],
+    ),
+    relation("erased_bucket", 3, &[("version_id", Number), ("bucket", Instant), ("batch_id", Number)]),
+    relation(
+        "retirement",
+        1,
+        &[
+            ("month", Instant),
+            ("recorded", Number),
+            ("retired_at", Instant),
+            ("counts", Kind::Json),
+            ("parts", Number),
+            ("parts_digest", Bytes),
+        ],
+    ),
+    relation(
+        "retired_part",
+        4,
+        &[
+            ("batch_id", Number),
+            ("relation", Text),
+            ("month", Instant),
+            ("retirement", Instant),
+            ("rows", Number),
+            ("digest", Bytes),
+        ],
+    ),
+    relation("rejections_retired", 1, &[("before", Instant), ("retired_at", Instant), ("rows", Number)]),
+    relation(
+        "pinned_summary",
+        4,
+        &[
+            ("version_id", Number),
+            ("output_id", Number),
+            ("slice", Text),
+            ("bucket", Instant),
+            ("body", Bytes),
+            ("predictions", Number),
+            ("labelled", Number),
+            ("batch_id", Number),
+            ("known_at", Instant),
+            ("fold_digest", Text),
+            ("reference_id", Number),
+            ("pinned_at", Instant),
+        ],
+    ),
+    relation(
+        "pinned_input",
+        1,
+        &[
+            ("input_id", Number),
+            ("version_id", Number),
+            ("window_from", Instant),
+            ("window_to", Instant),
+            ("known_at", Instant),
+            ("recorded", Number),
+            ("plan_id", Number),
+            ("reference_id", Number),
+            ("reason", Text),
+            ("pinned_at", Instant),
+        ],
+    ),
+    relation("pinned_part", 3, &[("input_id", Number), ("output_id", Number), ("slice", Text), ("digest", Bytes)]),
+    relation("pinned_body", 1, &[("digest", Bytes), ("body", Bytes)]),
 ];
 
 impl Relation {

@@ -8,7 +8,7 @@ use super::sentence::remedy;
 use crate::metric::curve::{self, Curve};
 use crate::picture::bars::{Bar, Bars};
 use crate::picture::plane::{Kind, Pair, Place, Side};
-use crate::picture::{Chart, Point, figure};
+use crate::picture::{Chart, Point, REFERENCE, figure};
 use crate::query::account::{Account, Cause, Moved};
 use crate::store::alert::AlertRow;
 
@@ -25,7 +25,7 @@ pub(super) fn show(frame: &Frame, alert: &AlertRow, account: &Account) -> Markup
             div.figures {
                 (figure(&series(alert, account), ""))
                 @if let Some(chart) = evidence(account) {
-                    (figure(&chart, account.evidence.as_ref().and_then(|evidence| evidence.promise.as_deref()).map_or("", |_| "of sealed days, the axis is logarithmic")))
+                    (figure(&chart, "of sealed days, the axis is logarithmic; after an alarm it begins anew"))
                 }
                 @for (kind, title) in [
                     (Kind::Roc, "How well it tells them apart"),
@@ -62,7 +62,7 @@ fn series(alert: &AlertRow, account: &Account) -> Chart {
         Some(Point { at: estimate.window.to, value: value.value, interval })
     });
     let limit = account.limit.map(|(_, limit)| ("limit".to_owned(), limit));
-    let reference = account.reference.map(|value| ("reference".to_owned(), value));
+    let reference = account.reference.map(|value| (REFERENCE.to_owned(), value));
     Chart {
         title: format!("{metric} of {}, {} ({window})", alert.output, alert.slice),
         y_label: metric,

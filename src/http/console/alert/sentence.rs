@@ -89,12 +89,11 @@ impl Told<'_> {
             None => return None,
         };
         let before = match &account.before.metric {
-            Some(Ok(estimate)) => format!("; {} of the {}", words::said(estimate), account.before.name),
+            Some(Ok(estimate)) => format!("; {} it was {}", account.before.when(), words::said(estimate)),
             _ => account
                 .reference
-                .map_or_else(String::new, |value| format!("; {} of the reference", words::number(value))),
+                .map_or_else(String::new, |value| format!("; on the reference it was {}", words::number(value))),
         };
-        let before = before.replace("of the the", "of the");
         Some(format!("{metric} since then is {after}{before}."))
     }
 
@@ -106,18 +105,27 @@ impl Told<'_> {
         let shares = mix.shares();
         let (gained, lost) = (shares.first()?, shares.last()?);
         let share = |share: f64| words::percent(share);
-        let place = self.place();
-        let mut text = format!(
-            "New in the same cases{place}: {} {}, {} of them, was {} before",
-            mix.dimension,
-            gained.0,
-            share(gained.2),
-            share(gained.1)
-        );
-        if gained.0 != lost.0 && lost.2 < lost.1 {
-            text.push_str(&format!("; {} {} went from {} to {}", mix.dimension, lost.0, share(lost.1), share(lost.2)));
-        }
-        text.push('.');
+        let (place, dimension) = (self.place(), &mix.dimension);
+        let is_replaced = gained.0 != lost.0 && gained.1 < 0.1 && gained.2 > 0.9;
+        let text = if is_replaced {
+            format!(
+                "In the same cases{place} the {dimension} is now {}: {} of them, {} before. It was {}.",
+                gained.0,
+                share(gained.2),
+                share(gained.1),
+                lost.0
+            )
+        } else {
+            format!(
+                "In the same cases{place} the mix of {dimension} has changed: {} went from {} to {}, {} from {} to {}.",
+                gained.0,
+                share(gained.1),
+                share(gained.2),
+                lost.0,
+                share(lost.1),
+                share(lost.2)
+            )
+        };
         Some(text)
     }
 
@@ -165,7 +173,18 @@ fn chance(account: &Account) -> Option<(String, String)> {
             let whole = matches!(rule.bound, crate::config::BoundRule::Interval);
             let words =
                 if whole { "the whole 95\u{a0}% interval is past the limit" } else { "the value is past the limit" };
-            Some((words.to_owned(), "a fixed limit states no rate of false alarms".to_owned()))
+            let alarm = account.evidence.as_ref().and_then(|evidence| evidence.days.iter().find(|day| day.alarms));
+            let beside = alarm.map_or_else(
+                || "a fixed limit states no rate of false alarms".to_owned(),
+                |alarm| {
+                    format!(
+                        "and the evidence passed the alarm of {} on {}",
+                        words::number(alarm.threshold),
+                        words::day(alarm.day)
+                    )
+                },
+            );
+            Some((words.to_owned(), beside))
         }
         Cause::Health(_) | Cause::Gone => None,
     }
@@ -233,9 +252,13 @@ mod tests {
             |a: u64, b: u64| Mix { dimension: "vendor".into(), values: vec![("B".into(), 0, b), ("A".into(), 500, a)] };
         assert_eq!(
             told.moved(&mix(0, 400)).as_deref(),
+            Some("In the same cases at site south the vendor is now B: 100\u{a0}% of them, 0\u{a0}% before. It was A.")
+        );
+        assert_eq!(
+            told.moved(&mix(300, 200)).as_deref(),
             Some(
-                "New in the same cases at site south: vendor B, 100\u{a0}% of them, was 0\u{a0}% before; vendor A went from 100\u{a0}% to \
-                 0\u{a0}%."
+                "In the same cases at site south the mix of vendor has changed: B went from 0\u{a0}% to 40\u{a0}%, A from 100\u{a0}% to \
+                 60\u{a0}%."
             )
         );
         assert_eq!(told.moved(&mix(400, 20)), None, "a little is no news");

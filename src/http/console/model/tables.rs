@@ -78,7 +78,10 @@ pub(super) fn metrics(current: Option<&StoredEstimate>) -> Markup {
                                     @for (key, outcome) in rows {
                                         tr {
                                             th scope="row" { (key) @if let Some(entry) = catalogue::find(&key.name) { span.sub { (entry.help) } } }
-                                            td { (words::outcome(Some(outcome))) }
+                                            td {
+                                                (words::outcome(Some(outcome)))
+                                                @if let (true, Ok(known)) = (key.name.ends_with("_seconds"), outcome) { span.n { " " (format!("{:.1} h", known.value / 3600.0)) } }
+                                            }
                                         }
                                     }
                                 }
