@@ -255,7 +255,8 @@ async fn postgres_restarted_inside_a_send_loses_nothing_and_the_daemon_goes_on()
     assert!(postgres.stop("fast"));
     mail.turn("take");
     let log = || std::fs::read_to_string(daemon.folder.path().join("log")).unwrap_or_default();
-    eventually("the mailroom to notice", || log().contains("the job failed").then_some(()));
+    let noticed = || log().lines().any(|line| line.contains("the job failed") && line.contains("notify"));
+    eventually("the mailroom to notice", || noticed().then_some(()));
     postgres.go();
     until(&pool, "every notice to be sent", "sent_at is not null", 3).await;
     assert!(running.0.try_wait().expect("a child").is_none(), "the same daemon");
