@@ -1,13 +1,13 @@
 //! `GET /api/v1/alerts/{id}`: one alert with its history, every decision to tell people or not, and its notices.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Shown;
 use super::auth::Caller;
+use super::given::Given;
 use super::id::Id;
 use super::{Problem, Shared, instant};
 use crate::store::alert::EventRow;
@@ -44,9 +44,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     Id(id): Id,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(Parameters { as_of }): Given<Parameters>,
 ) -> Result<Json<Answer>, Problem> {
-    let Query(Parameters { as_of }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     require(&caller, &shared, id).await?;
     answer_as_of(&shared, id, instant(as_of.as_ref())?).await.map(Json)
 }

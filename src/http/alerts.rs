@@ -1,10 +1,11 @@
 //! `GET /api/v1/alerts`: alerts, the latest first.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::table::{Column, Kind, Tabular};
 use super::{Problem, Shared, instant};
@@ -95,9 +96,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let limit = page::limit(asked.limit)?;
     let filter = AlertFilter {
         models: caller.scopes(asked.model)?,

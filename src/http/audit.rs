@@ -1,12 +1,11 @@
 //! `GET /api/v1/audit`: who did what, the latest first. `GET /api/v1/tokens`: the tokens, without their secrets.
 
 use axum::Json;
-use axum::extract::Query;
 use axum::extract::State;
-use axum::extract::rejection::QueryRejection;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::{Problem, Shared};
 use crate::access::Token;
 use crate::domain::window::parse_instant;
@@ -55,10 +54,9 @@ pub(super) struct Shown {
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Json<Vec<AuditRow>>, Problem> {
     caller.require_all_models("the audit trail")?;
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let instant = |name: &str, text: Option<String>| {
         let parsed = text.map(|text| parse_instant(&text)).transpose();
         parsed.map_err(|why| Problem::bad_request(format!("{name}: {why}")))

@@ -1,13 +1,13 @@
 //! `GET /api/v1/bundle`: the evidence about one version in one period, as one archive.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::{Problem, Shared};
 use crate::bundle::{Asked, Error, make};
 use crate::domain::Window;
@@ -50,11 +50,10 @@ pub(super) struct Parameters {
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
     // The archive holds the audit trail of the period, which is of all models.
     caller.require_all_models("the audit trail")?;
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let instant = |text: &String| parse_instant(text).map_err(Problem::bad_request);
     let reason = asked.reason.as_deref().unwrap_or("asked by HTTP");
     let asked = Asked {

@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::State;
 
 use super::auth::Caller;
-use super::query::{Asked, parameters, problem};
+use super::given::Given;
+use super::query::{Parameters, problem};
 use super::{Problem, Shared};
 use crate::query::compare::{Against, Comparison, compare};
 
@@ -14,17 +15,16 @@ use crate::query::compare::{Against, Comparison, compare};
     path = "/api/v1/compare",
     tag = "numbers",
     operation_id = "compare",
-    params(super::query::Parameters),
+    params(Parameters),
     responses((status = 200, description = "The differences.", body = Comparison))
 )]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    asked: Asked,
+    Given(asked): Given<Parameters>,
 ) -> Result<Json<Comparison>, Problem> {
-    let parameters = parameters(asked, &caller)?;
-    let slice = parameters.against_slice.as_deref().map(str::parse).transpose();
+    let slice = asked.against_slice.as_deref().map(str::parse).transpose();
     let slice = slice.map_err(|error: String| Problem::bad_request(error))?;
-    let against = Against { version: parameters.against_version.clone(), slice };
-    compare(&shared.context(), &parameters.question()?, &against).await.map(Json).map_err(problem)
+    let against = Against { version: asked.against_version.clone(), slice };
+    compare(&shared.context(), &asked.question(&caller)?, &against).await.map(Json).map_err(problem)
 }

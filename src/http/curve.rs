@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::State;
 
 use super::auth::Caller;
-use super::query::{Asked, parameters, problem};
+use super::given::Given;
+use super::query::{Parameters, problem};
 use super::{Problem, Shared};
 use crate::metric::curve::Curve;
 use crate::query::curve::{CurveAnswer, draw};
@@ -15,15 +16,14 @@ use crate::query::curve::{CurveAnswer, draw};
     path = "/api/v1/curve",
     tag = "numbers",
     operation_id = "draw_curve",
-    params(super::query::Parameters),
+    params(Parameters),
     responses((status = 200, description = "The curve.", body = CurveAnswer))
 )]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    asked: Asked,
+    Given(asked): Given<Parameters>,
 ) -> Result<Json<CurveAnswer>, Problem> {
-    let parameters = parameters(asked, &caller)?;
-    let kind = parameters.kind.unwrap_or(Curve::Roc);
-    draw(&shared.context(), &parameters.question()?, kind).await.map(Json).map_err(problem)
+    let kind = asked.kind.unwrap_or(Curve::Roc);
+    draw(&shared.context(), &asked.question(&caller)?, kind).await.map(Json).map_err(problem)
 }

@@ -1,13 +1,13 @@
 //! `GET /api/v1/diff`: what was known then and what is known now; `GET /api/v1/diff/cases`: the cases that make the difference.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::query::{MOST_ROWS, problem};
 use super::table::{Column, Kind, Tabular};
@@ -66,14 +66,6 @@ impl Tabular for ChangedCase {
     ];
 }
 
-type Given = Result<Query<Parameters>, QueryRejection>;
-
-fn given(caller: &Caller, parameters: Given) -> Result<Parameters, Problem> {
-    let Query(given) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    caller.require_model(&given.model)?;
-    Ok(given)
-}
-
 async fn ask(shared: &Shared, given: &Parameters) -> Result<Diff, Problem> {
     let bound = |text: &str| parse_instant(text).map_err(Problem::bad_request);
     let then: DateTime<Utc> = bound(&given.then)?;
@@ -104,9 +96,9 @@ async fn ask(shared: &Shared, given: &Parameters) -> Result<Diff, Problem> {
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    parameters: Given,
+    Given(given): Given<Parameters>,
 ) -> Result<Json<Diff>, Problem> {
-    let given = given(&caller, parameters)?;
+    caller.require_model(&given.model)?;
     Ok(Json(ask(&shared, &given).await?))
 }
 
@@ -123,9 +115,9 @@ pub(super) async fn cases(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Given,
+    Given(given): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let given = given(&caller, parameters)?;
+    caller.require_model(&given.model)?;
     if !caller.has(Role::Operate) && !caller.has(Role::Audit) {
         return Err(Problem::forbidden(format!(
             "cases are named to those with the role operate or audit, and token {:?} has neither",

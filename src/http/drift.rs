@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::State;
 
 use super::auth::Caller;
-use super::query::{Asked, parameters, problem};
+use super::given::Given;
+use super::query::{Parameters, problem};
 use super::{Problem, Shared};
 use crate::query::drift::{Moved, rank};
 
@@ -14,13 +15,13 @@ use crate::query::drift::{Moved, rank};
     path = "/api/v1/drift",
     tag = "numbers",
     operation_id = "rank_drift",
-    params(super::query::Parameters),
+    params(Parameters),
     responses((status = 200, description = "What has moved.", body = Vec<Moved>))
 )]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    asked: Asked,
+    Given(asked): Given<Parameters>,
 ) -> Result<Json<Vec<Moved>>, Problem> {
-    rank(&shared.context(), &parameters(asked, &caller)?.question()?).await.map(Json).map_err(problem)
+    rank(&shared.context(), &asked.question(&caller)?).await.map(Json).map_err(problem)
 }

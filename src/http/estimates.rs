@@ -1,13 +1,13 @@
 //! `GET /api/v1/estimates`: what was published, the latest first; `GET /api/v1/estimates/{id}`: one of it.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::id::Id;
 use super::page::{self, Format, Page, Wanted};
 use super::query::problem;
@@ -157,9 +157,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let limit = page::limit(asked.limit)?;
     let filter = EstimateFilter {
         models: caller.scopes(asked.model)?,

@@ -5,11 +5,12 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
+use super::given::Given;
 use super::guard::idle;
 use super::push::Parameters;
 use super::{Problem, Shared};
@@ -50,11 +51,10 @@ pub(super) struct Kept {
 pub(super) async fn post(
     State(shared): State<Shared>,
     Path(model): Path<String>,
-    asked: Result<Query<Parameters>, QueryRejection>,
+    Given(parameters): Given<Parameters>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Kept>, Problem> {
-    let Query(parameters) = asked.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let body = body.map_err(|rejection| {
         idle(&rejection).unwrap_or_else(|| Problem::new(rejection.status(), rejection.body_text()))
     })?;

@@ -1,12 +1,12 @@
 //! `GET /api/v1/jobs`: what the daemon's jobs do, who holds their leases, and what came of their last runs.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::models::Parameters;
 use super::page::{self, Page, Wanted};
 use super::table::{Column, Kind, Tabular};
@@ -71,9 +71,8 @@ pub(super) async fn get(
     _: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let context = shared.context();
     let records = context.records.all();
     let leases = context.store.list_leases().await.map_err(Problem::internal)?;

@@ -18,6 +18,7 @@ mod drift;
 mod estimates;
 mod events;
 mod fresh;
+mod given;
 pub mod guard;
 mod health;
 mod id;

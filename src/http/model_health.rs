@@ -1,10 +1,11 @@
 //! `GET /api/v1/health`: every rule on the data of the models, its verdict and its reason.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::{Problem, Shared};
 use crate::store::health::HealthRow;
 
@@ -28,9 +29,8 @@ pub(super) struct Parameters {
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    Given(Parameters { model }): Given<Parameters>,
 ) -> Result<Json<Vec<HealthRow>>, Problem> {
-    let Query(Parameters { model }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let context = shared.context();
     if let Some(unknown) = model.as_ref().filter(|model| context.plan.model(model).is_none()) {
         let names: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();

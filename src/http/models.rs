@@ -1,11 +1,11 @@
 //! `GET /api/v1/models`: the monitored models; `GET /api/v1/versions`: their releases.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::table::{Column, Kind, Tabular};
 use super::{Problem, Shared};
@@ -73,9 +73,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let context = shared.context();
     let models = context.plan.models.iter().filter(|model| caller.sees(&model.name)).map(|model| Shown {
         model: model.name.clone(),
@@ -135,9 +134,8 @@ pub(super) async fn versions(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<VersionParameters>, QueryRejection>,
+    Given(asked): Given<VersionParameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (limit, after) = (page::limit(asked.limit)?, page::key("versions", asked.after.as_deref())?);
     let models = caller.scopes(asked.model)?;
     let store = shared.context().store;

@@ -2,13 +2,13 @@
 //! another.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::id::Id;
 use super::page::{self, Format, Page, Wanted};
 use super::table::{Column, Kind, Tabular};
@@ -76,10 +76,9 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
     caller.require_all_models("the plan")?;
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (limit, before) = (page::limit(asked.limit)?, page::key("plans", asked.after.as_deref())?);
     let store = shared.context().store;
     let rows = store.page_plans(instant(asked.as_of.as_ref())?, before, limit + 1).await.map_err(Problem::internal)?;
@@ -122,10 +121,9 @@ pub(super) async fn diff(
     caller: Caller,
     State(shared): State<Shared>,
     Id(id): Id,
-    parameters: Result<Query<Against>, QueryRejection>,
+    Given(Against { against }): Given<Against>,
 ) -> Result<Json<Diff>, Problem> {
     caller.require_all_models("the plan")?;
-    let Query(Against { against }) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let plan = load(&shared, id).await?;
     let before = shared.context().store.page_plans(None, Some(plan.plan_id), 1).await.map_err(Problem::internal)?;
     let against = against.or_else(|| before.first().map(|before| before.plan_id.into()));

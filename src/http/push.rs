@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::{Problem, Shared};
 use crate::config::RecordKind;
 use crate::desk::{Receipt, Refusal};
@@ -66,8 +66,6 @@ pub(super) struct Parameters {
     pub(super) source: Option<String>,
 }
 
-type Asked = Result<Query<Parameters>, QueryRejection>;
-
 /// Bring predictions in. 200 means that all of them are committed and flushed to disk.
 #[utoipa::path(
     post,
@@ -95,7 +93,7 @@ pub(super) async fn predictions(
     caller: Caller,
     State(shared): State<Shared>,
     Path(model): Path<String>,
-    asked: Asked,
+    Given(asked): Given<Parameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -129,7 +127,7 @@ pub(super) async fn assertions(
     caller: Caller,
     State(shared): State<Shared>,
     Path(model): Path<String>,
-    asked: Asked,
+    Given(asked): Given<Parameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -140,13 +138,12 @@ async fn take_in(
     shared: &Shared,
     record: RecordKind,
     (model, sender): (&str, &str),
-    asked: Asked,
+    asked: Parameters,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = asked.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (media, packing) = content(headers)?;
-    let reading = Reading::new(&shared.context(), record, model, (parameters.source.as_deref(), sender))?;
+    let reading = Reading::new(&shared.context(), record, model, (asked.source.as_deref(), sender))?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let is_text = matches!(media, Media::Json | Media::Ndjson | Media::Csv) && packing == Packing::None;
     let mut receipt = Receipt::default();

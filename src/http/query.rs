@@ -1,10 +1,11 @@
 //! `GET /api/v1/query`: all metrics of any window at any instant of knowledge.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::{Problem, Shared};
 use crate::domain::Window;
 use crate::domain::window::parse_instant;
@@ -57,7 +58,8 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// The question that a request asks.
-    pub(super) fn question(&self) -> Result<Question, Problem> {
+    pub(super) fn question(&self, caller: &Caller) -> Result<Question, Problem> {
+        caller.require_model(&self.model)?;
         let instant = |text: &String| parse_instant(text).map_err(Problem::bad_request);
         Ok(Question {
             model: self.model.clone(),
@@ -74,15 +76,6 @@ impl Parameters {
             most_rows: Some(MOST_ROWS),
         })
     }
-}
-
-pub(super) type Asked = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
-
-/// The parameters of a request, or what is wrong with them.
-pub(super) fn parameters(asked: Asked, caller: &Caller) -> Result<Parameters, Problem> {
-    let Query(parameters) = asked.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    caller.require_model(&parameters.model)?;
-    Ok(parameters)
 }
 
 /// What an unanswered question is to a caller.
@@ -102,7 +95,11 @@ pub(super) fn problem(error: Error) -> Problem {
     params(Parameters),
     responses((status = 200, description = "The metrics.", body = Answer))
 )]
-pub(super) async fn get(caller: Caller, State(shared): State<Shared>, asked: Asked) -> Result<Json<Answer>, Problem> {
-    let question = parameters(asked, &caller)?.question()?;
+pub(super) async fn get(
+    caller: Caller,
+    State(shared): State<Shared>,
+    Given(asked): Given<Parameters>,
+) -> Result<Json<Answer>, Problem> {
+    let question = asked.question(&caller)?;
     ask(&shared.context(), &question).await.map(Json).map_err(problem)
 }

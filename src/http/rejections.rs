@@ -1,10 +1,11 @@
 //! `GET /api/v1/rejections`: refused records with their reasons and what became of them, the latest first.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::table::{Column, Kind, Tabular};
 use super::{Problem, Shared};
@@ -63,10 +64,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    Given(Parameters { source, reason, since, resolved, after, limit, format }): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(Parameters { source, reason, since, resolved, after, limit, format }) =
-        parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (limit, before) = (page::limit(limit)?, page::key(LIST, after.as_deref())?);
     if caller.models().is_some() {
         let context = shared.context();

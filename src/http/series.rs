@@ -1,12 +1,12 @@
 //! `GET /api/v1/series`: one stream window by window, as it was published up to an instant, or as it is known.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::query::{MOST_ROWS, problem};
 use super::table::{Column, Kind, Tabular};
@@ -99,9 +99,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(given): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(given) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     caller.require_model(&given.model)?;
     let limit = page::limit(given.limit)?;
     let after: Option<DateTime<Utc>> = page::key(LIST, given.after.as_deref())?;

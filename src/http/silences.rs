@@ -1,12 +1,13 @@
 //! `GET` and `POST /api/v1/silences`, `POST /api/v1/silences/{id}/end`: what nobody is told of for a while.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::id::Id;
 use super::page::{self, Format, Page, Wanted};
 use super::step::{By, Length, Made, Reason, Step, body};
@@ -101,9 +102,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (context, limit) = (shared.context(), page::limit(asked.limit)?);
     let filter = SilenceFilter {
         all: asked.all,

@@ -1,11 +1,11 @@
 //! `GET /api/v1/sources`: every source, how far behind it is, and why it fails if it does.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 
 use super::auth::Caller;
+use super::given::Given;
 use super::models::Parameters;
 use super::page::{self, Page, Wanted};
 use super::table::{Column, Kind, Tabular};
@@ -64,9 +64,8 @@ pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Given(asked): Given<Parameters>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let mut sources = list(&shared.context()).await.map_err(Problem::internal)?;
     sources.retain(|source| caller.sees(&source.model));
     let place = (asked.after.as_deref(), page::limit(asked.limit)?);

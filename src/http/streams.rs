@@ -1,11 +1,12 @@
 //! `GET /api/v1/streams`: where the alarm engine stands; `GET /api/v1/stream`: one stream day by day.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::auth::Caller;
+use super::given::Given;
 use super::{Problem, Shared};
 use crate::domain::window::parse_instant;
 use crate::query::streams::{Asked, Listing, Shown, list, show};
@@ -38,8 +39,6 @@ impl Parameters {
     }
 }
 
-type Given = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
-
 /// Where the alarm engine stands: the budgets and every stream.
 #[utoipa::path(
     get,
@@ -52,9 +51,8 @@ type Given = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    parameters: Given,
+    Given(parameters): Given<Parameters>,
 ) -> Result<Json<Listing>, Problem> {
-    let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (asked, _) = parameters.asked(&caller)?;
     Ok(Json(list(&shared.context(), &asked).await.map_err(super::query::problem)?))
 }
@@ -71,9 +69,8 @@ pub(super) async fn get(
 pub(super) async fn get_one(
     caller: Caller,
     State(shared): State<Shared>,
-    parameters: Given,
+    Given(parameters): Given<Parameters>,
 ) -> Result<Json<Shown>, Problem> {
-    let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (asked, to) = parameters.asked(&caller)?;
     Ok(Json(show(&shared.context(), &asked, to).await.map_err(super::query::problem)?))
 }

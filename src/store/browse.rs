@@ -1,22 +1,9 @@
-//! What people look through: plans, deliveries, the words of the audit, as they are now or as they were at an instant.
+//! What people look through: deliveries, the words of the audit, as they are now or as they were at an instant.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::{Named, Result, Store};
-
-/// A plan that was adopted.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct PlanRow {
-    /// Its number.
-    pub plan_id: i32,
-    /// SHA-256 of its body.
-    pub digest: String,
-    /// When it was first adopted.
-    pub adopted_at: DateTime<Utc>,
-    /// Its canonical body.
-    pub body: serde_json::Value,
-}
 
 /// What a source has delivered lately.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -54,22 +41,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .named("list_deliveries")
-    }
-
-    /// Plans that were adopted up to an instant, the latest first.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn list_plans(&self, at: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<PlanRow>> {
-        sqlx::query_as(
-            "select plan_id, digest, adopted_at, body from plan where $1::timestamptz is null or adopted_at <= $1
-            order by adopted_at desc, plan_id desc limit $2",
-        )
-        .bind(at)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .named("list_plans")
     }
 
     /// What has been done lately, as the audit names it: for whoever searches.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Html;
@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::super::auth::Caller;
+use super::super::given::Given;
 use super::super::{Problem, Shared};
 use super::{assets, session, words};
 use crate::access::Role;
@@ -89,8 +90,7 @@ impl FromRequestParts<Shared> for Frame {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, shared).await?;
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+        let Given(pairs) = Given::<Vec<(String, String)>>::from_request_parts(parts, shared).await?;
         let parameters: BTreeMap<String, String> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let context = shared.context();
         let as_of = parameters.get("as_of").map(|text| instant(text)).transpose()?;
