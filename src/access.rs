@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::alert::link::is_same_secret;
-use crate::config::hex;
+use crate::chain::hex;
 use crate::domain::window::show_instant;
 
 /// How every token begins.

@@ -10,7 +10,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::report::encode_query;
-use crate::config::{Secret, hex};
+use crate::chain::hex;
+use crate::config::Secret;
 
 /// How long a link can be used.
 pub const VALID_FOR: TimeDelta = TimeDelta::days(7);

@@ -29,6 +29,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::chain::hex;
+
 pub use alerting::{Alerting, Escalation, Maintenance, Times};
 pub use audit::Audit;
 pub use change::{Change, changes};
@@ -280,12 +282,6 @@ fn unique<'a>(section: &Section<'_>, key: &str, names: impl Iterator<Item = &'a 
             section.problem(key, format!("the name {name:?} is used twice; names are unique"));
         }
     }
-}
-
-/// Bytes as hexadecimal text.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[allow(clippy::ref_option, reason = "the signature is serde's")]

@@ -10,7 +10,8 @@ use super::model::Model;
 use super::pull::{self, Pull, Upstream};
 use super::reader::Section;
 use super::service::Intake;
-use super::{Surroundings, display, hex, seconds};
+use super::{Surroundings, display, seconds};
+use crate::chain::hex;
 
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq, Serialize)]

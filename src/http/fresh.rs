@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::Problem;
-use crate::config::hex;
+use crate::chain::hex;
 
 /// Whose answers have tags.
 const PREFIX: &str = "/api/v1/";

@@ -3,7 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::{CaseIds, Secret, hex};
+use crate::chain::hex;
+use crate::config::{CaseIds, Secret};
 
 /// How ids become pseudonyms.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::answer::Asked;
-use crate::config::{Model, Quantity, hex};
+use crate::chain::hex;
+use crate::config::{Model, Quantity};
 use crate::domain::{Slice, Window};
 use crate::metric::{CALCULATOR_VERSION, Depth};
 use crate::store::catalog::ModelNumbers;

@@ -14,7 +14,8 @@ use super::ndjson::NdjsonRows;
 use super::object::Objects;
 use super::parquet::{self, ParquetRows};
 use super::{RowResult, UnreadableFile};
-use crate::config::{Files, Format, Source, hex};
+use crate::chain::hex;
+use crate::config::{Files, Format, Source};
 
 /// A file that a source's paths name.
 #[derive(Clone, Debug, PartialEq, Eq)]

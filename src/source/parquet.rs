@@ -226,7 +226,7 @@ fn text(value: &AnyValue<'_>) -> Option<String> {
 
 /// Bytes that are a text are that text; others are shown in full, so that no two of them look alike.
 fn bytes_text(bytes: &[u8]) -> String {
-    std::str::from_utf8(bytes).map_or_else(|_| format!("0x{}", crate::config::hex(bytes)), str::to_owned)
+    std::str::from_utf8(bytes).map_or_else(|_| format!("0x{}", crate::chain::hex(bytes)), str::to_owned)
 }
 
 fn datetime(at: i64, unit: TimeUnit, has_zone: bool) -> Option<String> {

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::batch::Committed;
 use super::identifier::IdKind;
-use super::leaf::{Hash, Part, Parts, Relation, Weight};
+
+use super::leaf::{Part, Parts, Relation, Weight};
 use super::{Named, Result, Store, Transaction, audit, link, proof, seal};
-use crate::config::hex;
+use crate::chain::{Hash, hex};
 
 /// What is to go.
 #[derive(Clone, Debug)]

@@ -11,16 +11,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::hex;
+use crate::chain::{GENESIS, Hash, hex};
 use crate::domain::Prediction;
 use crate::domain::window::month_of;
 
 /// What makes a leaf unguessable.
 pub type Salt = [u8; 16];
-/// SHA-256.
-pub type Hash = [u8; 32];
-/// What stands before the first batch.
-pub const ZERO: Hash = [0; 32];
 
 /// The tables whose rows are leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -141,7 +137,7 @@ pub fn read_parts(text: &str) -> Result<Parts, String> {
 }
 
 fn unhex(text: &str) -> Option<Hash> {
-    let mut hash = ZERO;
+    let mut hash = GENESIS;
     if text.len() != 2 * hash.len() || !text.is_ascii() {
         return None;
     }
@@ -357,7 +353,7 @@ mod tests {
             BatchColumns { batch_id: 1, source: "a", origin: "b", committed_at: at(1_740_000_000), counts: [1, 0, 0] };
         let golden: Vec<String> = parts.values().map(|weight| hex(&weight.digest)[..16].to_owned()).collect();
         assert_eq!(golden, ["5af1105842347f7a", "984ea464f7ea2188", "31ff3e6e9ed746ab"]);
-        assert_eq!(hex(&batch_hash(&ZERO, batch, &rows_digest(&parts)))[..16], *"ad90e4e3bf2cc56b");
+        assert_eq!(hex(&batch_hash(&GENESIS, batch, &rows_digest(&parts)))[..16], *"ad90e4e3bf2cc56b");
         assert_eq!(read_parts(&write_parts(&parts)), Ok(parts));
     }
 

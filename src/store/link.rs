@@ -6,8 +6,9 @@
 use chrono::{DateTime, Utc};
 
 use super::batch::Committed;
-use super::leaf::{self, BatchColumns, Hash, Parts};
+use super::leaf::{self, BatchColumns, Parts};
 use super::{Error, Named, Result, Transaction};
+use crate::chain::Hash;
 
 /// A link in the making.
 #[derive(Clone, Debug)]

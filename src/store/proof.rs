@@ -11,9 +11,10 @@ use futures_util::TryStreamExt;
 pub use row::StoredLeaf;
 pub(super) use row::{statement, stored};
 
-use super::leaf::{Hash, Part, Relation, Weight};
+use super::leaf::{Part, Relation, Weight};
 use super::look::Look;
 use super::{Named, Result, Store};
+use crate::chain::Hash;
 use crate::domain::window::show_instant;
 use crate::vault::Ring;
 

@@ -358,7 +358,7 @@ fn password(home: &Path) -> Result<String> {
 #[must_use]
 pub fn random_text() -> String {
     let bytes: [u8; 32] = rand::random();
-    crate::config::hex(&bytes)
+    crate::chain::hex(&bytes)
 }
 
 /// Write a file that only its owner can read, whole or not at all, unless there is one: of two processes that make it at

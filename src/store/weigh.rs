@@ -1,8 +1,9 @@
 //! Salts and leaves of the records of a batch.
 
 use super::batch::{Batch, Fate, NewAssertion, NewPrediction};
-use super::leaf::{AssertionColumns, Hash, Leaves, Relation, Salt, of_assertion, of_prediction};
+use super::leaf::{AssertionColumns, Leaves, Relation, Salt, of_assertion, of_prediction};
 use super::meet::{Met, fresh};
+use crate::chain::Hash;
 
 /// A salt and the leaf that it makes, of each record of a batch, in its order.
 pub(super) struct Weighed {

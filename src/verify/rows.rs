@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Depth, Report};
+use crate::chain::{GENESIS, Hash};
 use crate::store::Result;
-use crate::store::leaf::{
-    BatchColumns, Hash, Part, Parts, Relation, Weight, ZERO, batch_hash, read_parts, rows_digest,
-};
+use crate::store::leaf::{BatchColumns, Part, Parts, Relation, Weight, batch_hash, read_parts, rows_digest};
 use crate::store::proof::{Proof, Removed, StoredBatch};
 
 /// Batches that are read at once.
@@ -43,7 +42,7 @@ struct Walk<'r> {
 /// When the database cannot be read.
 pub(super) async fn check(mut proof: Proof<'_>, depth: Depth, report: &mut Report) -> Result<()> {
     let removed = proof.removed().await?;
-    let last = (0, ZERO.to_vec());
+    let last = (0, GENESIS.to_vec());
     let (group, weighed) = (BTreeMap::new(), i64::MIN);
     let mut walk = Walk { depth, removed, last, group, leaves: 0, weighed, report: &mut *report };
     loop {
@@ -254,8 +253,8 @@ mod tests {
 
     #[test]
     fn every_column_of_a_batch_is_in_the_chain() {
-        let first = batch(1, ZERO);
-        let start = (0, ZERO.to_vec());
+        let first = batch(1, GENESIS);
+        let start = (0, GENESIS.to_vec());
         assert_eq!(faults(&start, &first), [""; 0]);
         let second = batch(2, first.hash.clone().try_into().expect("32 bytes"));
         assert_eq!(faults(&(1, first.hash.clone()), &second), [""; 0]);
@@ -276,7 +275,7 @@ mod tests {
             assert!(!faults(&(1, first.hash.clone()), &changed).is_empty(), "change {number}");
         }
         let mut parts = Parts::new();
-        parts.insert((Relation::Prediction, DateTime::UNIX_EPOCH), Weight::of(vec![ZERO]));
+        parts.insert((Relation::Prediction, DateTime::UNIX_EPOCH), Weight::of(vec![GENESIS]));
         assert!(unequal(&second, &parts).is_some() && unequal(&second, &Parts::new()).is_none());
     }
 }

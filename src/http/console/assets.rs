@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::super::Problem;
-use crate::config::hex;
+use crate::chain::hex;
 
 struct Asset {
     name: &'static str,

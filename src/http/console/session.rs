@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::link::{Signer, is_same_secret};
-use crate::config::{Plan, hex};
+use crate::chain::hex;
+use crate::config::Plan;
 use crate::store::server::random_text;
 
 /// The cookie that holds a session.

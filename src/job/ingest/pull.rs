@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::way::Way;
 use super::{Patience, Tally, objects};
-use crate::config::{Pace, Pull, Source, Upstream, hex};
+use crate::chain::hex;
+use crate::config::{Pace, Pull, Source, Upstream};
 use crate::intake::{Collector, admit_row};
 use crate::job::Error;
 use crate::source::feed::{Failure, Feed, Page, Positions};

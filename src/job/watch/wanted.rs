@@ -8,7 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Measure, Method, Model, SlicePattern, Watch, hex};
+use crate::chain::hex;
+use crate::config::{Measure, Method, Model, SlicePattern, Watch};
 use crate::detect::budget::{self, Share};
 use crate::detect::stream::Stream;
 use crate::domain::{Granularity, Slice, Window};

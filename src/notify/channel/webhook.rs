@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::config::hex;
+use crate::chain::hex;
 use crate::domain::Estimate;
 use crate::notify::Letter;
 

@@ -5,10 +5,11 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::key;
+use crate::chain::Hash;
 use crate::domain::Prediction;
 use crate::domain::window::month_of;
 use crate::store::leaf::{
-    AssertionColumns, Hash, Part, REJECTION, Relation, Salt, of_assertion, of_identifier, of_prediction,
+    AssertionColumns, Part, REJECTION, Relation, Salt, of_assertion, of_identifier, of_prediction,
 };
 use crate::store::{identifier, rejection, rows};
 use crate::vault::Ring;

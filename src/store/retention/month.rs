@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::Counts;
-use crate::config::hex;
+use crate::chain::{Hash, hex};
 use crate::domain::window::month_of;
 use crate::store::identifier::IdKind;
-use crate::store::leaf::{Hash, Part, Relation, Weight};
+
+use crate::store::leaf::{Part, Relation, Weight};
 use crate::store::lease::{self, Lease};
 use crate::store::proof::{self, LeftPart};
 use crate::store::{Named, Result, Store, Transaction, audit, seal, status};
