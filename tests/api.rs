@@ -138,7 +138,7 @@ async fn lists_come_page_by_page_in_the_form_that_is_asked_for_and_only_when_the
     }
     for (path, status, words) in [
         ("/api/v1/alerts?limit=0", 400, "1 to 1000"),
-        ("/api/v1/alerts?after=x", 400, "no cursor of this list"),
+        ("/api/v1/alerts?after=x", 422, "no cursor of this list"),
         ("/api/v1/alerts?as_of=soon", 400, "soon"),
         ("/api/v1/alerts?format=xml", 400, "xml"),
         ("/api/v1/estimates/99999", 404, "no estimate 99999"),

@@ -27,8 +27,10 @@ pub(super) struct Parameters {
     /// To what: `alert 17`.
     subject: Option<String>,
     /// At this instant or later.
+    #[param(format = DateTime)]
     from: Option<String>,
     /// Before this instant.
+    #[param(format = DateTime)]
     to: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use super::auth::Caller;
 use super::given::Given;
 use super::query::{Parameters, problem};
-use super::{Problem, Shared};
+use super::{Problem, Shared, place};
 use crate::query::compare::{Against, Comparison, compare};
 
 /// Two versions, or two slices.
@@ -23,8 +23,7 @@ pub(super) async fn get(
     State(shared): State<Shared>,
     Given(asked): Given<Parameters>,
 ) -> Result<Json<Comparison>, Problem> {
-    let slice = asked.against_slice.as_deref().map(str::parse).transpose();
-    let slice = slice.map_err(|error: String| Problem::bad_request(error))?;
+    let slice = asked.against_slice.as_deref().map(|text| place(Some(text))).transpose()?;
     let against = Against { version: asked.against_version.clone(), slice };
     compare(&shared.context(), &asked.question(&caller)?, &against).await.map(Json).map_err(problem)
 }

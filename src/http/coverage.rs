@@ -10,7 +10,7 @@ use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::query::{MOST_ROWS, problem};
 use super::table::{Column, Kind, Tabular};
-use super::{Problem, Shared, instant};
+use super::{Problem, Shared, instant, place};
 use crate::domain::Window;
 use crate::domain::window::parse_instant;
 use crate::query::Question;
@@ -30,7 +30,7 @@ pub(super) struct Parameters {
     /// The output, choice or value.
     output: String,
     /// The slice; all if absent.
-    #[param(example = "all")]
+    #[param(example = "all", pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]
     slice: Option<String>,
     /// The first instant; a date alone is its midnight, UTC.
     #[param(format = DateTime)]
@@ -46,6 +46,7 @@ pub(super) struct Parameters {
     /// The cursor of a page.
     after: Option<String>,
     /// So many on a page: 1 to 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The form of the answer; as `Accept` says if absent.
     #[param(inline)]
@@ -87,7 +88,7 @@ pub(super) async fn get(
         model: given.model,
         version: given.version,
         output: given.output,
-        slice: given.slice.as_deref().unwrap_or("all").parse().map_err(|e: String| Problem::bad_request(e))?,
+        slice: place(given.slice.as_deref())?,
         window: Window { from: bound(&given.from)?, to: bound(&given.to)? },
         knowledge: Knowledge { known_at: instant(given.known_at.as_ref())?, recorded: given.recorded },
         thresholds: Vec::new(),

@@ -11,7 +11,7 @@ use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::query::{MOST_ROWS, problem};
 use super::table::{Column, Kind, Tabular};
-use super::{Problem, Shared, instant};
+use super::{Problem, Shared, instant, place};
 use crate::access::Role;
 use crate::domain::Window;
 use crate::domain::window::parse_instant;
@@ -30,7 +30,7 @@ pub(super) struct Parameters {
     /// The output, choice or value.
     output: String,
     /// The slice; all if absent.
-    #[param(example = "all")]
+    #[param(example = "all", pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]
     slice: Option<String>,
     /// The first instant; a date alone is its midnight, UTC.
     #[param(format = DateTime)]
@@ -47,6 +47,7 @@ pub(super) struct Parameters {
     /// Of cases: the cursor of a page.
     after: Option<String>,
     /// Of cases: so many on a page: 1 to 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// Of cases: the form of the answer; as `Accept` says if absent.
     #[param(inline)]
@@ -73,7 +74,7 @@ async fn ask(shared: &Shared, given: &Parameters) -> Result<Diff, Problem> {
         model: given.model.clone(),
         version: given.version.clone(),
         output: given.output.clone(),
-        slice: given.slice.as_deref().unwrap_or("all").parse().map_err(|e: String| Problem::bad_request(e))?,
+        slice: place(given.slice.as_deref())?,
         window: Window { from: bound(&given.from)?, to: bound(&given.to)? },
         knowledge: Knowledge::default(),
         thresholds: Vec::new(),

@@ -31,7 +31,7 @@ pub(super) struct Parameters {
     /// Of one output only.
     output: Option<String>,
     /// Of one slice only, in canonical form.
-    #[param(example = "all")]
+    #[param(example = "all", pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]
     slice: Option<String>,
     /// Of one window of the plan only.
     #[param(example = "30d")]
@@ -48,6 +48,7 @@ pub(super) struct Parameters {
     /// The cursor of a page.
     after: Option<String>,
     /// So many on a page: 1 to 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The form of the answer; as `Accept` says if absent.
     #[param(inline)]

@@ -86,7 +86,12 @@ fn instant(text: Option<&String>) -> Result<Option<DateTime<Utc>>, Problem> {
 
 /// A slice that a request gives, in canonical form.
 fn slice(text: &str) -> Result<String, Problem> {
-    text.parse::<Slice>().map(|slice| slice.to_string()).map_err(Problem::bad_request)
+    place(Some(text)).map(|slice| slice.to_string())
+}
+
+/// The slice that a request gives; that of everything if it gives none.
+fn place(text: Option<&str>) -> Result<Slice, Problem> {
+    text.unwrap_or("all").parse().map_err(|error: String| Problem::refused(error))
 }
 
 /// All operations, with their descriptions. One that is added here needs its line in `routes`, too.

@@ -78,9 +78,7 @@ pub(super) fn key<K: std::str::FromStr>(list: &str, after: Option<&str>) -> Resu
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let key = text.and_then(|text| text.strip_prefix(list)?.strip_prefix(' ')?.parse().ok());
     key.map(Some).ok_or_else(|| {
-        Problem::bad_request(
-            "after is no cursor of this list: give the next of an answer, or leave it out to start anew",
-        )
+        Problem::refused("after is no cursor of this list: give the next of an answer, or leave it out to start anew")
     })
 }
 

@@ -61,6 +61,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// What was asked or sent is well formed, and refused for what it says.
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
     /// Whoever asks has not shown who they are.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
@@ -122,7 +127,7 @@ impl Problem {
         match cause {
             Some(Error::Missing(detail)) => return Self::not_found(detail),
             Some(Error::Conflict(detail)) => return Self::new(StatusCode::CONFLICT, detail),
-            Some(Error::Refused(detail)) => return Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            Some(Error::Refused(detail)) => return Self::refused(detail),
             _ => tracing::error!(error = format!("{error:#}"), "a request failed"),
         }
         if matches!(cause, Some(Error::Unreachable(_))) {

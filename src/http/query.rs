@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::auth::Caller;
 use super::given::Given;
-use super::{Problem, Shared};
+use super::{Problem, Shared, place};
 use crate::domain::Window;
 use crate::domain::window::parse_instant;
 use crate::query::{Answer, Error, Question, ask};
@@ -65,7 +65,7 @@ impl Parameters {
             model: self.model.clone(),
             version: self.version.clone(),
             output: self.output.clone(),
-            slice: self.slice.as_deref().unwrap_or("all").parse().map_err(|e: String| Problem::bad_request(e))?,
+            slice: place(self.slice.as_deref())?,
             window: Window { from: instant(&self.from)?, to: instant(&self.to)? },
             knowledge: Knowledge {
                 known_at: self.known_at.as_ref().map(instant).transpose()?,

@@ -28,6 +28,7 @@ pub(super) struct Parameters {
     /// The cursor of a page.
     after: Option<String>,
     /// So many on a page: 1 to 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The form of the answer; as `Accept` says if absent.
     #[param(inline)]

@@ -10,7 +10,7 @@ use super::given::Given;
 use super::page::{self, Format, Page, Wanted};
 use super::query::{MOST_ROWS, problem};
 use super::table::{Column, Kind, Tabular};
-use super::{Problem, Shared, instant};
+use super::{Problem, Shared, instant, place};
 use crate::history::{Asked, recompute, series};
 use crate::query::Answer;
 use crate::store::rows::Knowledge;
@@ -29,7 +29,7 @@ pub(super) struct Parameters {
     /// The output, or another quantity.
     output: String,
     /// The slice; all if absent.
-    #[param(example = "all")]
+    #[param(example = "all", pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]
     slice: Option<String>,
     /// The window of the plan.
     #[param(example = "30d")]
@@ -54,6 +54,7 @@ pub(super) struct Parameters {
     /// The cursor of a page.
     after: Option<String>,
     /// So many on a page: 1 to 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The form of the answer; as `Accept` says if absent.
     #[param(inline)]
@@ -113,7 +114,7 @@ pub(super) async fn get(
         model: given.model,
         version: given.version,
         output: given.output,
-        slice: given.slice.as_deref().unwrap_or("all").parse().map_err(|e: String| Problem::bad_request(e))?,
+        slice: place(given.slice.as_deref())?,
         window: given.window,
         metric: given.metric,
         span,
@@ -125,7 +126,7 @@ pub(super) async fn get(
         return wanted.page(given.format, Page::of(LIST, items, limit, |one| one.to)).await;
     }
     if span.as_of.is_some() {
-        return Err(Problem::bad_request(
+        return Err(Problem::refused(
             "as_of asks for what was published, known_at and recorded for what is made anew: give one of them",
         ));
     }
