@@ -9,7 +9,7 @@ use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode, Message};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use async_nats::{ConnectErrorKind, ConnectOptions};
 use futures_util::StreamExt;
 
 use super::feed::{Failure, Feed, Page, Positions, causes, within};
@@ -23,7 +23,6 @@ const MOST_BYTES: usize = 32 << 20;
 pub struct NatsFeed {
     origin: String,
     timeout: Duration,
-    client: Client,
     consumer: Consumer<Config>,
     unacknowledged: Vec<Message>,
 }
@@ -49,7 +48,7 @@ impl NatsFeed {
         }
         let connect = async { options.connect(&plan.servers).await.map_err(|error| connecting(&error)) };
         let client = within(timeout, connect).await?;
-        let context = jetstream::new(client.clone());
+        let context = jetstream::new(client);
         let stream = async { context.get_stream(&plan.stream).await.map_err(|error| finding(&plan.stream, &error)) };
         let stream = within(timeout, stream).await?;
         let config = Config {
@@ -69,7 +68,7 @@ impl NatsFeed {
             })
         };
         let consumer = within(timeout, consumer).await?;
-        Ok(Self { origin: plan.stream.clone(), timeout, client, consumer, unacknowledged: Vec::new() })
+        Ok(Self { origin: plan.stream.clone(), timeout, consumer, unacknowledged: Vec::new() })
     }
 }
 
@@ -105,12 +104,15 @@ impl Feed for NatsFeed {
     }
 
     async fn acknowledge(&mut self) -> Result<(), Failure> {
-        let (messages, client) = (std::mem::take(&mut self.unacknowledged), self.client.clone());
+        let messages = std::mem::take(&mut self.unacknowledged);
         let acknowledge = async {
-            for message in &messages {
-                message.ack().await.map_err(|error| Failure::Unreachable(causes(error.as_ref())))?;
+            let failed = |error: async_nats::Error| Failure::Unreachable(causes(error.as_ref()));
+            let Some((last, others)) = messages.split_last() else { return Ok(()) };
+            for message in others {
+                message.ack().await.map_err(failed)?;
             }
-            client.flush().await.map_err(|error| Failure::Unreachable(causes(&error)))
+            // The server takes them in turn: once it confirms the last one, it has taken them all.
+            last.double_ack().await.map_err(failed)
         };
         within(self.timeout, acknowledge).await
     }
