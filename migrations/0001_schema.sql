@@ -694,7 +694,7 @@ create table estimate (
     estimated_at timestamptz not null,
     seal_id bigint not null default current_setting('dosimeter.seal')::bigint
 );
-create index estimate_history on estimate (version_id, output_id, slice, window_name, window_to, estimate_id);
+create index estimate_history on estimate (version_id, output_id, slice, window_name, window_to, estimate_id) include (estimated_at);
 create index estimate_window on estimate (version_id, window_name, window_to, estimate_id);
 create index estimate_seal on estimate (seal_id);
 comment on table estimate is 'Published results, append-only: one row holds all metrics of one window.';

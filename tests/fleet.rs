@@ -19,6 +19,9 @@ const CASES: usize = 12;
 /// How often each address is asked.
 const TIMES: usize = 100;
 
+/// The day whose estimates are those of every later day.
+const FILLED_FROM: &str = "2023-03-16T01:00:00Z";
+
 /// Days of history; `DOSIMETER_FLEET_DAYS` for fewer.
 fn days() -> i64 {
     std::env::var("DOSIMETER_FLEET_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(730)
@@ -31,7 +34,9 @@ fn config() -> String {
         let _ = write!(
             text,
             "[[model]]\nname = \"model-{model}\"\nminimum_n = 0\nthresholds = [0.5]\nwindows = [\"30d\"]\noutput = [{}]\n\
-            dimension = [{{ name = \"site\" }}]\n\n",
+            dimension = [{{ name = \"site\" }}]\n\n\
+            [[model.watch]]\nname = \"sensitivity\"\nmeasure = \"sensitivity\"\nslice = \"site=*\"\nthreshold = 0.5\nlimit = 0.85\n\n\
+            [[model.alert]]\nname = \"auroc\"\nmetric = \"auroc\"\nbelow = 0.99\nbound = \"value\"\nwindow = \"30d\"\nslice = \"all\"\n\n",
             outputs.join(", ")
         );
     }
@@ -77,14 +82,23 @@ async fn fill(installation: &Installation) {
                 reference_id, input_digest, calculator, metrics, estimated_at, seal_id)
             select version_id, output_id, slice, window_name, window_from + d, window_to + d, known_at + d, recorded, plan_id,
                 reference_id, input_digest, calculator, metrics, estimated_at + d, seal_id
-            from (select n, make_interval(days => n) as d from generate_series(1, {}) n) days, estimate order by n",
+            from (select n, make_interval(days => n) as d from generate_series(1, {}) n) days,
+                estimate where estimate_id in (select estimate_id from current_estimate) order by n",
             days() - 1
         ),
         "update current_estimate c set estimate_id = last.estimate_id from (select version_id, window_name, output_id, slice,
             max(estimate_id) as estimate_id from estimate group by 1, 2, 3, 4) last
         where (c.version_id, c.window_name, c.output_id, c.slice) = (last.version_id, last.window_name, last.output_id, last.slice)"
             .to_owned(),
-        "analyze".to_owned(),
+        format!(
+            "insert into evidence (stream_id, tier, day, evidence, weight, threshold, change_at, alarms, state, looked_at, seal_id)
+            select stream_id, tier, d, 1 + (stream_id * 31 + n * 17) % 900, weight, 1000, d - interval '9 days', false,
+                json_build_object('days', n), d + interval '3 days', (select max(seal_id) from estimate)
+            from (select n, timestamptz '2023-03-10Z' + make_interval(days => n) as d from generate_series(1, {}) n) days,
+                stream_tier order by n",
+            days() - 1
+        ),
+        "vacuum analyze".to_owned(),
     ];
     for statement in statements {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&pool).await.expect("filled");
@@ -95,6 +109,12 @@ async fn fill(installation: &Installation) {
     .fetch_one(&pool)
     .await
     .expect("sizes");
+    let (points, of_evidence): (i64, i64) =
+        sqlx::query_as("select (select count(*) from evidence), pg_total_relation_size('evidence')")
+            .fetch_one(&pool)
+            .await
+            .expect("sizes");
+    println!("{points} days of evidence, {} MiB", of_evidence >> 20);
     let per_year = bytes / rows * 365;
     println!(
         "{streams} streams, {rows} estimates, {} MiB: {} KiB for a stream and year of daily estimates",
@@ -109,10 +129,13 @@ async fn how_fast_a_fleet_is_read() {
     let installation = Installation::new(&config(), "2023-03-02T01:00:00Z").await;
     files(&installation);
     Box::pin(installation.pass()).await;
+    // By then the cases have come of age, and are sealed and watched.
+    installation.hand.turn_to(at(FILLED_FROM));
+    Box::pin(installation.pass()).await;
     let began = Instant::now();
     fill(&installation).await;
     println!("filled in {:?}", began.elapsed());
-    let now = at("2023-03-02T01:00:00Z") + chrono::TimeDelta::days(days() - 1);
+    let now = at(FILLED_FROM) + chrono::TimeDelta::days(days() - 1);
     installation.hand.turn_to(now);
     let context = installation.context();
     let began = Instant::now();
@@ -143,6 +166,15 @@ async fn how_fast_a_fleet_is_read() {
         "/console".to_owned(),
         format!("/console?as_of={}", day(300)),
         "/console/models/model-#".to_owned(),
+        "/console/models/model-#?output=finding-#&slice=site%3Ds#".to_owned(),
+        format!("/console/models/model-#?as_of={}", day(300)),
+        "/console/alerts".to_owned(),
+        "/console/alerts/1".to_owned(),
+        "/console/health".to_owned(),
+        "/console/sources".to_owned(),
+        "/console/rejections".to_owned(),
+        "/console/plan".to_owned(),
+        "/console/audit".to_owned(),
     ] {
         let mut times = Vec::new();
         let mut bytes = 0;

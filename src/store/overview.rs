@@ -16,9 +16,6 @@ use crate::summary::body::Body;
 use crate::summary::codec;
 use crate::summary::fold::Cell;
 
-/// So many of a series' latest estimates are looked through for its last windows.
-const LOOKED_THROUGH: i64 = 150;
-
 /// A series that is wanted: one metric without parameters, of one output, over everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -54,7 +51,7 @@ pub struct Reading {
     pub estimated_at: DateTime<Utc>,
     /// The metric; nothing when it was not computed.
     pub outcome: Option<Outcome>,
-    /// The share of its cases that had truth.
+    /// Of the last window: the share of its cases that had truth.
     pub coverage: Option<Outcome>,
 }
 
@@ -72,31 +69,39 @@ impl Store {
         points: i64,
         at: Option<DateTime<Utc>>,
     ) -> Result<Vec<Reading>> {
+        // A window may have been estimated a thousand times, and Postgres does not skip along an index by itself: one step a window.
         type Row = (i32, i32, DateTime<Utc>, DateTime<Utc>, i64, Option<String>, Option<String>);
         let rows: Vec<Row> = sqlx::query_as(
-            "select w.version_id, w.output_id, e.window_to, e.estimated_at, e.estimate_id, m.outcome, m.coverage
-            from unnest($1::integer[], $2::integer[], $3::text[], $4::text[]) as w (version_id, output_id, window_name, metric)
+            "select w.version_id, w.output_id, e.window_to, e.estimated_at, e.estimate_id,
+                (select (pair -> 1)::text from jsonb_array_elements(e.metrics) pair where pair -> 0 = w.metric limit 1),
+                case when picked.nth = 1 then
+                    (select (pair -> 1)::text from jsonb_array_elements(e.metrics) pair
+                    where pair -> 0 = '{\"name\": \"label_coverage\"}' limit 1)
+                end
+            from unnest($1::integer[], $2::integer[], $3::text[], $4::jsonb[]) as w (version_id, output_id, window_name, metric)
             cross join lateral (
-                select distinct on (window_to) estimate_id, window_to from (
-                    select estimate_id, window_to from estimate
+                with recursive step as (
+                    (select 1 as nth, estimate_id, window_to from estimate
                     where version_id = w.version_id and output_id = w.output_id and slice = 'all' and window_name = w.window_name
-                        and ($5::timestamptz is null or estimated_at <= $5)
-                    order by estimate_id desc limit $7) recent
-                order by window_to desc, estimate_id desc limit $6) picked
+                        and window_to <= coalesce($5::timestamptz, 'infinity') and estimated_at <= coalesce($5::timestamptz, 'infinity')
+                    order by window_to desc, estimate_id desc limit 1)
+                    union all
+                    select nth + 1, before.estimate_id, before.window_to from step cross join lateral (
+                        select estimate_id, window_to from estimate
+                        where version_id = w.version_id and output_id = w.output_id and slice = 'all' and window_name = w.window_name
+                            and window_to < step.window_to and estimated_at <= coalesce($5::timestamptz, 'infinity')
+                        order by window_to desc, estimate_id desc limit 1) before
+                    where nth < $6)
+                select * from step) picked
             join estimate e using (estimate_id)
-            cross join lateral (
-                select max((pair -> 1)::text) filter (where pair -> 0 = jsonb_build_object('name', w.metric)) as outcome,
-                    max((pair -> 1)::text) filter (where pair -> 0 = '{\"name\": \"label_coverage\"}'::jsonb) as coverage
-                from jsonb_array_elements(e.metrics) pair) m
             order by w.version_id, w.output_id, e.window_to",
         )
         .bind(wanted.iter().map(|one| one.version_id).collect::<Vec<_>>())
         .bind(wanted.iter().map(|one| one.output_id).collect::<Vec<_>>())
         .bind(wanted.iter().map(|one| one.window.clone()).collect::<Vec<_>>())
-        .bind(wanted.iter().map(|one| one.metric.clone()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|one| serde_json::json!({ "name": one.metric })).collect::<Vec<_>>())
         .bind(at)
         .bind(points)
-        .bind(LOOKED_THROUGH)
         .fetch_all(&self.pool)
         .await
         .named("list_readings")?;
@@ -276,7 +281,8 @@ impl Store {
                 coalesce(e.threshold, t.threshold) as threshold, e.change_at, s.reason
             from stream s join stream_tier t using (stream_id)
             left join lateral (select day, evidence, threshold, change_at from evidence
-                where stream_id = t.stream_id and tier = t.tier and ($1::timestamptz is null or (day <= $1 and looked_at <= $1))
+                where stream_id = t.stream_id and tier = t.tier and day <= coalesce($1::timestamptz, 'infinity')
+                    and looked_at <= coalesce($1, 'infinity')
                 order by day desc limit 1) e on true
             where case when $1 is null then s.ended_at is null else s.made_at <= $1 and (s.ended_at is null or s.ended_at > $1) end
                 and ($2::integer is null or (s.version_id = $2 and s.output_id = $3 and ($4::text is null or s.slice = $4)))
