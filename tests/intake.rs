@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use dosimeter::store::rows::Knowledge;
 
+use crate::erasure::assert_sound;
 use crate::support::{Installation, SMALL, said, value, window};
 
 /// The files of a simulated department, small: `(name, header, rows)`.
@@ -241,6 +242,47 @@ async fn the_same_identity_with_other_content_is_a_kept_rejection() {
     assert_eq!(reasons, ["conflict"], "equal numbers are equal content; the same file twice is one rejection");
     let asked = installation.ask("effusion", "all", window("2025-02-01", "2025-02-02"), Knowledge::default()).await;
     assert_eq!(value(&asked, "mean_score"), 0.25, "the first one stands");
+}
+
+/// A large batch of which a sample is unknown is written as if all of it were new; what is known after all is found then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_batch_that_seems_new_hides_nothing_that_is_known() {
+    let installation = Installation::new(SMALL, "2025-03-01").await;
+    let header = "study,at,effusion,nodule,site,sex";
+    let row = |case: usize| format!("case-{case},2025-02-01T10:00:00Z,0.25,0.5,north,F");
+    let known = [
+        "case-1,2025-02-01T10:00:00Z,0.25,0.5,north,F",
+        "case-2,2025-02-01T10:00:00Z,0.75,0.5,north,F",
+        "case-3,2025-02-01T10:00:00Z,0.25,,north,F",
+    ];
+    installation.write("predictions/1.csv", text(header, &known.map(str::to_owned)));
+    installation.pass().await;
+    let rows: Vec<String> = (0..3000).map(row).collect();
+    installation.write("predictions/2.csv", text(header, &rows));
+    installation.pass().await;
+    let counts = async || {
+        let batches: Vec<(i64, i64, i64)> =
+            sqlx::query_as("select accepted, duplicates, rejected from batch order by batch_id")
+                .fetch_all(&installation.pool().await)
+                .await
+                .expect("batches");
+        let tables = ["record_key", "prediction", "identifier", "rejection"];
+        let mut rows = Vec::new();
+        for table in tables {
+            rows.push(installation.count(table).await);
+        }
+        (batches, rows)
+    };
+    // One is the same, one is contradicted, one says more.
+    let expected = [(3, 0, 0), (2998, 1, 1)];
+    assert_eq!(counts().await, (expected.to_vec(), vec![3000, 3001, 3000, 1]));
+    // What is wholly new goes the short way, what is sent again the long one.
+    installation.write("predictions/3.csv", text(header, &(3000..6000).map(row).collect::<Vec<_>>()));
+    installation.write("predictions/4.csv", text(header, &rows[500..2500]));
+    installation.pass().await;
+    let expected = [(3, 0, 0), (2998, 1, 1), (3000, 0, 0), (0, 2000, 0)];
+    assert_eq!(counts().await, (expected.to_vec(), vec![6000, 6001, 6000, 1]));
+    assert_sound(&installation, "every row is a leaf of its batch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,10 @@ impl Admitted {
     }
 }
 
+/// What is told of a record that contradicts one of the same batch.
+const CONTRADICTED: &str = "a record with this identity was sent before, in the same file or at the same moment, with other content; \
+                            the first one stands";
+
 /// Collects what is admitted and refused into a batch whose identities are distinct.
 #[derive(Clone, Debug, Default)]
 pub struct Collector {
@@ -135,6 +139,12 @@ impl Collector {
             welcome.contains(&record.version)
         });
         self.predictions = kept;
+        if !refused.is_empty() {
+            self.seen.retain(|(_, kind, _), _| *kind != PREDICTION);
+            let places = self.predictions.iter().enumerate();
+            let key = |new: &NewPrediction| (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
+            self.seen.extend(places.map(|(at, new)| (key(new), at)));
+        }
         for record in refused {
             let message = format!(
                 "{:?} would be version number {} of this model; does the version's column hold something else? \
@@ -152,72 +162,82 @@ impl Collector {
     /// Take a record in. One that is in this batch already is a duplicate, says more, or is a conflict that is rejected.
     pub fn admit(&mut self, admitted: Admitted, kept: impl FnOnce() -> Kept) {
         let position = admitted.position().clone();
-        self.admit_at(&position, admitted, kept);
+        self.admit_at(&position, admitted, |_| kept());
     }
 
-    fn admit_at(&mut self, position: &Position, admitted: Admitted, kept: impl FnOnce() -> Kept) -> Admission {
-        let admission = self.place(admitted);
-        match admission {
-            Admission::Conflict(message) => {
-                self.reject(Problem::new("id", Reason::Conflict, message), position.clone(), kept());
+    fn admit_at(&mut self, position: &Position, admitted: Admitted, kept: impl FnOnce(&Admitted) -> Kept) -> Admission {
+        match self.place(admitted) {
+            Err(refused) => {
+                self.reject(Problem::new("id", Reason::Conflict, CONTRADICTED), position.clone(), kept(&refused));
+                Admission::Conflict(CONTRADICTED)
             }
-            Admission::Duplicate(_) => self.duplicates += 1,
-            Admission::New(_) => {}
+            Ok(admission) => {
+                self.duplicates += u64::from(matches!(admission, Admission::Duplicate(_)));
+                admission
+            }
         }
-        admission
     }
 
     /// Take in what another collector holds, and tell of each of its records what became of it here.
     pub fn absorb(&mut self, other: Self) -> Vec<(Position, Admission)> {
+        if self.is_empty() {
+            // Its records stand where they stood: they have met one another already.
+            let (duplicates, ignored) = (self.duplicates + other.duplicates, self.ignored + other.ignored);
+            *self = Self { duplicates, ignored, ..other };
+            let predictions = self.predictions.iter().enumerate();
+            let predictions = predictions.map(|(at, new)| (&new.position, Place::Prediction(at)));
+            let assertions = self.assertions.iter().enumerate();
+            let assertions = assertions.map(|(at, new)| (&new.position, Place::Assertion(at)));
+            return predictions.chain(assertions).map(|(at, place)| (at.clone(), Admission::New(place))).collect();
+        }
         self.rejections.extend(other.rejections);
         self.duplicates += other.duplicates;
         self.ignored += other.ignored;
         let records = other.predictions.into_iter().map(Admitted::Prediction);
         let mut told = Vec::new();
         for record in records.chain(other.assertions.into_iter().map(Admitted::Assertion)) {
-            let (position, kept) = (record.position().clone(), record.kept());
-            let admission = self.admit_at(&position, record, || kept);
+            let position = record.position().clone();
+            let admission = self.admit_at(&position, record, Admitted::kept);
             told.push((position, admission));
         }
         told
     }
 
-    /// Put a record to its kind, unless its identity stands there already.
-    fn place(&mut self, admitted: Admitted) -> Admission {
-        let (place, meeting) = match admitted {
+    /// Put a record to its kind, unless its identity stands there already. One that contradicts what stands there is given back.
+    fn place(&mut self, admitted: Admitted) -> Result<Admission, Box<Admitted>> {
+        match admitted {
             Admitted::Prediction(new) => {
                 let key = (new.prediction.case_id.clone(), PREDICTION, new.record_id.clone());
                 let Some(at) = self.seen.get(&key).copied() else {
                     self.seen.insert(key, self.predictions.len());
                     self.predictions.push(new);
-                    return Admission::New(Place::Prediction(self.predictions.len() - 1));
+                    return Ok(Admission::New(Place::Prediction(self.predictions.len() - 1)));
                 };
                 let known = &mut self.predictions[at];
-                let meeting = Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction));
-                if let Meeting::Extends(both) = &meeting {
-                    known.prediction = both.clone();
-                    known.subject = known.subject.take().or(new.subject);
-                    known.digest = both.digest(&known.version);
+                match Meeting::of((&known.version, &known.prediction), (&new.version, &new.prediction)) {
+                    Meeting::Same => {}
+                    Meeting::Extends(both) => {
+                        known.digest = both.digest(&known.version);
+                        known.prediction = both;
+                        known.subject = known.subject.take().or(new.subject);
+                    }
+                    Meeting::Conflict => return Err(Box::new(Admitted::Prediction(new))),
                 }
-                (Place::Prediction(at), meeting)
+                Ok(Admission::Duplicate(Place::Prediction(at)))
             }
             Admitted::Assertion(new) => {
                 let key = (new.assertion.case_id.clone(), ASSERTION, new.record_id.clone());
                 let Some(at) = self.seen.get(&key).copied() else {
                     self.seen.insert(key, self.assertions.len());
                     self.assertions.push(new);
-                    return Admission::New(Place::Assertion(self.assertions.len() - 1));
+                    return Ok(Admission::New(Place::Assertion(self.assertions.len() - 1)));
                 };
-                let is_same = self.assertions[at].digest == new.digest;
-                (Place::Assertion(at), if is_same { Meeting::Same } else { Meeting::Conflict })
+                if self.assertions[at].digest == new.digest {
+                    Ok(Admission::Duplicate(Place::Assertion(at)))
+                } else {
+                    Err(Box::new(Admitted::Assertion(new)))
+                }
             }
-        };
-        match meeting {
-            Meeting::Conflict => Admission::Conflict(
-                "a record with this identity was sent before, in the same file or at the same moment, with other content; \
-                 the first one stands",
-            ),
-            Meeting::Same | Meeting::Extends(_) => Admission::Duplicate(place),
         }
     }
 

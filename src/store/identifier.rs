@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::attempt::spread;
 use super::audit::append;
 use super::batch::Batch;
+use super::copy::CopyBinary;
+use super::few::FEW;
 use super::leaf::{Leaves, Relation, Salt, of_identifier};
-use super::{Error, Named, Result, Store, Transaction};
+use super::{Error, Named, Result, Store, Transaction, attempt};
 use crate::config::Secret;
 use crate::vault::{NONCE, Ring};
 
@@ -96,16 +99,11 @@ pub(super) async fn seal(transaction: &mut Transaction, ring: Option<&Ring>, bat
     if raw.is_empty() {
         return Ok(Sealed::default());
     }
-    let (pseudonyms, kinds): (Vec<&str>, Vec<i16>) = raw.keys().map(|(kind, name)| (*name, kind.number())).unzip();
-    let known: Vec<(String, i16)> = sqlx::query_as(
-        "select pseudonym, kind from identifier
-        where (pseudonym, kind) in (select * from unnest($1::text[], $2::smallint[]))",
-    )
-    .bind(pseudonyms)
-    .bind(kinds)
-    .fetch_all(&mut **transaction)
-    .await
-    .named("find_identifiers")?;
+    let all: Vec<(IdKind, &str)> = raw.keys().copied().collect();
+    let sample: Vec<(IdKind, &str)> = spread(all.len()).map(|place| all[place]).collect();
+    let known = find_known(transaction, if all.len() > FEW { &sample } else { &all }).await?;
+    // Where none of a sample is known all are taken for new; that one is not costs its encryption.
+    let known = if known.is_empty() || all.len() <= FEW { known } else { find_known(transaction, &all).await? };
     let known: HashSet<(IdKind, &str)> =
         known.iter().map(|(name, kind)| (IdKind::of_number(*kind), name.as_str())).collect();
     let mut sealed = Sealed { key_id: ring.newest().to_owned(), ..Sealed::default() };
@@ -118,9 +116,26 @@ pub(super) async fn seal(transaction: &mut Transaction, ring: Option<&Ring>, bat
     Ok(sealed)
 }
 
+/// Those of some pseudonyms that the map has.
+async fn find_known(transaction: &mut Transaction, of: &[(IdKind, &str)]) -> Result<Vec<(String, i16)>> {
+    let (pseudonyms, kinds): (Vec<&str>, Vec<i16>) = of.iter().map(|(kind, name)| (*name, kind.number())).unzip();
+    sqlx::query_as(
+        "select pseudonym, kind from identifier
+        where (pseudonym, kind) in (select * from unnest($1::text[], $2::smallint[]))",
+    )
+    .bind(pseudonyms)
+    .bind(kinds)
+    .fetch_all(&mut **transaction)
+    .await
+    .named("find_identifiers")
+}
+
 impl Sealed {
     /// Leave out the ids of whom nothing is taken in.
     pub(super) fn forget(&mut self, barred: &HashSet<(IdKind, &str)>) {
+        if barred.is_empty() {
+            return;
+        }
         let is_kept =
             |place: usize| !barred.contains(&(IdKind::of_number(self.kinds[place]), self.pseudonyms[place].as_str()));
         let kept: Vec<usize> = (0..self.kinds.len()).filter(|place| is_kept(*place)).collect();
@@ -144,6 +159,17 @@ pub(super) async fn insert(
     if sealed.bytes.is_empty() {
         return Ok(());
     }
+    if sealed.bytes.len() > FEW {
+        attempt::begin(transaction).await?;
+        let written = copy(transaction, sealed, batch_id).await;
+        if attempt::end(transaction, written).await? {
+            let new = sealed.salts.iter().zip(&sealed.kinds).zip(&sealed.pseudonyms);
+            for ((salt, kind), pseudonym) in new {
+                leaves.add(Relation::Identifier, now, of_identifier(salt, *kind, pseudonym));
+            }
+            return Ok(());
+        }
+    }
     let written: Vec<(String, i16, Vec<u8>)> = sqlx::query_as(
         "insert into identifier (pseudonym, kind, key_id, sealed, batch_id, salt)
         select pseudonym, kind, $4, sealed, $5, salt
@@ -164,6 +190,24 @@ pub(super) async fn insert(
         let salt = salt.try_into().unwrap_or_default();
         leaves.add(Relation::Identifier, now, of_identifier(&salt, kind, &pseudonym));
     }
+    Ok(())
+}
+
+async fn copy(transaction: &mut Transaction, sealed: &Sealed, batch_id: i64) -> Result<()> {
+    let statement = "copy identifier (pseudonym, kind, key_id, sealed, batch_id, salt) from stdin (format binary)";
+    let mut copy = CopyBinary::begin(transaction, statement).await?;
+    for (place, bytes) in sealed.bytes.iter().enumerate() {
+        copy.row(6, |row| {
+            row.text(&sealed.pseudonyms[place]);
+            row.int2(sealed.kinds[place]);
+            row.text(&sealed.key_id);
+            row.bytes(bytes);
+            row.int8(batch_id);
+            row.bytes(&sealed.salts[place]);
+        })
+        .await?;
+    }
+    copy.finish().await?;
     Ok(())
 }
 

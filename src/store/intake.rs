@@ -17,9 +17,10 @@ use super::few::{self, FEW};
 use super::leaf::{Leaves, REJECTION, Relation, Salt};
 use super::lease::Lease;
 use super::link::Link;
-use super::meet::{Met, fresh, meet};
+use super::meet::{Met, fresh, meet, seems_new};
+use super::tomb::Barred;
 use super::weigh::{Weighed, salted, weigh_prediction};
-use super::{Named, Result, Store, Transaction, identifier, link, tomb};
+use super::{Named, Result, Store, Transaction, attempt, identifier, link, tomb};
 use crate::domain::window::month_of;
 use crate::vault::Ring;
 
@@ -42,9 +43,8 @@ impl Store {
         let link = link::next(&mut transaction).await?;
         let batch_id = link.batch_id;
         let barred = tomb::bar(&mut transaction, &self.tombs, &batch, &link).await?;
-        let mut met = meet(&mut transaction, &batch, &barred).await?;
+        let mut met = meet_and_insert_keys(&mut transaction, &batch, &barred, batch_id).await?;
         weighed.add_fresh(&batch, &met, &mut leaves);
-        insert_keys(&mut transaction, &batch, &met, batch_id).await?;
         let new = salted(&batch.predictions, &weighed.predictions, &met.predictions);
         insert_predictions(&mut transaction, new.collect(), batch_id).await?;
         let new = salted(&batch.assertions, &weighed.assertions, &met.assertions);
@@ -115,6 +115,26 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Compare a batch with what is known, and write the identities of what is new: at once if all seems to be, and it is.
+async fn meet_and_insert_keys(
+    transaction: &mut Transaction,
+    batch: &Batch,
+    barred: &Barred,
+    batch_id: i64,
+) -> Result<Met> {
+    if seems_new(transaction, batch).await? {
+        let met = Met::all_new(batch, barred);
+        attempt::begin(transaction).await?;
+        let written = insert_keys(transaction, batch, &met, batch_id).await;
+        if attempt::end(transaction, written).await? {
+            return Ok(met);
+        }
+    }
+    let met = meet(transaction, batch, barred).await?;
+    insert_keys(transaction, batch, &met, batch_id).await?;
+    Ok(met)
 }
 
 /// Write the identities of the records that are new.

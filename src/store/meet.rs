@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
+use super::attempt::spread;
 use super::batch::{
     ASSERTION, Batch, CONFLICT, Fate, Meeting, NewPrediction, NewRejection, PREDICTION, Position, told_gone,
 };
+use super::few::FEW;
 use super::tomb::Barred;
 use super::{Named, Result, Transaction};
 use crate::config::Secret;
@@ -53,14 +55,36 @@ async fn find_keys<'r>(
     Ok(found.into_iter().filter_map(place).collect())
 }
 
+impl Met {
+    /// As if nothing of a batch were known but what is gone.
+    pub(super) fn all_new(batch: &Batch, barred: &Barred) -> Self {
+        let mut met = Self {
+            predictions: vec![Fate::New; batch.predictions.len()],
+            assertions: vec![Fate::New; batch.assertions.len()],
+            ..Self::default()
+        };
+        bar(batch, barred, &mut met);
+        met
+    }
+}
+
+/// Whether a batch is large and none of a sample of its records is known. The caller holds the batch counter.
+pub(super) async fn seems_new(transaction: &mut Transaction, batch: &Batch) -> Result<bool> {
+    let (predictions, assertions) = (&batch.predictions, &batch.assertions);
+    if predictions.len() + assertions.len() <= FEW {
+        return Ok(false);
+    }
+    let key = |place: usize| (predictions[place].prediction.case_id.as_str(), predictions[place].record_id.as_str());
+    if !find_keys(transaction, PREDICTION, spread(predictions.len()).map(key)).await?.is_empty() {
+        return Ok(false);
+    }
+    let key = |place: usize| (assertions[place].assertion.case_id.as_str(), assertions[place].record_id.as_str());
+    Ok(find_keys(transaction, ASSERTION, spread(assertions.len()).map(key)).await?.is_empty())
+}
+
 /// Compare every record of a batch with what is known. The caller holds the batch counter.
 pub(super) async fn meet(transaction: &mut Transaction, batch: &Batch, barred: &Barred) -> Result<Met> {
-    let mut met = Met {
-        predictions: vec![Fate::New; batch.predictions.len()],
-        assertions: vec![Fate::New; batch.assertions.len()],
-        ..Met::default()
-    };
-    bar(batch, barred, &mut met);
+    let mut met = Met::all_new(batch, barred);
     meet_predictions(transaction, batch, &mut met).await?;
     meet_assertions(transaction, batch, &mut met).await?;
     Ok(met)

@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod alert;
 pub mod anchor;
+mod attempt;
 pub mod audit;
 pub mod batch;
 pub mod browse;
