@@ -173,12 +173,17 @@ async fn rows(server: &str, count: usize, resolvable: bool) {
     }
 }
 
-/// How long `COPY` of what is in the tables takes, into tables of the same shape with their indexes, and without.
+/// How long `COPY` of what is in the tables takes (identities, predictions, and the encrypted ids where they are kept), into tables of the same shape with their indexes, and without.
 async fn copied(url: &str, count: usize) -> [Duration; 2] {
     let pool = sqlx::PgPool::connect(url).await.expect("the database answers");
     let mut out = Vec::new();
+    let has_ids: bool =
+        sqlx::query_scalar("select exists (select from identifier)").fetch_one(&pool).await.expect("an answer");
     // A partitioned table is read by a query.
-    for query in ["record_key", "(select * from prediction)"] {
+    let tables =
+        [("record_key", "record_key"), ("prediction", "(select * from prediction)"), ("identifier", "identifier")];
+    let tables = &tables[..2 + usize::from(has_ids)];
+    for (_, query) in tables {
         let mut rows = pool.copy_out_raw(&format!("copy {query} to stdout (format binary)")).await.expect("rows");
         let mut bytes = Vec::new();
         while let Some(piece) = rows.next().await {
@@ -188,17 +193,15 @@ async fn copied(url: &str, count: usize) -> [Duration; 2] {
     }
     let mut took = [Duration::ZERO; 2];
     for (way, like) in ["including all", ""].into_iter().enumerate() {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-            "drop table if exists raw_key, raw_prediction; create table raw_key (like record_key {like});
-             create table raw_prediction (like prediction {like}); checkpoint"
-        )))
-        .execute(&pool)
-        .await
-        .expect("tables");
+        let make = |(table, _): &(&str, &str)| {
+            format!("drop table if exists raw_{table}; create table raw_{table} (like {table} {like});")
+        };
+        let made = tables.iter().map(make).collect::<String>() + "checkpoint";
+        sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&pool).await.expect("tables");
         let began = Instant::now();
         let mut transaction = pool.begin().await.expect("a transaction");
-        for (table, bytes) in ["raw_key", "raw_prediction"].iter().zip(&out) {
-            let statement = format!("copy {table} from stdin (format binary)");
+        for ((table, _), bytes) in tables.iter().zip(&out) {
+            let statement = format!("copy raw_{table} from stdin (format binary)");
             let mut copy = transaction.copy_in_raw(&statement).await.expect("a copy");
             for piece in bytes.chunks(1 << 20) {
                 copy.send(piece).await.expect("rows");

@@ -130,12 +130,8 @@ impl Seal<'_> {
 /// A hash as people and other programs read it.
 #[must_use]
 pub fn hex(hash: &[u8]) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::with_capacity(2 * hash.len()), |mut text, byte| {
-        // unwrap safety: writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A hash from what people and other programs read.

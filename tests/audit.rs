@@ -21,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::support::{Installation, SMALL, at, window};
+use crate::support::{Installation, SMALL, at, database, give_away, window};
 
 const WATCH: &str = r#"
 [[model.watch]]
@@ -563,6 +563,86 @@ async fn every_column_that_is_written_once_is_sealed() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_list_verify_and_anchor_with_codes_for_programs() {
+    let (folder, url) = (tempfile::tempdir().expect("a folder"), database().await);
+    let config = format!("[service]\ndata_dir = \"data\"\n{SMALL}");
+    std::fs::write(folder.path().join("config.toml"), config).expect("a file");
+    for inbox in ["predictions", "truth"] {
+        std::fs::create_dir(folder.path().join(inbox)).expect("a folder");
+    }
+    give_away(&[folder.path()]);
+    let command = |arguments: &[&str]| crate::identifiers::run(folder.path(), &url, arguments);
+    let (code, told) = command(&["import"]);
+    assert_eq!(code, Some(0), "{told}");
+    let made = command(&[
+        "token",
+        "create",
+        "--name",
+        "pacs",
+        "--role",
+        "ingest",
+        "--by",
+        "Dr Example",
+        "--reason",
+        "the new gateway",
+    ]);
+    assert_eq!(made.0, Some(0), "{}", made.1);
+    let (code, told) = command(&["audit", "list", "--action", "token", "--actor", "Dr Example"]);
+    assert!(code == Some(0) && told.contains("token created") && told.contains("the new gateway"), "{told}");
+    assert!(!told.contains("plan adopted"), "{told}");
+    let (_, told) = command(&["audit", "list", "--action", "token", "--from", "2100-01-01"]);
+    assert!(!told.contains("token created"), "{told}");
+    let (code, told) = command(&["audit", "list", "--limit", "1"]);
+    assert!(code == Some(0) && told.contains("there may be more: --before"), "{told}");
+    let (code, told) = command(&["audit", "list", "--limit", "100", "--format", "json"]);
+    assert!(code == Some(0) && told.contains("\"action\": \"token created\""), "{told}");
+
+    let (code, line) = command(&["audit", "anchor", "--by", "Dr Example", "--reason", "before the inspection"]);
+    assert_eq!(code, Some(0), "{line}");
+    let anchors = folder.path().join("anchors");
+    let line = line.lines().find(|line| line.starts_with('{')).expect("an anchor").to_owned();
+    std::fs::write(&anchors, format!("{line}\n")).expect("a file");
+    let anchor = anchors.to_str().expect("text");
+    for depth in [&["audit", "verify", "--anchor", anchor][..], &["audit", "verify", "--full", "--anchor", anchor]] {
+        let (code, told) = command(depth);
+        assert_eq!(code, Some(0), "{told}");
+    }
+
+    // Whoever owns the database can switch the guards off; what has been changed shows.
+    let pool = sqlx::PgPool::connect(&url).await.expect("the database answers");
+    run(&pool, "update audit set actor = 'nobody' where action = 'token created'").await.expect("the superuser may");
+    let (code, told) = command(&["audit", "verify"]);
+    assert!(code == Some(1) && told.contains("audit") && told.contains("1 row(s) do not fit"), "{told}");
+    let (code, told) = command(&["audit", "verify", "--format", "json"]);
+    assert!(code == Some(1) && told.contains("\"breaches\""), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_lists_what_is_asked_for_of_the_trail() {
+    let installation = Installation::new(SMALL, "2025-03-01").await;
+    let store = installation.context().store;
+    for (day, actor, what) in [("01", "Dr A", "alert 1"), ("02", "Dr A", "alert 2"), ("03", "Dr B", "alert 2")] {
+        let at = at(&format!("2025-03-{day}T12:00:00Z"));
+        store.note(at, actor, ["alert acknowledged", what, "seen"], serde_json::json!({})).await.expect("noted");
+    }
+    let (_, secret) = crate::http::token(&installation, "auditor", &[dosimeter::access::Role::Audit], None).await;
+    let place = format!("http://127.0.0.1:{}/api/v1/audit", crate::lifecycle::serve(&installation).await);
+    let client = reqwest::Client::new();
+    let list = async |query: &str| -> Vec<String> {
+        let request = client.get(format!("{place}?{query}")).bearer_auth(&secret);
+        let entries: serde_json::Value = request.send().await.expect("an answer").json().await.expect("a list");
+        let entries = entries.as_array().unwrap_or_else(|| panic!("{query}: {entries}")).iter();
+        let said = |entry: &serde_json::Value| format!("{} {}", entry["actor"], entry["subject"]).replace('"', "");
+        entries.filter(|entry| entry["action"] == "alert acknowledged").map(said).collect()
+    };
+    assert_eq!(list("action=alert").await, ["Dr B alert 2", "Dr A alert 2", "Dr A alert 1"]);
+    assert_eq!(list("actor=Dr%20A").await, ["Dr A alert 2", "Dr A alert 1"]);
+    assert_eq!(list("subject=alert%202").await, ["Dr B alert 2", "Dr A alert 2"]);
+    assert_eq!(list("from=2025-03-02&to=2025-03-03").await, ["Dr A alert 2"]);
+    assert!(list("action=plan").await.is_empty());
 }
 
 /// Not a test: `cargo test --test it -- --ignored --nocapture audit::` prints how fast rows are verified, for docs/audit.md.

@@ -346,3 +346,21 @@ async fn light_and_dark_are_remembered_and_nobody_is_sent_elsewhere() {
         "a form of nowhere"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_in_force_is_shown_though_another_was_adopted_after_it_first() {
+    // The same folders each time: they are a part of the plan.
+    let small = SMALL.replace("[\"predictions\"]", "[\"/srv/predictions\"]").replace("[\"truth\"]", "[\"/srv/truth\"]");
+    let first = Installation::new(&small, "2025-02-02").await;
+    let other = small.replace("minimum_n = 0", "minimum_n = 7");
+    drop(Installation::over(first.url.clone(), &other, "2025-02-03").await);
+    let back = Installation::over(first.url.clone(), &small, "2025-02-04").await;
+    let browser = Browser::new(serve(&back).await);
+    let page = browser.page("/console/plan").await;
+    let shown = page.split("<ol class=\"plans").next().expect("a list of plans");
+    assert!(shown.contains(", in force.") && page.contains("The first plan"), "{page}");
+    let other = browser.page("/console/plan?id=2").await;
+    assert!(!other.contains(", in force") && other.contains("minimum_n"), "{other}");
+    let then = browser.page("/console/plan?as_of=2025-02-03T12:00:00Z").await;
+    assert!(then.contains(", in force then.") && then.contains("What changed against"), "{then}");
+}

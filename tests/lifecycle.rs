@@ -253,7 +253,7 @@ async fn a_rule_with_a_clear_limit_does_not_waver() {
     // What is said of it then is true.
     pass_at(&installation, "2025-02-03T02:00:00Z").await;
     let body = last_text(&installation).await;
-    assert!(body.contains("has been past the limit Below(0.9) and is not back at 0.99"), "{body}");
+    assert!(body.contains("has been past its limit (below 0.9) and is not back at 0.99"), "{body}");
     assert!(body.contains("Why now: told again"), "{body}");
 }
 

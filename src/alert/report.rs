@@ -313,6 +313,26 @@ fn row(name: &str, estimate: &Estimate) -> [String; 4] {
     [name.to_owned(), format!("{:.3}", estimate.value), interval, estimate.n.to_string()]
 }
 
+/// Words whose numbers have four digits after the point at most: people read them, and the record keeps them whole.
+#[must_use]
+pub fn rounded(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_digit() || c == '.';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let (token, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+        out.push_str(before);
+        let decimals = token.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        match token.parse::<f64>() {
+            Ok(value) if decimals > 4 => out.push_str(&format!("{value:.4}")),
+            _ => out.push_str(token),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
 /// A value with its 95 % interval, in words.
 #[must_use]
 pub fn with_interval(estimate: &Estimate) -> String {

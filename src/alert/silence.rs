@@ -109,7 +109,7 @@ pub fn check(
         return Err("the silence would be over before it begins; let it end later".to_owned());
     }
     if (ends_at - starts_at).to_std().unwrap_or_default() > longest {
-        let longest = humantime::format_duration(longest);
+        let longest = crate::domain::window::show_span(longest);
         return Err(format!("the silence is longer than {longest}; shorten it, or raise alerting.longest_silence"));
     }
     Ok(())

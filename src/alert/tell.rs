@@ -87,7 +87,7 @@ pub enum Decision {
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let span = |length: &Duration| humantime::format_duration(Duration::from_secs(length.as_secs())).to_string();
+        let span = |length: &Duration| crate::domain::window::show_span(Duration::from_secs(length.as_secs()));
         match self {
             Self::Tell(Occasion::News) => f.write_str("told: there is news"),
             Self::Tell(Occasion::Unmuted(Mute::Inhibited(id))) => write!(f, "told: it was inhibited by alert {id}"),

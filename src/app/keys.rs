@@ -18,7 +18,7 @@ pub(super) fn pseudonyms(plan: &Plan, may_make: bool) -> anyhow::Result<Pseudony
         (None, CaseIds::Pseudonym) => Secret::new(""),
         (None, CaseIds::Hash) => generated_key(&plan.service.data_dir, may_make)?,
     };
-    Ok(Pseudonyms::new(plan.identity.case_ids, key).resolvable(plan.identity.resolvable))
+    Ok(Pseudonyms::new(plan.identity.case_ids, &key).resolvable(plan.identity.resolvable))
 }
 
 /// The file of the ring of keys in the data directory.

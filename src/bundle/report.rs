@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::{Material, exact};
+use crate::alert::report::rounded;
 use crate::domain::{MetricKey, Outcome};
 use crate::picture::{Chart, Point, figure};
 use crate::store::bundle::Published;
@@ -31,12 +32,16 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; ma
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92em; } th, td { text-align: left; padding: .25rem .6rem .25rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; } th { color: var(--muted); font-weight: 600; } td.number { min-width: 6rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f7f8; padding: .8rem 1rem; font-size: .85em; }
-code { overflow-wrap: anywhere; } .charts { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: .4rem 0; max-width: 100%; }
+code { overflow-wrap: anywhere; } .charts { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: .4rem 0; max-width: 100%;
+  flex: 0 1 400px; min-width: 0; }
 figcaption { font-weight: 600; } svg { max-width: 100%; height: auto; } details { font-size: .85em; } article { border-left: 3px solid var(--line);
   padding-left: 1rem; margin: 1rem 0; } article.firing { border-left-color: #b0251e; } .scroll { max-height: 20rem; overflow: auto; }
 ol.steps { list-style: none; padding: 0; } ol.steps li { margin: .2rem 0; }
+@media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
+  main table { display: block; overflow-x: auto; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; } figure, article, tr { break-inside: avoid; }
-  details { display: none; } a { color: inherit; text-decoration: none; } @page { margin: 18mm 15mm; } }
+  details:not([open]) { display: none; } .charts { gap: .5rem; } figure { flex-basis: 45%; }
+  a { color: inherit; text-decoration: none; } @page { margin: 18mm 15mm; } }
 ";
 
 /// The page.
@@ -83,8 +88,8 @@ fn head(material: &Material, title: &str) -> Markup {
             dt { "The same again" } dd { code { (material.subject.command()) } }
         }
         p.muted {
-            "Every number is one that was published at the time, with its 95 % interval and the cases n that it rests on. What has no value says "
-            "why. Numbers of the last days before a publication are provisional: truth was still to come. README.txt says how to check this bundle."
+            "Every number is one that was published at the time, with its 95 % interval where it has one, and the cases n that it rests on. What has "
+            "no value says why. Numbers of the last days before a publication are provisional: truth was still to come. README.txt says how to check this bundle."
         }
     }
 }
@@ -153,12 +158,18 @@ fn chart(material: &Material, last: &Published, metric: &str) -> Chart {
     let alerts = table(material, "alerts");
     let fired = alerts.rows.iter().filter(|row| text(alerts.cell(row, "output")).as_ref() == Some(&last.output));
     let mark = fired.filter_map(|row| instant(alerts.cell(row, "fired_at"))).min();
+    // As on the console's pages: from when on cases are younger than nine tenths of the labels take.
+    let delay = find(last, "label_delay_p90_seconds").and_then(|outcome| outcome.as_ref().ok());
+    #[allow(clippy::cast_possible_truncation, reason = "whole seconds of a delay")]
+    let delay = delay.and_then(|estimate| TimeDelta::try_seconds(estimate.value as i64));
+    let provisional_from = delay.and_then(|delay| material.subject.bounds.as_of.checked_sub_signed(delay));
     Chart {
         title: format!("{} of {}, {}, at the end of each window", metric, last.output, last.window),
         y_label: metric.to_owned(),
         points: points.collect(),
         lines: reference.map(|estimate| ("reference".to_owned(), estimate.value)).into_iter().collect(),
         mark: mark.map(|at| ("first alert".to_owned(), at)),
+        provisional_from: provisional_from.filter(|from| *from < last.window_to),
         ..Chart::default()
     }
 }
@@ -202,17 +213,34 @@ fn alerts(material: &Material) -> Markup {
                         (moment(alerts.cell(alert, "began_at"))) ", fired " (moment(alerts.cell(alert, "fired_at"))) ". Its state then: "
                         (said(alerts, alert, "state")) "."
                     }
-                    ol.steps {
-                        @for event in events.rows.iter().filter(|event| said(events, event, "alert_id") == id) {
-                            li {
-                                span.muted { (moment(events.cell(event, "at"))) } " "
-                                strong { (said(events, event, "transition")) } " by " (said(events, event, "actor")) ": "
-                                (said(events, event, "reason"))
-                                @let decision = said(events, event, "decision");
-                                @if !decision.is_empty() { span.muted { " (" (decision) ")" } }
-                            }
-                        }
+                    (history(events, &id))
+                }
+            }
+        }
+    }
+}
+
+/// What happened to an alert. That people were told again and again is one sentence: the data has each time.
+fn history(events: &Table, id: &str) -> Markup {
+    let said = |row: &[Value], name: &str| text(events.cell(row, name)).unwrap_or_default();
+    let is_told = |row: &[Value]| said(row, "transition") == "told";
+    let own: Vec<&Vec<Value>> = events.rows.iter().filter(|row| said(row, "alert_id") == id).collect();
+    html! {
+        ol.steps {
+            @for run in own.chunk_by(|a, b| is_told(a) && is_told(b)) {
+                @match run {
+                    [first, .., last] => li {
+                        span.muted { (moment(events.cell(first, "at"))) } " "
+                        strong { "told again " (run.len()) " times" } ", last on " (moment(events.cell(last, "at")))
                     }
+                    [event] => li {
+                        span.muted { (moment(events.cell(event, "at"))) } " "
+                        strong { (said(event, "transition")) } " by " (said(event, "actor")) ": "
+                        (rounded(&said(event, "reason")))
+                        @let decision = said(event, "decision");
+                        @if !decision.is_empty() { span.muted { " (" (rounded(&decision)) ")" } }
+                    }
+                    [] => {}
                 }
             }
         }

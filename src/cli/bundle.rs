@@ -47,11 +47,23 @@ pub(super) fn run(args: BundleArgs) -> anyhow::Result<()> {
         let asked = Asked { model, version: version.version, period: Window { from, to }, as_of, recorded };
         anyhow::ensure!(!out.exists(), "{} exists; name a new file with --out", out.display());
         let person = person.person()?;
-        let bundle = make(&context, &asked, &person).await?;
         let cannot = || format!("cannot write {}", out.display());
+        // A bundle takes a while, and its making is noted: whether it can be written is known before.
         let mut file = std::fs::File::create_new(&out).with_context(cannot)?;
-        file.write_all(&bundle.bytes).with_context(cannot)?;
-        println!("{}: {} bytes; unpack it and open report.html", out.display(), bundle.bytes.len());
-        Ok(())
+        let made = make(&context, &asked, &person).await.map_err(anyhow::Error::from).and_then(|bundle| {
+            file.write_all(&bundle.bytes).with_context(cannot)?;
+            Ok(bundle.bytes.len())
+        });
+        match made {
+            Ok(length) => {
+                println!("{}: {length} bytes; unpack it and open report.html", out.display());
+                Ok(())
+            }
+            Err(error) => {
+                // What is half written is no bundle. Why there is none is what counts, whether or not it goes.
+                let _ = std::fs::remove_file(&out);
+                Err(error)
+            }
+        }
     })
 }

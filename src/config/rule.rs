@@ -98,6 +98,14 @@ impl Limit {
     }
 }
 
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Below(limit) | Self::Above(limit) => write!(f, "{} {limit}", self.side()),
+        }
+    }
+}
+
 /// What must be past the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -106,6 +114,15 @@ pub enum BoundRule {
     Interval,
     /// The value alone.
     Value,
+}
+
+impl fmt::Display for BoundRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interval => "the whole interval counts",
+            Self::Value => "the value counts",
+        })
+    }
 }
 
 /// How urgent an alert is.

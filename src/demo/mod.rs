@@ -84,21 +84,23 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         app.close().await?;
         return Err(error);
     }
-    if options.once {
-        supervisor.end().await?;
+    let ended = if options.once {
+        supervisor.end().await
     } else {
         println!("\nServing until Ctrl-C; the clock now goes on at its usual pace.");
         let began = Instant::now();
         let from = app.context().clock.now();
         supervisor.spawn("clock", async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
                 hand.turn_to(from + began.elapsed());
             }
+            Ok(())
         });
-        supervisor.run_to_end().await?;
-    }
-    app.close().await
+        supervisor.run_to_end().await
+    };
+    // Its own Postgres ends with it, whatever ended it.
+    app.close().await?;
+    ended
 }
 
 /// Wipe the directory, write the plan.

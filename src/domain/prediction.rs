@@ -32,16 +32,18 @@ impl Prediction {
     #[must_use]
     pub fn digest(&self, version: &str) -> [u8; 32] {
         let mut content = Content::default();
-        content.add(version).add(&self.occurred_at.timestamp_micros().to_string());
+        content.add(version).number(&self.occurred_at.timestamp_micros().to_be_bytes());
         content.add(self.subject_id.as_deref().unwrap_or_default());
+        content.count(self.scores.len());
         for (output_id, score) in &self.scores {
-            content.add(&output_id.to_string()).add(&score.to_bits().to_string());
+            content.number(&output_id.to_be_bytes()).number(&score.to_bits().to_be_bytes());
         }
+        content.count(self.attributes.len());
         for (name, value) in &self.attributes {
             content.add(name).add(value);
         }
         for number in self.embedding.iter().flatten() {
-            content.add(&number.to_bits().to_string());
+            content.number(&number.to_bits().to_be_bytes());
         }
         content.digest()
     }
@@ -88,8 +90,17 @@ struct Content(Sha256);
 
 impl Content {
     fn add(&mut self, part: &str) -> &mut Self {
-        self.0.update((part.len() as u64).to_be_bytes());
-        self.0.update(part);
+        self.count(part.len());
+        self.number(part.as_bytes())
+    }
+
+    fn count(&mut self, count: usize) {
+        self.number(&(count as u64).to_be_bytes());
+    }
+
+    /// Bytes of which it is known how many there are.
+    fn number(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update(bytes);
         self
     }
 

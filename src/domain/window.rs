@@ -139,6 +139,18 @@ impl Serialize for WindowSpec {
     }
 }
 
+/// A length of time as people read it: `3 days 2h`.
+#[must_use]
+pub fn show_span(length: std::time::Duration) -> String {
+    let whole = humantime::format_duration(length).to_string();
+    let apart = |part: &str| {
+        let unit = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        // Words stand apart from their number, abbreviations do not.
+        if unit.len() > 2 { format!("{} {unit}", &part[..part.len() - unit.len()]) } else { part.to_owned() }
+    };
+    whole.split(' ').map(apart).collect::<Vec<_>>().join(" ")
+}
+
 /// An instant as people write it: the date alone when it is midnight.
 #[must_use]
 pub fn show_instant(instant: DateTime<Utc>) -> String {
@@ -190,6 +202,13 @@ mod tests {
     fn on_the_first_of_a_month_the_month_is_the_one_that_ended() {
         let window = WindowSpec::Month.at(at("2025-03-01T08:00:00Z"));
         assert_eq!(window, Window { from: at("2025-02-01"), to: at("2025-03-01") });
+    }
+
+    #[test]
+    fn words_of_a_span_stand_apart() {
+        let span = |seconds| show_span(std::time::Duration::from_secs(seconds));
+        assert_eq!(span(3 * 86_400 + 7200), "3 days 2h");
+        assert_eq!((span(86_400), span(900), span(0)), ("1 day".to_owned(), "15m".to_owned(), "0s".to_owned()));
     }
 
     #[test]

@@ -48,7 +48,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
@@ -148,11 +148,18 @@ pub fn router(context: watch::Receiver<Context>, desk: Desk) -> Router {
     let (router, _) = operations().split_for_parts();
     router
         .merge(console::pages())
-        .fallback(async || Problem::not_found("there is nothing at this address; / lists what there is"))
+        .fallback(|uri: Uri| async move { nowhere(&uri) })
         .layer(from_fn(fresh::tag))
         .layer(from_fn_with_state(shared.clone(), guard::guard))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
+}
+
+/// What is said of an address that leads nowhere.
+fn nowhere(uri: &Uri) -> Problem {
+    let way =
+        if uri.path().starts_with("/console/") { "/console leads to every page" } else { "/ lists what there is" };
+    Problem::not_found(format!("there is nothing at this address; {way}"))
 }
 
 /// What there is, for people.

@@ -10,15 +10,18 @@ use crate::config::{CaseIds, Secret};
 #[derive(Clone, Debug)]
 pub struct Pseudonyms {
     how: CaseIds,
-    key: Secret,
+    /// The hash that has taken the key in: that is half of the work.
+    keyed: Option<Hmac<Sha256>>,
     resolvable: bool,
 }
 
 impl Pseudonyms {
     /// Pseudonyms of one installation.
     #[must_use]
-    pub fn new(how: CaseIds, key: Secret) -> Self {
-        Self { how, key, resolvable: false }
+    pub fn new(how: CaseIds, key: &Secret) -> Self {
+        // unwrap safety: HMAC takes keys of any length.
+        let keyed = Hmac::new_from_slice(key.expose().as_bytes()).ok();
+        Self { how, keyed, resolvable: false }
     }
 
     /// The same, and ids are kept, encrypted, for whoever may turn a pseudonym back.
@@ -42,8 +45,7 @@ impl Pseudonyms {
     /// The key of what hides whose rows are gone: this key and a text of the database together.
     #[must_use]
     pub fn tomb_key(&self, of_database: &str) -> [u8; 32] {
-        // unwrap safety: HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose().as_bytes()) else { return [0; 32] };
+        let Some(mut mac) = self.keyed.clone() else { return [0; 32] };
         mac.update(b"tombs\0");
         mac.update(of_database.as_bytes());
         mac.finalize().into_bytes().into()
@@ -66,10 +68,7 @@ impl Pseudonyms {
         match self.how {
             CaseIds::Pseudonym => id.to_owned(),
             CaseIds::Hash => {
-                // unwrap safety: HMAC takes keys of any length.
-                let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose().as_bytes()) else {
-                    return String::new();
-                };
+                let Some(mut mac) = self.keyed.clone() else { return String::new() };
                 mac.update(kind.as_bytes());
                 mac.update(&[0]);
                 mac.update(id.as_bytes());
@@ -85,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_pseudonym_depends_on_key_kind_and_id_alone() {
-        let with = |key: &str| Pseudonyms::new(CaseIds::Hash, Secret::new(key));
+        let with = |key: &str| Pseudonyms::new(CaseIds::Hash, &Secret::new(key));
         let one = with("a key of sufficient length for us");
         assert_eq!(one.case("17"), one.clone().case("17"));
         assert_ne!(one.case("17"), one.subject("17"));

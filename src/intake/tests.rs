@@ -17,7 +17,7 @@ fn door() -> Door {
         outputs: names.clone().into_iter().zip(1..).collect(),
         findings: names.into_iter().zip(10..).collect(),
     };
-    let pseudonyms = Pseudonyms::new(CaseIds::Hash, Secret::new("a key of sufficient length for us"));
+    let pseudonyms = Pseudonyms::new(CaseIds::Hash, &Secret::new("a key of sufficient length for us"));
     Door::new(plan.models[0].clone(), numbers, plan.intake, pseudonyms)
 }
 

@@ -176,12 +176,12 @@ fn reason(rule: &AlertRule, outcome: &MetricOutcome, verdict: &Verdict) -> Strin
     let holds = match (*verdict == Verdict::Breached, is_past, rule.clear) {
         (true, false, Some(clear)) => {
             return format!(
-                "{} {number} has been past the limit {:?} and is not back at {clear}",
+                "{} {number} has been past its limit ({}) and is not back at {clear}",
                 rule.metric, rule.limit
             );
         }
         (true, ..) => "is past",
         (false, ..) => "is not past",
     };
-    format!("{} {number} {holds} the limit {:?} ({:?})", rule.metric, rule.limit, rule.bound)
+    format!("{} {number} {holds} its limit ({}; {})", rule.metric, rule.limit, rule.bound)
 }

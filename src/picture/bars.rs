@@ -64,8 +64,10 @@ impl Picture for Bars {
         let values = || self.bars.iter().map(|bar| bar.value);
         let (least, most) = (values().fold(0.0_f64, f64::min), values().fold(mark.max(0.0), f64::max));
         let span = if most - least > 0.0 { most - least } else { 1.0 };
-        // Names to the left, what is said to the right, bars between.
-        let (left, right) = (146.0, 306.0);
+        // Names to the left, what is said to the right, bars between; they end where the longest of what is said has its room.
+        let left = 146.0;
+        let longest = self.bars.iter().map(|bar| bar.said.chars().count()).max().unwrap_or_default();
+        let right = (f64::from(self.size().0) - 10.0 - longest as f64 * look.letters * 0.6).clamp(left + 60.0, 306.0);
         let place = |value: f64| look.pixels(left + (value - least) / span * (right - left));
         for (index, bar) in self.bars.iter().enumerate() {
             let top = 4.0 + f64::from(ROW) * index as f64;

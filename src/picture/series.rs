@@ -14,6 +14,9 @@ use super::{ACCENT, Area, Error, GRID, INK, LIMIT, Look, MUTED, Picture, Table, 
 /// The label of a line that is no limit.
 pub const REFERENCE: &str = "reference";
 
+/// So many powers of ten below the lowest line a logarithmic scale ends.
+const DECADES: f64 = 5.0;
+
 /// A value at an instant, with its interval where it has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -40,7 +43,8 @@ pub struct Chart {
     pub mark: Option<(String, DateTime<Utc>)>,
     /// From then on values are provisional: truth is still coming. Hatched.
     pub provisional_from: Option<DateTime<Utc>>,
-    /// Whether values stand on a logarithmic scale; then what is not positive is left out.
+    /// Whether values stand on a logarithmic scale; then what is not positive is left out, and what is far below every line is drawn at
+    /// the lower edge.
     pub logarithmic: bool,
 }
 
@@ -111,7 +115,7 @@ impl Picture for Chart {
         let mut chart = builder.build_cartesian_2d(x.0..x.1, y.0..y.1).map_err(failed)?;
         self.draw_grid(&mut chart, look, x, y)?;
         self.draw_provisional(&mut chart, look, x, y)?;
-        self.draw_marks(&mut chart, look, (x, y), &lines)?;
+        self.draw_marks(&mut chart, look, (x, y), &lines, &points)?;
         draw_series(&mut chart, look, &points)
     }
 }
@@ -125,9 +129,13 @@ impl Chart {
 
     /// The points that can be drawn, where they stand on the scale.
     fn placed(&self) -> Vec<Point> {
+        // On a logarithmic scale nothing would end the fall of what is far below every line: it is drawn at an edge.
+        let lines = self.lines.iter().filter_map(|(_, value)| self.place(*value));
+        let floor = lines.reduce(f64::min).filter(|_| self.logarithmic).map(|least| least - DECADES);
+        let place = |value: f64| Some(self.place(value)?.max(floor.unwrap_or(f64::NEG_INFINITY)));
         let points = self.points.iter().filter_map(|point| {
-            let interval = point.interval.and_then(|(lower, upper)| Some((self.place(lower)?, self.place(upper)?)));
-            Some(Point { value: self.place(point.value)?, interval, ..*point })
+            let interval = point.interval.and_then(|(lower, upper)| Some((place(lower)?, place(upper)?)));
+            Some(Point { value: place(point.value)?, interval, ..*point })
         });
         points.collect()
     }
@@ -205,6 +213,7 @@ impl Chart {
         look: Look,
         (x, y): (Span, (f64, f64)),
         lines: &[(&str, f64)],
+        points: &[Point],
     ) -> Result<(), Error> {
         if let Some((label, at)) = &self.mark
             && (x.0..=x.1).contains(at)
@@ -213,7 +222,8 @@ impl Chart {
             chart.draw_series([PathElement::new(vec![(*at, y.0), (*at, y.1)], style)]).map_err(failed)?;
             let is_late = *at - x.0 > (x.1 - x.0) / 2;
             let side = if is_late { HPos::Right } else { HPos::Left };
-            let name = if is_late { format!("{label} ") } else { format!(" {label}") };
+            // A space that ends a text is dropped from an SVG, one that does not break stays.
+            let name = if is_late { format!("{label}\u{a0}") } else { format!("\u{a0}{label}") };
             let text = Text::new(name, (*at, y.0), look.text(INK, side, VPos::Bottom));
             chart.draw_series([text]).map_err(failed)?;
         }
@@ -224,10 +234,60 @@ impl Chart {
             let style = color.stroke_width(look.px(1.0));
             let ends = [(x.0, *value), (x.1, *value)];
             chart.draw_series(DashedLineSeries::new(ends, look.px(dash), look.px(gap), style)).map_err(failed)?;
-            let text = Text::new(format!(" {label} "), (at, *value), look.text(color, side, VPos::Bottom));
+            let name = format!("\u{a0}{label}\u{a0}");
+            let edge = if self.is_label_below(chart, look, (at, *value), (x, y), &name, points) {
+                VPos::Top
+            } else {
+                VPos::Bottom
+            };
+            let text = Text::new(name, (at, *value), look.text(color, side, edge));
             chart.draw_series([text]).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Whether the label of a line stands below it: where it fits and the curve leaves it more room than above.
+    fn is_label_below<DB: DrawingBackend>(
+        &self,
+        chart: &Context<'_, DB>,
+        look: Look,
+        (at, value): (DateTime<Utc>, f64),
+        (x, y): (Span, (f64, f64)),
+        name: &str,
+        points: &[Point],
+    ) -> bool {
+        let pixel = |at: DateTime<Utc>, value: f64| {
+            let (across, down) = chart.plotting_area().map_coordinate(&(at, value));
+            (f64::from(across), f64::from(down))
+        };
+        let is_right = at > x.0;
+        let ((end, line), (_, top), (_, bottom)) = (pixel(at, value), pixel(at, y.1), pixel(at, y.0));
+        let height = look.letters * look.scale * 1.15;
+        let width = name.chars().count() as f64 * look.letters * look.scale * 0.55;
+        // Other labels stand at the top to the right and at the bottom.
+        let above = if is_right && self.provisional_from.is_some() { 2.0 } else { 1.0 };
+        let below = if self.mark.is_some() { 2.0 } else { 1.0 };
+        let (fits_above, fits_below) = (line - above * height >= top, line + below * height <= bottom);
+        if !(fits_above && fits_below) {
+            return fits_below;
+        }
+        // How far the curve reaches into the place on either side.
+        let curve: Vec<(f64, f64)> = points.iter().map(|point| pixel(point.at, point.value)).collect();
+        let (mut crowd_above, mut crowd_below) = (0.0, 0.0);
+        for step in 0..=16_u32 {
+            let from_end = width * f64::from(step) / 16.0;
+            let place = if is_right { end - from_end } else { end + from_end };
+            let pair = curve.windows(2).find(|pair| (pair[0].0..=pair[1].0).contains(&place));
+            let Some(&[a, b]) = pair else { continue };
+            let down = a.1 + (b.1 - a.1) * (place - a.0) / (b.0 - a.0).max(1.0) - line;
+            let reach = (height - down.abs()).max(0.0);
+            if down > 0.0 {
+                crowd_below += reach;
+            } else {
+                crowd_above += reach;
+            }
+        }
+        crowd_above > crowd_below
     }
 
     /// The time that is shown: that of the points and of the mark, never nothing.

@@ -166,8 +166,13 @@ impl<'a> Mapping<'a> {
 
     /// A text that may be a number, as numbers are written here.
     fn plain(&self, text: &str) -> String {
-        let plain = text.replace(',', ".");
-        if self.source.decimal == ',' && plain.parse::<f64>().is_ok() { plain } else { text.to_owned() }
+        if self.source.decimal == ',' {
+            let plain = text.replace(',', ".");
+            if plain.parse::<f64>().is_ok() {
+                return plain;
+            }
+        }
+        text.to_owned()
     }
 
     /// What is stated of a finding: only a number is written as one, the name of a class may have a comma.

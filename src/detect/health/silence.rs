@@ -90,7 +90,7 @@ fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 }
 
 fn fixed(limit: Duration) -> String {
-    format!("not longer than {}", humantime::format_duration(limit))
+    format!("not longer than {}", crate::domain::window::show_span(limit))
 }
 
 /// What was usual in the four weeks before the last arrival.

@@ -28,7 +28,7 @@ const NAMED: usize = 3;
 pub fn judge(streams: usize, idle: &[Idle], patience: Duration, now: DateTime<Utc>) -> Judgement {
     let is_long = |one: &&Idle| (now - one.since).to_std().is_ok_and(|age| age >= patience);
     let long: Vec<&Idle> = idle.iter().filter(is_long).collect();
-    let usual = format!("evidence within {}", humantime::format_duration(patience));
+    let usual = format!("evidence within {}", crate::domain::window::show_span(patience));
     let Some(first) = long.iter().map(|one| one.since).min() else {
         let words = match idle.len() {
             0 => format!("all {streams} streams have evidence"),

@@ -52,6 +52,7 @@ pub(super) async fn get(frame: Frame, Id(id): Id) -> Page {
                     a href=(frame.link("/console/alerts", &[])) { "Alerts" } " / #" (id) " " (alert.rule) " "
                     (words::state(Grade::of(alert.shown(), &alert.severity), alert.shown()))
                     " " span.n { (alert.severity) }
+                    @if frame.may_act() { span.jump { " · " a href="#steps" { "What to do" } } }
                 }
                 (told.headline())
             }
@@ -93,14 +94,14 @@ fn review(frame: &Frame, cases: &[Case]) -> Markup {
             }
             (words::scrolling("Cases to review", &html! {
                 table {
-                    thead { tr { th scope="col" { "Case" } th scope="col" { "When" } th scope="col" { "The model said" } th scope="col" { "The truth is" } } }
+                    thead { tr { th scope="col" { "The model said" } th scope="col" { "The truth is" } th scope="col" { "When" } th scope="col" { "Case" } } }
                     tbody {
                         @for case in cases {
                             tr {
-                                th scope="row" { code { (case.case_id) } }
-                                td { (words::time(case.occurred_at)) }
                                 td { "probability " b { (words::number(case.score)) } }
                                 td { @if case.positive { "present" } @else { "absent" } }
+                                td { (words::time(case.occurred_at)) }
+                                th scope="row" { code { (case.case_id) } }
                             }
                         }
                     }
@@ -122,7 +123,10 @@ fn timeline(events: &[EventRow], notices: &[NoticeRow]) -> Markup {
             ol.timeline { @for event in once { (entry(event)) } }
             @if let (Some(first), Some(last)) = (again.first(), again.last()) {
                 details {
-                    summary { "Told again " (again.len()) " times, " (words::day(first.at)) " to " (words::day(last.at)) }
+                    summary {
+                        @if again.len() == 1 { "Told again once, " (words::day(first.at)) }
+                        @else { "Told again " (again.len()) " times, " (words::day(first.at)) " to " (words::day(last.at)) }
+                    }
                     ol.timeline { @for event in &again { (entry(event)) } }
                 }
             }
@@ -176,7 +180,7 @@ fn steps(frame: &Frame, alert: &AlertRow) -> Markup {
     let may_take = is_open && alert.state == "firing";
     let may_close = is_open && alert.state != "pending";
     html! {
-        section.steps {
+        section.steps #steps {
             h2 { "What to do" }
             @if !frame.may_act() {
                 p.note {
@@ -206,7 +210,7 @@ fn form(frame: &Frame, alert: &AlertRow, step: &str, label: &str, help: &str, le
                 label for=(by) { "Your name" }
                 input id=(by) type="text" name="by" maxlength="100" autocomplete="name" placeholder=(frame.caller.name());
                 @if let Some(length) = length {
-                    label for="length" { "For how long" }
+                    label for="length" { "For how long (30m, 4h, 2d)" }
                     input #length type="text" name="for" value=(length) required pattern="[0-9]+ ?[a-z]+.*";
                 }
                 label for=(why) { @if step == "comment" { "What you say" } @else { "Why" } }

@@ -28,7 +28,7 @@ pub(super) async fn get(frame: Frame) -> Page {
         @if alerts.is_empty() {
             (words::nothing(if open_only { "No alert is open." } else { "There has been no alert." }))
         } @else {
-            (words::scrolling("Alerts", &table(&frame, &alerts)))
+            (table(&frame, &alerts))
         }
         @if let Some(last) = next {
             p { a href=(frame.link("/console/alerts", &[("open", open), ("before", &last.alert_id.to_string())])) { "Earlier alerts" } }
@@ -40,7 +40,7 @@ pub(super) async fn get(frame: Frame) -> Page {
 /// A table of alerts.
 pub(super) fn table(frame: &Frame, alerts: &[AlertRow]) -> Markup {
     html! {
-        table {
+        table.fleet {
             thead {
                 tr {
                     th scope="col" { "State" } th scope="col" { "Alert" } th scope="col" { "Where" } th scope="col" { "Since" }
@@ -50,16 +50,16 @@ pub(super) fn table(frame: &Frame, alerts: &[AlertRow]) -> Markup {
             tbody {
                 @for alert in alerts {
                     tr {
-                        td { (words::state(Grade::of(alert.shown(), &alert.severity), alert.shown())) }
+                        td data-label="State" { (words::state(Grade::of(alert.shown(), &alert.severity), alert.shown())) }
                         th scope="row" {
                             a href=(frame.link(&format!("/console/alerts/{}", alert.alert_id), &[])) { "#" (alert.alert_id) " " (alert.rule) }
                             span.sub { (alert.severity) }
                         }
-                        td { (alert.output) ", " (alert.slice) span.sub { (alert.model) " " (alert.version) } }
-                        td { (words::time(alert.since)) }
-                        td { @match alert.told_at { Some(at) => (words::time(at)), None => span.quiet { "nobody yet" } } }
-                        td { @if alert.breached { "still" } @else { span.quiet { "no more" } } }
-                        td { @match &alert.muted_by { Some(by) => (by), None => span.quiet { "nothing" } } }
+                        td data-label="Where" { (alert.output) ", " (alert.slice) span.sub { (alert.model) " " (alert.version) } }
+                        td data-label="Since" { (words::time(alert.since)) }
+                        td data-label="Told" { @match alert.told_at { Some(at) => (words::time(at)), None => span.quiet { "nobody yet" } } }
+                        td data-label="Holds" { @if alert.breached { "still" } @else { span.quiet { "no more" } } }
+                        td data-label="Quiet by" { @match &alert.muted_by { Some(by) => (by), None => span.quiet { "nothing" } } }
                     }
                 }
             }

@@ -60,7 +60,7 @@ async fn page(frame: &Frame, report: Option<&Report>) -> Page {
         form.filter method="get" action="/console/audit" role="search" {
             @if let Some(at) = frame.parameter("as_of") { input type="hidden" name="as_of" value=(at); }
             label for="q" { "Words" }
-            input #q type="search" name="q" value=(text) placeholder="actor, subject, reason, particulars";
+            input #q type="search" name="q" value=(text) placeholder="who, what, why";
             label for="action" { "Action" }
             select #action name="action" {
                 option value="" { "all" }

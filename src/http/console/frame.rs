@@ -188,7 +188,7 @@ impl Frame {
                         @for (name, value) in here.iter().filter(|(name, _)| *name != "as_of") {
                             input type="hidden" name=(name) value=(value);
                         }
-                        label for="as-of" { "As of" }
+                        label for="as-of" { "As of (UTC)" }
                         input #as-of type="datetime-local" name="as_of" step="60" value=[self.as_of.map(|at| at.format("%Y-%m-%dT%H:%M").to_string())];
                         button type="submit" { "Go" }
                     }
@@ -240,8 +240,8 @@ fn foot(context: &Context) -> Markup {
     let digest: String = context.plan.digest().chars().take(12).collect();
     html! {
         footer {
-            "dosimeter " (env!("CARGO_PKG_VERSION")) " · plan " code { (digest) } " · all times are UTC · "
-            a href="/api/v1/openapi.json" { "API" }
+            "dosimeter " (env!("CARGO_PKG_VERSION")) " · plan " code { (digest) } " · shown " (words::time(context.clock.now())) " · all times are UTC"
+            span.jump { " · " a href="/api/v1/openapi.json" { "API" } }
         }
     }
 }

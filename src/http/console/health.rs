@@ -85,7 +85,7 @@ async fn then(frame: &Frame) -> Part {
         @if alerts.is_empty() {
             (words::nothing("No alert about data was open then."))
         } @else {
-            (words::scrolling("Alerts about data", &super::alerts::table(frame, &alerts)))
+            (super::alerts::table(frame, &alerts))
         }
     })
 }

@@ -85,7 +85,7 @@ pub(super) async fn get(frame: Frame, Path(name): Path<String>) -> Page {
     let days: Vec<(DateTime<Utc>, Body)> = bodies.into_iter().map(|(cell, body)| (cell.bucket, body)).collect();
     let evidence = evidence(&frame, stand).await?;
     let body = html! {
-        h1 { (name) }
+        h1 { (name) " " (looked.version) }
         (choices(&frame, &looked, &versions.iter().map(|version| version.name.as_str()).collect::<Vec<_>>()))
         (lead(&looked, current))
         div.figures {
@@ -203,11 +203,10 @@ fn trend(looked: &Looked<'_>, series: &[StoredEstimate], provisional_from: Optio
 /// The share of each day's cases whose truth is known: the last days are never whole.
 fn maturity(looked: &Looked<'_>, days: &[(DateTime<Utc>, Body)], provisional_from: Option<DateTime<Utc>>) -> Chart {
     let share = |body: &Body| {
-        let [unlabelled, negatives, positives] = body.output()?.totals();
-        let total = unlabelled + negatives + positives;
+        let (total, known) = (body.rows(), body.labelled()?);
         (total > 0).then(|| {
-            let bounds = crate::stats::interval::wilson(negatives + positives, total, crate::stats::special::Z_95);
-            ((negatives + positives) as f64 / total as f64, (bounds.lower, bounds.upper))
+            let bounds = crate::stats::interval::wilson(known, total, crate::stats::special::Z_95);
+            (known as f64 / total as f64, (bounds.lower, bounds.upper))
         })
     };
     let points = days.iter().filter_map(|(day, body)| {
@@ -233,7 +232,7 @@ async fn evidence(frame: &Frame, stand: Option<&Stand>) -> Result<Option<Chart>,
     let chart = Chart {
         title: format!("Evidence of {}, {} ({} tier)", stand.watch, stand.slice, stand.tier),
         y_label: "evidence".to_owned(),
-        points: days.iter().map(|day| Point { at: day.day, value: day.evidence.max(0.1), interval: None }).collect(),
+        points: days.iter().map(|day| Point { at: day.day, value: day.evidence, interval: None }).collect(),
         lines: days.last().map(|last| ("alarm".to_owned(), last.threshold)).into_iter().collect(),
         logarithmic: true,
         ..Chart::default()

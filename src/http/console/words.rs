@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+pub(super) use crate::alert::report::rounded;
 use crate::domain::{Estimate, Outcome, Slice};
 
 /// An instant to the minute.
@@ -65,23 +66,10 @@ pub(super) fn count(value: u64) -> String {
     text
 }
 
-/// Words whose numbers have four digits after the point at most: people read them, and the record keeps them whole.
-pub(super) fn rounded(text: &str) -> String {
-    let is_part = |c: char| c.is_ascii_digit() || c == '.';
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, from) = rest.split_at(start);
-        let (token, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
-        out.push_str(before);
-        let decimals = token.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-        match token.parse::<f64>() {
-            Ok(value) if decimals > 4 => out.push_str(&format!("{value:.4}")),
-            _ => out.push_str(token),
-        }
-        rest = after;
-    }
-    out + rest
+/// A difference with its sign and so many digits after the point; one that they do not show has no sign.
+pub(super) fn difference(value: f64, digits: usize) -> String {
+    let text = format!("{value:+.digits$}");
+    if text.contains(|c: char| matches!(c, '1'..='9')) { text } else { text.trim_start_matches(['+', '-']).to_owned() }
 }
 
 /// A share in per cent.
@@ -96,7 +84,10 @@ pub(super) fn estimate(estimate: &Estimate) -> Markup {
             b { (number(estimate.value)) }
             @if let Some(interval) = &estimate.interval {
                 " " span.interval title=(format!("95 % interval, {}", interval.method)) {
-                    (number(interval.lower)) "\u{2013}" (number(interval.upper))
+                    (number(interval.lower))
+                    // After a minus a dash would be one more.
+                    @if interval.lower < 0.0 { " to " } @else { "\u{2013}" }
+                    (number(interval.upper))
                 }
             }
             " " span.n { "n\u{a0}" (count(estimate.n)) }
@@ -218,6 +209,22 @@ mod tests {
             "auroc 0.6886 (0.56 to 0.8) of 2025-03-27 in site.2 at 10.0.0.12345"
         );
         assert_eq!([1, 999, 1000, 1_234_567].map(count), ["1", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
+    }
+
+    #[test]
+    fn a_difference_that_is_not_seen_has_no_sign() {
+        assert_eq!(
+            [0.0804, -0.0006, -0.0004, 0.0, -0.0].map(|value| difference(value, 3)),
+            ["+0.080", "-0.001", "0.000", "0.000", "0.000"]
+        );
+    }
+
+    #[test]
+    fn an_interval_below_zero_can_be_read() {
+        let interval = |lower, upper| crate::domain::estimate::Interval { lower, upper, method: "test".to_owned() };
+        let known = |lower, upper| Estimate { interval: Some(interval(lower, upper)), ..Estimate::exact(0.0, 9) };
+        assert!(estimate(&known(-0.719, -0.058)).into_string().contains(">-0.719 to -0.058<"));
+        assert!(estimate(&known(0.58, 0.719)).into_string().contains(">0.580\u{2013}0.719<"));
     }
 
     #[test]

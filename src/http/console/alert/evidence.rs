@@ -77,7 +77,7 @@ fn series(alert: &AlertRow, account: &Account) -> Chart {
 fn evidence(account: &Account) -> Option<Chart> {
     let evidence = account.evidence.as_ref()?;
     let threshold = evidence.days.last().map(|last| ("alarm".to_owned(), last.threshold));
-    let points = evidence.days.iter().map(|day| Point { at: day.day, value: day.evidence.max(0.1), interval: None });
+    let points = evidence.days.iter().map(|day| Point { at: day.day, value: day.evidence, interval: None });
     let chart = Chart {
         title: format!("Evidence that it is worse than allowed ({} tier)", evidence.tier),
         y_label: "evidence".to_owned(),
@@ -120,7 +120,8 @@ fn contributions(account: &Account) -> Option<Bars> {
         .iter()
         .filter_map(|moved| {
             let value = moved.part?;
-            Some(Bar { name: moved.name.clone(), value, said: format!("{value:+.3}") })
+            let said = format!("{}, n {}", words::difference(value, 3), moved.now.n);
+            Some(Bar { name: moved.name.clone(), value, said })
         })
         .take(BARS)
         .collect();
@@ -180,7 +181,7 @@ fn slices(frame: &Frame, alert: &AlertRow, moved: &[Moved]) -> Markup {
                                 }
                                 td { (words::estimate(&one.now)) }
                                 td { @match one.before { Some(before) => (words::number(before)), None => span.undefined { "no reference" } } }
-                                td.right { @match one.part { Some(part) => (format!("{part:+.4}")), None => span.undefined { "unknown" } } }
+                                td.right { @match one.part { Some(part) => (words::difference(part, 4)), None => span.undefined { "unknown" } } }
                             }
                         }
                     }

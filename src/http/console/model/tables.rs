@@ -42,7 +42,7 @@ pub(super) fn slices(frame: &Frame, looked: &Looked<'_>, output_id: i32, publish
                                     }
                                     td { (words::outcome(outcome(row, &looked.metric).as_ref())) }
                                     td { (words::outcome(outcome(row, &reference).as_ref())) }
-                                    td.right { @match gap(row) { Some(gap) => (format!("{gap:+.3}")), None => span.undefined { "none" } } }
+                                    td.right { @match gap(row) { Some(gap) => (words::difference(gap, 3)), None => span.undefined { "none" } } }
                                     td { @match outcome(row, &MetricKey::plain("label_coverage")) { Some(Ok(share)) => { (words::percent(share.value)) " " span.n { "n\u{a0}" (words::count(share.n)) } }, other => (words::outcome(other.as_ref())) } }
                                 }
                             }
