@@ -575,8 +575,8 @@ async fn the_commands_list_verify_and_anchor_with_codes_for_programs() {
     }
     give_away(&[folder.path()]);
     let command = |arguments: &[&str]| crate::identifiers::run(folder.path(), &url, arguments);
-    let (code, told) = command(&["import"]);
-    assert_eq!(code, Some(0), "{told}");
+    let (_, told) = command(&["import"]);
+    assert!(told.contains("there is nothing to read"), "it sets the database up all the same: {told}");
     let made = command(&[
         "token",
         "create",
