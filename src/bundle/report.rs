@@ -102,7 +102,7 @@ fn glance(material: &Material) -> Markup {
             h2 { "At a glance" }
             @if last.is_empty() { p.undefined { "No estimate was published of a window that ends in this period." } } @else {
                 p { "The last window of each output that ends in the period, over all cases." }
-                table {
+                table tabindex="0" {
                     thead { tr { th scope="col" { "Output" } th scope="col" { "Window" } th scope="col" { "Measure" } th scope="col" { "Value" }
                         th scope="col" { "On the reference" } th scope="col" { "Truth known of" } } }
                     tbody {
@@ -184,7 +184,7 @@ fn slices(material: &Material, last: &Published, metric: &str) -> Markup {
         @if !rows.is_empty() {
             details open {
                 summary { "Slices in the window that ends " (day(last.window_to)) }
-                table {
+                table tabindex="0" {
                     thead { tr { th scope="col" { "Slice" } th scope="col" { (metric) } th scope="col" { "On the reference" } } }
                     tbody { @for window in rows { tr {
                         td { (window.slice) }
@@ -333,7 +333,7 @@ fn acts(material: &Material) -> Markup {
             p { (audit.rows.len()) " entries of the audit trail since the period began, " (human.len()) " of them by people"
                 @if human.len() > MOST_ACTS { "; the first " (MOST_ACTS) " are shown" } ". data/audit.csv has all." }
             @if !human.is_empty() {
-                table {
+                table tabindex="0" {
                     thead { tr { th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "Why" } } }
                     tbody { @for row in human.iter().take(MOST_ACTS) { tr {
                         td.number { (moment(audit.cell(row, "at"))) }
@@ -351,7 +351,7 @@ fn files(material: &Material) -> Markup {
     html! {
         section {
             h2 { "The data" }
-            table {
+            table tabindex="0" {
                 thead { tr { th scope="col" { "File" } th scope="col" { "What" } th scope="col" { "Rows" } } }
                 tbody { @for (name, table) in &material.tables { tr {
                     td { code { "data/" (name) ".csv" } ", " code { ".parquet" } } td { (table.about) } td.number { (table.rows.len()) }
