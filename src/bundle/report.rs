@@ -38,7 +38,7 @@ figcaption { font-weight: 600; } svg { max-width: 100%; height: auto; } details 
   padding-left: 1rem; margin: 1rem 0; } article.firing { border-left-color: #b0251e; } .scroll { max-height: 20rem; overflow: auto; }
 ol.steps { list-style: none; padding: 0; } ol.steps li { margin: .2rem 0; }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
-  main table { display: block; overflow-x: auto; } }
+  main table[tabindex] { display: block; overflow-x: auto; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; } figure, article, tr { break-inside: avoid; }
   details:not([open]) { display: none; } .charts { gap: .5rem; } figure { flex-basis: 45%; }
   a { color: inherit; text-decoration: none; } @page { margin: 18mm 15mm; } }
