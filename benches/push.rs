@@ -173,7 +173,8 @@ async fn rows(server: &str, count: usize, resolvable: bool) {
     }
 }
 
-/// How long `COPY` of what is in the tables takes (identities, predictions, and the encrypted ids where they are kept), into tables of the same shape with their indexes, and without.
+/// How long `COPY` of what is in the tables takes (identities, predictions, and the encrypted ids where they are kept), into
+/// tables of the same shape with their indexes, and without.
 async fn copied(url: &str, count: usize) -> [Duration; 2] {
     let pool = sqlx::PgPool::connect(url).await.expect("the database answers");
     let mut out = Vec::new();

@@ -122,8 +122,7 @@ async fn a_rotation_that_is_killed_goes_on_and_loses_nothing() {
     assert!(told.contains(both.newest()) && told.contains("backup"), "{told}");
 }
 
-/// The program on an installation of its own: whether it succeeded, its code, and what it said.
-/// Run a command over the configuration of a folder: its code, and what it says.
+/// The program on an installation of its own: its code, and what it said.
 pub fn run(folder: &Path, url: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = binary();
     command.env("DATABASE_URL", url).args(arguments).arg("--config").arg(folder.join("config.toml"));

@@ -101,9 +101,9 @@ pub(super) async fn seal(transaction: &mut Transaction, ring: Option<&Ring>, bat
     }
     let all: Vec<(IdKind, &str)> = raw.keys().copied().collect();
     let sample: Vec<(IdKind, &str)> = spread(all.len()).map(|place| all[place]).collect();
-    let known = find_known(transaction, if all.len() > FEW { &sample } else { &all }).await?;
-    // Where none of a sample is known all are taken for new; that one is not costs its encryption.
-    let known = if known.is_empty() || all.len() <= FEW { known } else { find_known(transaction, &all).await? };
+    // Where none of a sample of many is known all are taken for new; that one is not costs its encryption.
+    let seem_new = all.len() > FEW && find_known(transaction, &sample).await?.is_empty();
+    let known = if seem_new { Vec::new() } else { find_known(transaction, &all).await? };
     let known: HashSet<(IdKind, &str)> =
         known.iter().map(|(name, kind)| (IdKind::of_number(*kind), name.as_str())).collect();
     let mut sealed = Sealed { key_id: ring.newest().to_owned(), ..Sealed::default() };
