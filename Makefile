@@ -5,7 +5,7 @@ export SQLX_OFFLINE = true
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 
-.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm delivery-storm fleet dashboards-schema dashboards console-check clean
+.PHONY: help demo test test-kafka lint format docs schemathesis parity bench sqlx alarms crash-storm delivery-storm fleet dashboards-schema dashboards console-check backup-drill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -72,6 +72,11 @@ console-check: ## every page of the console in a real Chromium after a demo, wit
 	@scripts/install.sh cc rust postgres chromium
 	$(CARGO) build --locked
 	scripts/console-check.sh
+
+backup-drill: ## lose a server of its own and restore it from a base backup and archived log; half a minute
+	@scripts/install.sh cc rust postgres
+	$(CARGO) build --locked
+	scripts/backup-drill.sh
 
 dashboards: ## make dashboards/*.json anew after a change in scripts/dashboards
 	python3 scripts/dashboards

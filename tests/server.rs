@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use sqlx::Connection as _;
+
 use crate::support::{Child, SMALL, binary, eventually, free_port, give_away};
 
 /// A folder that whoever the program becomes may use, with a configuration in it.
@@ -39,6 +41,19 @@ pub fn ready(folder: &Path, port: u16) {
 pub fn postmaster(folder: &Path) -> Option<i32> {
     let text = std::fs::read_to_string(folder.join("data/postgres/data/postmaster.pid")).ok()?;
     text.lines().next()?.trim().parse().ok()
+}
+
+/// Let a server that only replays take over.
+fn promote(home: &Path) {
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("a file");
+    let (password, pid_file) = (read("password"), read("data/postmaster.pid"));
+    let port = pid_file.lines().nth(3).expect("a port").to_owned();
+    let url = format!("postgres://dosimeter:{}@127.0.0.1:{port}/postgres", password.trim());
+    let step = async {
+        let mut connection = sqlx::PgConnection::connect(&url).await.expect("a connection");
+        sqlx::query("select pg_promote()").execute(&mut connection).await.expect("it takes over");
+    };
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(step);
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -90,6 +105,17 @@ fn it_is_started_taken_over_after_a_kill_and_stopped() {
 
     terminate(&mut second);
     assert_eq!(postmaster(folder.path()), None, "whoever leaves last stops the server");
+
+    // A server that replays its log can only be read for a while: it is waited for, and not stopped.
+    let home = folder.path().join("data/postgres");
+    std::fs::write(home.join("data/standby.signal"), "").expect("a file");
+    let mut third = serve(folder.path());
+    eventually("the daemon to wait", || log(folder.path()).contains("the server can only be read").then_some(()));
+    let replaying = postmaster(folder.path()).expect("a server runs");
+    promote(&home);
+    ready(folder.path(), port);
+    assert_eq!(postmaster(folder.path()), Some(replaying), "the same server");
+    terminate(&mut third);
 
     // A data directory of another major version is refused, and says so.
     let version = folder.path().join("data/postgres/data/PG_VERSION");

@@ -59,7 +59,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::vault::Ring;
@@ -152,6 +152,24 @@ fn is_passing(code: &str) -> bool {
     ["08", "40", "53", "57P", "55000"].iter().any(|class| code.starts_with(class))
 }
 
+/// Wait on a connection until the server lets itself be written to: a restored one first replays its log. Whoever would stop it meanwhile
+/// makes it begin anew.
+async fn await_writable(mut connection: PgConnection) -> Result<()> {
+    let mut waited = 0;
+    while sqlx::query_scalar("select pg_is_in_recovery()")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(Error::Unreachable)?
+    {
+        if waited % 30 == 0 {
+            tracing::warn!("the server can only be read: it replays its log, or is the standby of another; waiting");
+        }
+        waited += 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    connection.close().await.map_err(Error::Unreachable)
+}
+
 /// A pool of connections to one database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -169,7 +187,7 @@ impl Store {
     /// Connect to a server.
     ///
     /// # Errors
-    /// When the address is malformed or nobody answers within ten seconds.
+    /// When the address is malformed or nobody answers within ten seconds. It waits for a server that can only be read.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self> {
         let options: PgConnectOptions = url.parse().map_err(Error::Unreachable)?;
         // Statements here are short: compiling them takes longer than running them.
@@ -178,7 +196,7 @@ impl Store {
         // A pool only says that it timed out; a single connection says why.
         let attempt = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
         let attempt = attempt.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)).map_err(Error::Unreachable)?;
-        attempt.close().await.map_err(Error::Unreachable)?;
+        await_writable(attempt).await?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(10))
