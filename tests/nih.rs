@@ -126,8 +126,9 @@ async fn alarms_of(
         let is_it = |stream: &&Report| stream.watch == watch && (stream.output == place || stream.slice == place);
         let stream = streams.iter().find(is_it).expect("a stream");
         let own = stream.tier(tier).unwrap_or_else(|| panic!("{place}: {:?}", stream.reason));
-        let days = own.replay.alarms.iter().map(|alarm| alarm.bucket.date_naive().to_string());
-        (own.share.threshold, days.collect())
+        let days: Vec<String> = own.replay.alarms.iter().map(|alarm| alarm.bucket.date_naive().to_string()).collect();
+        println!("{watch}, {place}, {tier:?} at {:.0}: {}", own.share.threshold, days.join(", "));
+        (own.share.threshold, days)
     }
 }
 
@@ -163,7 +164,11 @@ async fn a_backtest_in_exam_order_finds_the_decay_and_nothing_before_it() {
         let (_, days) = alarms("area", "Edema", tier);
         assert!(within(&days, edema.0, edema.1), "edema, c = {c}: {days:?}");
     }
-    nothing_else(&alarms, Level::Page);
+    let (_, days) = alarms("area", "Consolidation", Level::Ticket);
+    assert!(within(&days, "2025-06-01", "2025-06-30"), "consolidation, c = 365: {days:?}");
+    for tier in [Level::Page, Level::Ticket] {
+        nothing_else(&alarms, tier);
+    }
     // The scores move with the case mix, at once.
     let alarms = alarms_of(&data, ("", MIX), Order::Exam).await;
     let (_, moved) = alarms("scores", "Effusion", Level::Ticket);

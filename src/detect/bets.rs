@@ -86,7 +86,7 @@ const PARTS: [f64; 5] = [0.15, 0.3, 0.6, 1.0, 2.0];
 /// The same for blocks.
 const BLOCK_PARTS: [f64; 5] = [0.2, 0.4, 0.7, 1.2, 2.0];
 /// Partitions that are averaged: with so many their luck moves an alarm by no more than a day or two.
-const PARTITIONS: u32 = 64;
+const PARTITIONS: u32 = 256;
 /// Bets on differences of two versions, as parts of the largest bet: what a day's cases differ by on average, and how much, is not known
 /// before.
 const STAKES: [f64; 6] = [0.05, 0.1, 0.2, 0.4, 0.7, 1.0];

@@ -12,8 +12,8 @@ use super::loss::Way;
 use super::sealing::Days;
 use crate::config::Unit;
 use crate::metric::discrimination;
-use crate::stats::interval::weighted_mean;
-use crate::stats::special::{beta_quantile, student_upper_quantile};
+use crate::stats::interval::{logit_normal, weighted_mean};
+use crate::stats::special::{beta_quantile, normal_upper_quantile, student_upper_quantile};
 use crate::stats::spectrum::Spectrum;
 
 /// The null value of one kind of days and where it comes from.
@@ -80,7 +80,8 @@ pub fn mean_of(of: Mean, day: &Day<'_>, unit: Unit) -> Option<(u64, f64)> {
 ///
 /// Of days as units: Student's bound of the mean over days; of cases and subjects, of the mean over these with its error over days (a
 /// ratio estimate). It is never below what so few cases allow by themselves: Clopper and Pearson's bound of a 0/1 loss, with as many cases as the
-/// design effect leaves, or the bound of no loss at all among so many. Of cases with 0/1 losses that bound stands alone: it is exact.
+/// design effect leaves, or the bound of no loss at all among so many. Cases that are units are independent, so of 0/1 losses of cases that
+/// bound stands alone, for it is exact, and of an area by blocks the bound is `DeLong`'s in log odds, which the days' luck does not widen.
 ///
 /// # Errors
 /// Why there is none, and the remedy.
@@ -111,9 +112,15 @@ pub fn of_reference(
     };
     let weighted = |(n, mean): &(u64, f64)| (if unit == Unit::Cluster { 1.0 } else { *n as f64 }, *mean);
     let (mean, error) = weighted_mean(&samples.iter().map(weighted).collect::<Vec<_>>());
-    let error = error.max(if of.loss.is_none() { delong(reference) } else { 0.0 });
-    let by_days = mean + student_upper_quantile(tail, k as f64 - 1.0) * error;
-    let bound = if unit == Unit::Case && is_binary { by_count } else { by_days.max(by_count) };
+    let of_cases = if of.loss.is_none() { delong(reference) } else { 0.0 };
+    let by_days = mean + student_upper_quantile(tail, k as f64 - 1.0) * error.max(of_cases);
+    let bound = match unit {
+        Unit::Case if is_binary => by_count,
+        Unit::Case if of.loss.is_none() && mean > 0.0 && mean < 1.0 => {
+            logit_normal(mean, of_cases, normal_upper_quantile(tail)).upper.max(by_count)
+        }
+        Unit::Case | Unit::Subject | Unit::Cluster => by_days.max(by_count),
+    };
     let value = bound + margin.tolerance * of.own_unit();
     if value >= 1.0 {
         return Err(match of.way {
@@ -188,6 +195,32 @@ mod tests {
         // scipy: t.ppf(0.95, 15) * std([.1, .5] * 8, ddof=1) / 4 + .3
         assert!((of_days.value - (0.3 + 1.753_050_355_692 * 0.206_559_111_797 / 4.0)).abs() < 1e-9, "{of_days:?}");
         assert!(of_cases.value < 0.15, "{of_cases:?}");
+    }
+
+    #[test]
+    fn the_bound_of_an_area_by_blocks_is_delongs_in_log_odds() {
+        let key = |at: u32| channel::key(f64::from(at) / 40.0);
+        let positives = (0..12).map(|at| (key(at * 3), Class::Positive, 1));
+        let negatives = (0..20).map(|at| (key(at * 7 % 23), Class::Negative, 1));
+        let day = Spectrum::from_cells(Scale::Probability, positives.chain(negatives).collect());
+        let spectra = vec![day; 12];
+        let days: Vec<Day<'_>> = spectra.iter().map(Day::from).collect();
+        let mut pooled = Spectrum::default();
+        spectra.iter().for_each(|day| pooled.merge(day));
+        let area = discrimination::area(&pooled).expect("an area");
+        let interval = area.interval.expect("an interval");
+        let margin = Margin { confidence: 0.975, tolerance: 0.0 };
+        let bound = |unit, effect: Option<&DesignEffect>| {
+            of_reference(Mean::AREA, (Days::All, &days), (unit, margin), effect).expect("a bound")
+        };
+        let null = bound(Unit::Case, None);
+        assert!((null.limit - interval.lower).abs() < 1e-12, "{null:?} against {interval:?}");
+        assert!((null.reference.expect("an area") - area.value).abs() < 1e-12);
+        // Days of one kind do not narrow it: with days as units it is never inside what cases have by themselves.
+        assert!(bound(Unit::Cluster, None).limit < area.value);
+        let opposite = Mean { way: Way::Fall, ..Mean::AREA };
+        let upper = of_reference(opposite, (Days::All, &days), (Unit::Case, margin), None).expect("a bound").limit;
+        assert!((upper - interval.upper).abs() < 1e-12, "{upper}");
     }
 
     #[test]
