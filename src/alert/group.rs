@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::link::{self, Action, Signer};
-use super::report::{ALERTS, Event, Kind, Place, Report};
+use super::report::{ALERTS, Event, Kind, Place, Report, rounded};
 use super::silence::Subject;
 use crate::config::Severity;
 
@@ -118,7 +118,7 @@ pub fn bare(
         alarm: None,
         episode: None,
         lines: vec![
-            line("What", event.reason.clone()),
+            line("What", rounded(&event.reason)),
             line("Where", format!("model {model}, version {version}, output {output}, slice {slice}")),
             line("Since", format!("{} UTC", since.format("%Y-%m-%d %H:%M"))),
         ],

@@ -138,8 +138,9 @@ impl Store {
                 decision: Some(&change.decision),
                 estimate_id: change.estimate_id,
             };
-            events.insert(change.alert_id, event.insert(&mut transaction, now).await?);
-            entries.push(event.entry(now));
+            let written = event.insert(&mut transaction, now).await?;
+            entries.push(event.entry(&written, now));
+            events.insert(change.alert_id, written.event_id);
         }
         for (alerts, notice) in notices {
             let event_id = alerts.first().and_then(|first| events.get(first)).copied();
@@ -186,10 +187,10 @@ impl Store {
         let event =
             Event { alert_id, transition: state.as_str(), state, actor, reason, decision: None, estimate_id: None };
         let seal = seal::open(&mut transaction).await?;
-        let event_id = event.insert(&mut transaction, now).await?;
-        follow_up(&mut transaction, (alert_id, event_id), &event.told(now)).await?;
+        let written = event.insert(&mut transaction, now).await?;
+        follow_up(&mut transaction, (alert_id, written.event_id), &event.told(now)).await?;
         seal::close(&mut transaction, seal, &["alert_event"]).await?;
-        append_all(&mut transaction, &[event.entry(now)]).await?;
+        append_all(&mut transaction, &[event.entry(&written, now)]).await?;
         transaction.commit().await.named("step_alert")
     }
 
@@ -214,9 +215,9 @@ impl Store {
         let (transition, reason) = ("commented", words);
         let event = Event { alert_id, transition, state, actor, reason, decision: None, estimate_id: None };
         let seal = seal::open(&mut transaction).await?;
-        event.insert(&mut transaction, now).await?;
+        let written = event.insert(&mut transaction, now).await?;
         seal::close(&mut transaction, seal, &["alert_event"]).await?;
-        append_all(&mut transaction, &[event.entry(now)]).await?;
+        append_all(&mut transaction, &[event.entry(&written, now)]).await?;
         transaction.commit().await.named("comment_alert")
     }
 }
@@ -312,6 +313,17 @@ impl AlertChange {
     }
 }
 
+/// An event as it was written, and what its alert is about: whoever searches the audit trail looks for that.
+#[derive(sqlx::FromRow)]
+struct Written {
+    event_id: i64,
+    rule: String,
+    model: String,
+    version: String,
+    output: String,
+    slice: String,
+}
+
 struct Event<'a> {
     alert_id: i64,
     transition: &'a str,
@@ -334,32 +346,38 @@ impl Event<'_> {
         }
     }
 
-    /// Append the event; returns its number.
-    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<i64> {
-        sqlx::query_scalar!(
-            "insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision, standing)
-            select $1, $2, $3, $4, $5, $6, $7, $8, json_build_object('severity', severity, 'breached', breached, 'since', since,
-                'fired_at', fired_at, 'acknowledged_at', acknowledged_at, 'told_at', told_at, 'escalation', escalation,
-                'muted_by', muted_by, 'muted_until', muted_until, 'closed_at', closed_at)
-            from alert where alert_id = $1 returning event_id",
-            self.alert_id,
-            now,
-            self.transition,
-            self.state.as_str(),
-            self.actor,
-            self.reason,
-            self.estimate_id,
-            self.decision
+    /// Append the event.
+    async fn insert(&self, transaction: &mut Transaction, now: DateTime<Utc>) -> Result<Written> {
+        sqlx::query_as(
+            "with event as (
+                insert into alert_event (alert_id, at, transition, state, actor, reason, estimate_id, decision, standing)
+                select $1, $2, $3, $4, $5, $6, $7, $8, json_build_object('severity', severity, 'breached', breached, 'since', since,
+                    'fired_at', fired_at, 'acknowledged_at', acknowledged_at, 'told_at', told_at, 'escalation', escalation,
+                    'muted_by', muted_by, 'muted_until', muted_until, 'closed_at', closed_at)
+                from alert where alert_id = $1 returning event_id, alert_id)
+            select event_id, rule, model.name as model, model_version.name as version, output.name as output, slice
+            from event join alert using (alert_id) join model_version using (version_id) join model on model.model_id = model_version.model_id
+                join output using (output_id)",
         )
+        .bind(self.alert_id)
+        .bind(now)
+        .bind(self.transition)
+        .bind(self.state.as_str())
+        .bind(self.actor)
+        .bind(self.reason)
+        .bind(self.estimate_id)
+        .bind(self.decision)
         .fetch_one(&mut **transaction)
         .await
         .named("insert_alert_event")
     }
 
     /// The entry that goes with it.
-    fn entry(&self, at: DateTime<Utc>) -> Entry {
+    fn entry(&self, written: &Written, at: DateTime<Utc>) -> Entry {
+        let Written { rule, model, version, output, slice, .. } = written;
         let detail = serde_json::json!({
-            "state": self.state.as_str(), "estimate_id": self.estimate_id, "decision": self.decision
+            "state": self.state.as_str(), "estimate_id": self.estimate_id, "decision": self.decision,
+            "rule": rule, "model": model, "version": version, "output": output, "slice": slice
         });
         Entry {
             at,
