@@ -104,6 +104,10 @@ pub fn student_upper_quantile(tail: f64, freedom: f64) -> f64 {
 fn bisected(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..200 {
         let middle = 0.5 * (low + high);
+        // Nothing lies between two neighbouring numbers.
+        if middle == low || middle == high {
+            break;
+        }
         if is_below(middle) {
             low = middle;
         } else {

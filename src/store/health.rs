@@ -114,8 +114,8 @@ impl Store {
         let rows = sqlx::query!(
             r#"select truth_id, floor(extract(epoch from committed_at) / 3600)::bigint as "hour!",
                 min(committed_at) as first, max(committed_at) as last
-            from batch join assertion using (batch_id)
-            where truth_id = any($1) and committed_at >= $2 group by 1, 2"#,
+            from batch join (select distinct batch_id, truth_id from assertion where truth_id = any($1)) brought using (batch_id)
+            where committed_at >= $2 group by 1, 2"#,
             findings,
             from
         )
@@ -137,12 +137,11 @@ impl Store {
     /// When Postgres fails.
     pub async fn truth_cohorts(&self, versions: &[i32], findings: &[i32], from: DateTime<Utc>) -> Result<Vec<Cohort>> {
         let rows = sqlx::query!(
-            r#"select floor(extract(epoch from p.occurred_at) / 86400)::bigint as "occurred!",
+            r#"select floor(extract(epoch from t.occurred_at) / 86400)::bigint as "occurred!",
                 floor(extract(epoch from t.observed_at) / 86400)::bigint as observed, count(*) as "cases!"
-            from (select case_id, min(occurred_at) as occurred_at from prediction
-                    where version_id = any($1) and occurred_at >= $3 and until_batch is null group by case_id) p
-                cross join lateral (select min(observed_at) as observed_at from assertion a
-                    where a.case_id = p.case_id and a.truth_id = any($2)) t
+            from (select p.case_id, min(p.occurred_at) as occurred_at, min(a.observed_at) as observed_at
+                from prediction p left join assertion a on a.case_id = p.case_id and a.truth_id = any($2)
+                where version_id = any($1) and occurred_at >= $3 and until_batch is null group by p.case_id) t
             group by 1, 2"#,
             versions,
             findings,

@@ -121,8 +121,10 @@ impl Store {
     pub async fn replay_states(&self) -> Result<BTreeMap<String, ReplayState>> {
         let mut states: BTreeMap<String, ReplayState> = BTreeMap::new();
         let rows = sqlx::query!(
-            r#"select model.name as model, count(distinct estimate_id) as "replayed!", max(replayed_at) as last_at
-            from replay join estimate using (estimate_id) join model_version using (version_id) join model using (model_id)
+            r#"select model.name as model, count(*) as "replayed!", max(replayed.at) as last_at
+            from (select estimate_id, max(replayed_at) as at from replay group by estimate_id) replayed
+                cross join lateral (select version_id from estimate e where e.estimate_id = replayed.estimate_id limit 1) estimate
+                join model_version using (version_id) join model using (model_id)
             group by model.name"#
         )
         .fetch_all(&self.pool)
