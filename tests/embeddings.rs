@@ -96,6 +96,13 @@ async fn embeddings_are_seen_through_the_reference_in_force() {
     assert_eq!(through_other.read_from, "rows");
     assert!(value(&through_other, "embedding_mahalanobis_share") < 0.05);
 
+    // Those of before the reference and those that see through it are made again bit for bit.
+    let seen = async |like: &str| installation.count(&format!("estimate where metrics::text like '%{like}%'")).await;
+    assert!(seen("no-reference").await > 0);
+    assert!(seen("embedding_mahalanobis_share").await > 0);
+    let (agree, others) = installation.replays().await;
+    assert!(agree > 10 && others.is_empty(), "{agree}: {others:?}");
+
     let list = rank(&context, &Question { reference_id: None, ..question }).await.expect("a list");
     assert_eq!(list[0].kind, "embedding", "what has moved most stands first");
     let exposed = context.exporter.render().expect("text");

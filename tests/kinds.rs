@@ -161,6 +161,15 @@ async fn a_choice_and_a_value_are_estimated_from_rows_and_summaries_alike() {
         Some("no-truth")
     );
 
+    // What was published is made again bit for bit.
+    let published =
+        installation.count("estimate where metrics::text like '%multiclass%' or metrics::text like '%\"mae\"%'").await;
+    let (agree, others) = installation.replays().await;
+    assert!(
+        published >= 6 && agree >= usize::try_from(published).expect("few") && others.is_empty(),
+        "{agree}: {others:?}"
+    );
+
     // The rule on the recall of one class has fired, and Prometheus sees choice and value.
     assert_eq!(installation.count("alert where rule = 'density-c-missed' and state = 'firing'").await, 1);
     let exposed = installation.context().exporter.render().expect("text");

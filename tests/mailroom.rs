@@ -116,15 +116,17 @@ async fn count(pool: &sqlx::PgPool, condition: &str) -> i64 {
     sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(pool).await.expect("the outbox")
 }
 
-/// Ask Postgres again and again until it says so; it may be down meanwhile.
+/// Ask Postgres again and again until it says so; it may be down meanwhile. A minute in which nothing comes nearer is too long.
 async fn until(pool: &sqlx::PgPool, what: &str, condition: &str, wanted: i64) {
     let query = format!("select count(*) from outbox where {condition}");
-    let mut seen = None;
-    for _ in 0..1200 {
-        seen = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query.clone())).fetch_one(pool).await.ok();
-        if seen == Some(wanted) {
+    let (mut seen, mut waited) = (None, 0);
+    while waited < 1200 {
+        let now = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query.clone())).fetch_one(pool).await.ok();
+        if now == Some(wanted) {
             return;
         }
+        waited = if now > seen { 0 } else { waited + 1 };
+        seen = now.or(seen);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("waited a minute for {what}: {seen:?} of {wanted}");
