@@ -111,6 +111,13 @@ async fn lists_come_page_by_page_in_the_form_that_is_asked_for_and_only_when_the
         ("/api/v1/rejections?".to_owned(), 0),
         ("/api/v1/jobs?".to_owned(), 12),
         ("/api/v1/plans?".to_owned(), 1),
+        ("/api/v1/audit?".to_owned(), 5),
+        ("/api/v1/audit?action=alert&text=site%3Dnorth".to_owned(), 1),
+        ("/api/v1/tokens?".to_owned(), 1),
+        ("/api/v1/health?".to_owned(), 0),
+        ("/api/v1/streams?".to_owned(), 0),
+        ("/api/v1/budget?as_of=2025-02-04".to_owned(), 2),
+        ("/api/v1/drift?model=chest-xray&from=2025-02-01&to=2025-02-05".to_owned(), 1),
     ] {
         let whole = client.all(&format!("{path}&limit=1000")).await;
         assert!(whole.len() >= least, "{path}: {}", whole.len());

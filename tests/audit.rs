@@ -634,7 +634,7 @@ async fn the_api_lists_what_is_asked_for_of_the_trail() {
     let list = async |query: &str| -> Vec<String> {
         let request = client.get(format!("{place}?{query}")).bearer_auth(&secret);
         let entries: serde_json::Value = request.send().await.expect("an answer").json().await.expect("a list");
-        let entries = entries.as_array().unwrap_or_else(|| panic!("{query}: {entries}")).iter();
+        let entries = entries["items"].as_array().unwrap_or_else(|| panic!("{query}: {entries}")).iter();
         let said = |entry: &serde_json::Value| format!("{} {}", entry["actor"], entry["subject"]).replace('"', "");
         entries.filter(|entry| entry["action"] == "alert acknowledged").map(said).collect()
     };
@@ -642,6 +642,7 @@ async fn the_api_lists_what_is_asked_for_of_the_trail() {
     assert_eq!(list("actor=Dr%20A").await, ["Dr A alert 2", "Dr A alert 1"]);
     assert_eq!(list("subject=alert%202").await, ["Dr B alert 2", "Dr A alert 2"]);
     assert_eq!(list("from=2025-03-02&to=2025-03-03").await, ["Dr A alert 2"]);
+    assert_eq!(list("text=dr%20b").await, ["Dr B alert 2"]);
     assert!(list("action=plan").await.is_empty());
 }
 

@@ -159,7 +159,8 @@ async fn what_is_judged_is_read_by_api_command_and_prometheus() {
 
     let port = serve(&installation).await;
     let (status, body) = get(port, "/api/v1/health?model=chest-xray").expect("an answer");
-    let rows: Vec<Value> = serde_json::from_str(&body).expect("JSON");
+    let rows: Value = serde_json::from_str(&body).expect("JSON");
+    let rows = rows["items"].as_array().expect("a list");
     assert_eq!((status, rows.len()), (200, 5), "one for the model, two for each source: {body}");
     let row = &rows[0];
     assert_eq!((row["rule"].as_str(), row["verdict"].as_str()), (Some("no_predictions"), Some("broken")));

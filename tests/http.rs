@@ -159,7 +159,8 @@ async fn a_secret_ends_by_rotation_revocation_and_time() {
     let trail = ask(port, "GET /api/v1/audit", Some(&auditor));
     let trail: Value = serde_json::from_str(&trail.body).expect("JSON");
     let of = |subject: String| {
-        let entries = trail.as_array().expect("a list").iter().rev().filter(|entry| entry["subject"] == subject);
+        let entries =
+            trail["items"].as_array().expect("a list").iter().rev().filter(|entry| entry["subject"] == subject);
         entries.map(|entry| entry["action"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(of(format!("token {id}")), ["token created", "token rotated", "token revoked"]);

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use dosimeter::config::Tier;
 use dosimeter::job::Job;
-use dosimeter::query::backtest::{Asked, Order, backtest};
+use dosimeter::query::backtest::{self, Order, backtest};
+use dosimeter::query::streams::{self, Asked};
 use dosimeter::reference::{Maker, freeze};
 use dosimeter::runtime::Outcome;
 use dosimeter::store::ledger::Book;
@@ -119,7 +120,7 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     }
 
     // The same history as a backtest has it, of the days that the ledger has.
-    let asked = Asked {
+    let asked = backtest::Asked {
         model: "chest-xray".into(),
         version: None,
         reference: window("2025-01-01", "2025-01-02"),
@@ -144,6 +145,16 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     let standing = standings.iter().find(|standing| standing.tier == "page").expect("a standing");
     assert_eq!(standing.last.as_ref().map(|last| &last.state), Some(&state));
 
+    // What is asked about this moment is answered alike for ever.
+    let engine = async |as_of: Option<DateTime<Utc>>| {
+        let asked = Asked { as_of, ..Asked::default() };
+        let (list, budget) = (streams::list(&context, &asked).await, streams::budget(&context, as_of).await);
+        let shown = streams::show(&context, &asked, None).await.expect("a stream");
+        serde_json::json!([list.expect("streams"), budget.expect("a budget"), shown])
+    };
+    let moment = context.clock.now();
+    let then = engine(None).await;
+
     // Every truth of January is corrected to its opposite: the ledger does not move, and no alarm is taken back.
     let before = bodies(&installation).await;
     assert!(before.len() > 30);
@@ -166,8 +177,7 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     assert_eq!(kept[..alarms.len()], alarms[..]);
 
     // The shadow detector tells the difference: with the truth of today the alarm has no support.
-    let all = dosimeter::query::streams::Asked::default();
-    let shown = dosimeter::query::streams::show(&context, &all, None).await.expect("a stream");
+    let shown = streams::show(&context, &Asked::default(), None).await.expect("a stream");
     let history = shown.history.iter().find(|history| history.tier == Tier::Page).expect("a tier");
     let days: Vec<DateTime<Utc>> = history.days.iter().filter(|day| day.alarms).map(|day| day.day).collect();
     let replayed: Vec<DateTime<Utc>> = history.replayed.alarms.iter().map(|alarm| alarm.bucket).collect();
@@ -182,6 +192,10 @@ async fn what_is_sealed_raises_an_alarm_and_stays_as_it_is_whatever_comes_later(
     assert!(store.list_alerts(true, 10).await.expect("alerts").is_empty());
     // No pass lies between: the next alarm is another alert all the same.
     live(&installation, 48..60, 48).await;
+    assert_ne!(engine(None).await, then);
+    assert_eq!(engine(Some(moment)).await, then, "late truth, a person's step and new evidence do not change what was");
+    let before_all = Asked { as_of: Some(at("2024-12-31")), ..Asked::default() };
+    assert_eq!(streams::list(&context, &before_all).await.expect("streams").len(), 0);
     let reopened = store.list_alerts(true, 10).await.expect("alerts");
     assert_eq!(reopened.len(), 1);
     assert!(reopened[0].alert_id > alert.alert_id);

@@ -133,7 +133,7 @@ async fn live(installation: &Installation, rng: &mut ChaCha8Rng, days: std::ops:
 }
 
 async fn listed(installation: &Installation) -> Vec<streams::Row> {
-    streams::list(&installation.context(), &streams::Asked::default()).await.expect("a list").streams
+    streams::list(&installation.context(), &streams::Asked::default()).await.expect("a list")
 }
 
 #[tokio::test(flavor = "multi_thread")]

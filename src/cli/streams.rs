@@ -7,7 +7,7 @@ use super::show::{Format, columns};
 use super::{ConfigArg, with_app};
 use crate::config::Method;
 use crate::domain::window::{parse_instant, show_instant};
-use crate::query::streams::{Asked, History, Listing, Row, Shown, list, show};
+use crate::query::streams::{Asked, History, Row, Shown, Spent, budget, list, show};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StreamsCommand {
@@ -53,22 +53,29 @@ pub(super) struct Which {
     /// Those of this slice, such as "all" or "site=north".
     #[arg(long)]
     slice: Option<String>,
+    /// As they were at this instant.
+    #[arg(long, value_parser = parse_instant)]
+    as_of: Option<DateTime<Utc>>,
 }
 
 impl Which {
     fn asked(self) -> Asked {
-        let Self { model, version, watch, output, slice } = self;
-        Asked { model, version, watch, output, slice }
+        let Self { model, version, watch, output, slice, as_of } = self;
+        Asked { model, version, watch, output, slice, as_of }
     }
 }
 
 pub(super) fn run(command: StreamsCommand) -> anyhow::Result<()> {
     match command {
         StreamsCommand::List { config, which, format } => with_app(&config, async move |app| {
-            let listing = list(&app.context(), &which.asked()).await?;
+            let asked = which.asked();
+            let (streams, budget) = (list(&app.context(), &asked).await?, budget(&app.context(), asked.as_of).await?);
             match format {
-                Format::Table => print!("{}", listed(&listing)),
-                Format::Json => println!("{}", serde_json::to_string_pretty(&listing)?),
+                Format::Table => print!("{}", listed(&streams, &budget)),
+                Format::Json => {
+                    let listing = serde_json::json!({ "budget": budget, "streams": streams });
+                    println!("{}", serde_json::to_string_pretty(&listing)?);
+                }
             }
             Ok(())
         }),
@@ -89,10 +96,10 @@ fn well(row: &Row) -> String {
     if kinds.is_empty() { "within tolerance".to_owned() } else { kinds.join(", ") }
 }
 
-fn listed(listing: &Listing) -> String {
+fn listed(streams: &[Row], budget: &[Spent]) -> String {
     let header =
         ["watch", "stream", "well is", "from", "until", "tier", "M", "alarm at", "budget share"].map(str::to_owned);
-    let rows = listing.streams.iter().flat_map(|row| {
+    let rows = streams.iter().flat_map(|row| {
         let start = [
             row.watch.clone(),
             format!("{} {}, {}, {}", row.model, row.version, row.output, row.slice),
@@ -119,7 +126,7 @@ fn listed(listing: &Listing) -> String {
         }
     });
     let table = columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>());
-    let spent = listing.budget.iter().map(|spent| {
+    let spent = budget.iter().map(|spent| {
         format!(
             "{}s: {} raised in the last 365 days, {} false ones a year allowed\n",
             spent.tier.as_str(),
@@ -127,11 +134,11 @@ fn listed(listing: &Listing) -> String {
             spent.allowed
         )
     });
-    let watched = listing.streams.iter().filter(|row| row.watched);
+    let watched = streams.iter().filter(|row| row.watched);
     let watched: Vec<String> =
         watched.map(|row| format!("{} of {}, {}, {}", row.watch, row.version, row.output, row.slice)).collect();
     let watched = if watched.is_empty() { "none".to_owned() } else { watched.join("; ") };
-    let stressed = listing.streams.iter().filter_map(|row| {
+    let stressed = streams.iter().filter_map(|row| {
         let reason = row.dependent.as_ref()?;
         Some(format!("{} of {}, {}, {}: guarantee stressed: {reason}\n", row.watch, row.version, row.output, row.slice))
     });

@@ -42,7 +42,7 @@ pub use output::{Classes, Finding, Output, ValueOutput};
 pub use pull::{HttpFeed, Kafka, Nats, Objects, Overlap, Pace, Paging, Pull, Since, Sql, Upstream};
 pub use reader::Problem;
 use reader::Section;
-pub use recorded::recorded_model;
+pub use recorded::{recorded_budget, recorded_model, recorded_watch};
 pub use rule::{AlertRule, BoundRule, Limit, Severity, SlicePattern};
 pub use service::{CaseIds, Database, Identity, Intake, Retention, Secret, Service};
 pub use source::{Events, Files, Format, Kind, Layout, RecordKind, Source, TimeFormat};

@@ -1,5 +1,5 @@
 //! A model out of a recorded plan: as much of it as shapes summaries and estimates, so that what an earlier plan asked can be
-//! asked again. What only tells people is left out.
+//! asked again. What only tells people is left out. What was watched, and how, is read for answers about the past.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::health::Health;
 use super::model::{Feature, Model};
 use super::output::{Classes, Output, ValueOutput};
+use super::watch::{Budget, Measure, Method};
 use crate::domain::{Dimension, Granularity, TruthPolicy, Uncertain};
 
 #[derive(Deserialize)]
@@ -60,6 +61,28 @@ pub fn recorded_model(body: &Value, name: &str) -> Result<Model, String> {
     })
 }
 
+/// What a watch of a plan's canonical body measured, and how; `None` when it has no such watch.
+#[must_use]
+pub fn recorded_watch(body: &Value, model: &str, watch: &str) -> Option<(Measure, Method)> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        measure: Measure,
+        method: Method,
+    }
+    let find = |list: &Value, name: &str| {
+        list.as_array()?.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(name)).cloned()
+    };
+    let model = find(body.get("models")?, model)?;
+    let Recorded { measure, method } = Recorded::deserialize(find(model.get("watches")?, watch)?).ok()?;
+    Some((measure, method))
+}
+
+/// The budget of a plan's canonical body; `None` when it has none.
+#[must_use]
+pub fn recorded_budget(body: &Value) -> Option<Budget> {
+    Budget::deserialize(body.get("budget")?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +104,12 @@ mod tests {
                 serde_json::json!([outputs, classes, values, minimum_n]).to_string()
             };
             assert_eq!(asked(&again), asked(model));
+            for watch in &model.watches {
+                assert_eq!(recorded_watch(&body, &model.name, &watch.name), Some((watch.measure, watch.method)));
+            }
+            assert_eq!(recorded_watch(&body, &model.name, "none"), None);
         }
+        assert_eq!(recorded_budget(&body), Some(plan.budget));
         let refused = recorded_model(&body, "none").expect_err("no such model");
         assert!(refused.contains("no model \"none\""), "{refused}");
         let refused = recorded_model(&serde_json::json!({ "models": [{ "name": "old" }] }), "old").expect_err("other");

@@ -13,7 +13,7 @@ use crate::metric::Costs;
 pub(super) use self::read::{budget, watch};
 
 /// False alarms a year that the whole deployment may cause.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
     /// Pages.
     pub pages: f64,
@@ -112,7 +112,7 @@ pub enum Weekends {
 }
 
 /// How a stream is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schema(as = WatchMethod)]
 pub enum Method {

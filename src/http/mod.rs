@@ -118,6 +118,7 @@ fn operations() -> OpenApiRouter<Shared> {
         .routes(routes!(act::get, act::post))
         .routes(routes!(streams::get))
         .routes(routes!(streams::get_one))
+        .routes(routes!(streams::get_budget))
         .routes(routes!(query::get))
         .routes(routes!(curve::get))
         .routes(routes!(compare::get))
@@ -192,13 +193,13 @@ const INDEX: &str = "dosimeter\n\n\
      /api/v1/sources  every source, how far behind it is, and why it fails if it does\n\
      /api/v1/alerts   alerts, ?open=true for open ones; /api/v1/alerts/ID with history, decisions and notices\n\
      /api/v1/silences silences, ?all=true for past ones too\n\
-     /api/v1/streams  the alarm engine: evidence, thresholds, null values, the budget and what was spent of it\n\
-     /api/v1/stream   ?watch=&output=&slice=: one stream day by day, replayed, and with the truth of today\n\
+     /api/v1/streams  the alarm engine: evidence, thresholds and null values, ?as_of=; /api/v1/budget with what was spent of it\n\
+     /api/v1/stream   ?watch=&output=&slice=: one stream day by day, replayed, and with the truth of today, or ?as_of=\n\
      /api/v1/query    ?model=&output=&from=&to= and version, slice, known_at, recorded, threshold, reference\n\
      /api/v1/curve    the same and kind=roc, precision-recall, reliability, isotonic, net-benefit or histogram\n\
      /api/v1/compare  the same and against_version or against_slice\n\
      /api/v1/drift    ?model=&from=&to=: scores, features and case mix by the evidence that they have moved\n\
-     /api/v1/audit    who did what, ?before= &actor= &action= &subject= &from= &to=; /api/v1/audit/verify whether it fits together\n\
+     /api/v1/audit    who did what, ?actor= &action= &subject= &text= &from= &to=; /api/v1/audit/verify whether it fits together\n\
      /api/v1/tokens   the tokens without their secrets\n\
      /api/v1/bundle   ?model=&version=&from=&to= and as_of, recorded: the evidence of a period as one archive\n\
      /api/v1/openapi.json   all of this for programs: OpenAPI 3.1\n\

@@ -1,11 +1,13 @@
 //! `GET /api/v1/health`: every rule on the data of the models, its verdict and its reason.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
 use super::given::Given;
+use super::page::{self, Format, Page, Wanted};
+use super::table::{Column, Kind, Tabular};
 use super::{Problem, Shared};
 use crate::store::health::HealthRow;
 
@@ -15,6 +17,29 @@ use crate::store::health::HealthRow;
 pub(super) struct Parameters {
     /// Of one model only.
     model: Option<String>,
+    /// The cursor of a page.
+    after: Option<String>,
+    /// So many on a page: 1 to 1000.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<i64>,
+    /// The form of the answer; as `Accept` says if absent.
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+impl Tabular for HealthRow {
+    const COLUMNS: &'static [Column] = &[
+        ("model", Kind::Text),
+        ("rule", Kind::Text),
+        ("subject", Kind::Text),
+        ("severity", Kind::Text),
+        ("verdict", Kind::Text),
+        ("reason", Kind::Text),
+        ("usual", Kind::Text),
+        ("since", Kind::Instant),
+        ("changed_at", Kind::Instant),
+        ("judged_at", Kind::Instant),
+    ];
 }
 
 /// Whether the data of each model comes, and whole: every rule, its verdict and its reason.
@@ -24,13 +49,15 @@ pub(super) struct Parameters {
     tag = "numbers",
     operation_id = "list_health",
     params(Parameters),
-    responses((status = 200, description = "The rules.", body = Vec<HealthRow>))
+    responses((status = 200, description = "A page.", body = Page<HealthRow>))
 )]
 pub(super) async fn get(
     caller: Caller,
     State(shared): State<Shared>,
-    Given(Parameters { model }): Given<Parameters>,
-) -> Result<Json<Vec<HealthRow>>, Problem> {
+    wanted: Wanted,
+    Given(Parameters { model, after, limit, format }): Given<Parameters>,
+) -> Result<Response, Problem> {
+    let place = (after.as_deref(), page::limit(limit)?);
     let context = shared.context();
     if let Some(unknown) = model.as_ref().filter(|model| context.plan.model(model).is_none()) {
         let names: Vec<&str> = context.plan.models.iter().map(|model| model.name.as_str()).collect();
@@ -40,5 +67,6 @@ pub(super) async fn get(
     model.as_ref().map(|model| caller.require_model(model)).transpose()?;
     let mut rows = context.store.list_health().await.map_err(Problem::internal)?;
     rows.retain(|row| caller.sees(&row.model) && model.as_ref().is_none_or(|model| row.model == *model));
-    Ok(Json(rows))
+    let key = |row: &HealthRow| format!("{}/{}/{}", row.model, row.rule, row.subject);
+    wanted.page(format, Page::cut("health", rows, place, key)?).await
 }

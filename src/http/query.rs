@@ -23,8 +23,7 @@ pub(super) struct Parameters {
     model: String,
     /// The version; may be left out while there is only one.
     version: Option<String>,
-    /// The output, or another quantity: (model), (readers) effusion, (feature) age, (embedding). Not of a list of drift.
-    #[serde(default)]
+    /// The output, or another quantity: (model), (readers) effusion, (feature) age, (embedding).
     output: String,
     /// The slice: all, site=north, sex=F & site=north; all if absent.
     #[param(example = "all", pattern = r"^(all|[^=&\s]+=[^=&\s]+( & [^=&\s]+=[^=&\s]+)*)$")]

@@ -68,6 +68,7 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/silences", READ),
     get("/api/v1/streams", READ),
     get("/api/v1/stream", READ),
+    get("/api/v1/budget", READ),
     get("/api/v1/query", READ),
     get("/api/v1/curve", READ),
     get("/api/v1/compare", READ),

@@ -274,13 +274,25 @@ impl Context {
     pub fn name_stream<'a>(
         &'a self,
         key: &StreamKey,
-        mut versions: impl Iterator<Item = &'a Version>,
+        versions: impl Iterator<Item = &'a Version>,
     ) -> Option<Named<'a>> {
-        let version = versions.find(|version| version.version_id == key.version_id)?;
-        let (model, numbers) = self.model_of(version)?;
+        let (version, output) = self.name_place(key, versions)?;
+        let model = self.plan.model(&version.model)?;
         let watch = model.watches.iter().find(|watch| watch.name == key.watch)?;
-        let (output, _) = numbers.quantities.iter().find(|(_, id)| **id == key.output_id)?;
         Some(Named { version, model, watch, output })
+    }
+
+    /// The version of a stream and the name of its output; `None` when the plan no longer has the model or the output.
+    #[must_use]
+    pub fn name_place<'a>(
+        &'a self,
+        key: &StreamKey,
+        mut versions: impl Iterator<Item = &'a Version>,
+    ) -> Option<(&'a Version, &'a str)> {
+        let version = versions.find(|version| version.version_id == key.version_id)?;
+        let (_, numbers) = self.model_of(version)?;
+        let (output, _) = numbers.quantities.iter().find(|(_, id)| **id == key.output_id)?;
+        Some((version, output))
     }
 
     /// A version's model in the plan with its numbers; `None` when the plan no longer has the model.

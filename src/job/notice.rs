@@ -129,7 +129,7 @@ async fn sealed(
             logarithmic: false,
         });
     }
-    let evidence = context.store.load_evidence(stored.stream_id, Tier::of(tier), from).await?;
+    let evidence = context.store.list_evidence(stored.stream_id, Tier::of(tier).as_str(), from, None).await?;
     let threshold = evidence.last().map(|last| ("alarm".to_owned(), last.threshold));
     let evidence_point =
         |one: &crate::store::stream::EvidencePoint| Point { at: one.day, value: one.evidence, interval: None };

@@ -178,8 +178,7 @@ async fn add_streams(
         #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
         snapshot.add("sealed_until_timestamp_seconds", &labels, (last.day.timestamp() + 86_400) as f64);
     }
-    let year = context.clock.now() - chrono::TimeDelta::days(365);
-    let raised: HashMap<String, i64> = context.store.count_alarms(year).await?.into_iter().collect();
+    let raised: HashMap<String, i64> = context.store.count_alarms(context.clock.now()).await?.into_iter().collect();
     let budget = context.plan.budget;
     for (tier, allowed) in [("page", budget.pages), ("ticket", budget.tickets)] {
         let labels = [("tier", tier)];

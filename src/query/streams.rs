@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Error;
-use crate::config::{Measure, Method, Tier as Level, Watch};
+use crate::config::{Budget, Measure, Method, Tier as Level, Watch, recorded_budget, recorded_watch};
 use crate::detect::budget::Share;
 use crate::detect::null_value::NullValue;
 use crate::detect::sealing::{Buckets, Days, recent_coverage};
 use crate::detect::stream::{Replay, Stream};
 use crate::domain::Window;
+use crate::job::Context;
 use crate::job::evidence::{Evidence, Gate, Known, STRAGGLING, lens, needs, subjects};
 use crate::job::watch::watched;
-use crate::job::{Context, Named};
 use crate::store::alarm::StoredAlarm;
 use crate::store::ledger::Reach;
 use crate::store::stream::{EvidencePoint, StoredStream};
@@ -96,16 +97,6 @@ pub struct Spent {
     pub raised: i64,
 }
 
-/// The streams in force, and the budget.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Streams)]
-pub struct Listing {
-    /// The budgets.
-    pub budget: Vec<Spent>,
-    /// The streams.
-    pub streams: Vec<Row>,
-}
-
 /// One stream day by day.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = StreamByDay)]
@@ -155,30 +146,50 @@ pub struct Asked {
     pub output: Option<String>,
     /// The slice in canonical form.
     pub slice: Option<String>,
+    /// As it was at this instant; now without.
+    pub as_of: Option<DateTime<Utc>>,
 }
 
-/// The streams in force that are asked for.
+/// The streams in force that are asked for, in the order in which they were made.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list(context: &Context, asked: &Asked) -> Result<Listing, Error> {
-    let streams = own(context, asked).await?.into_iter().map(|(row, ..)| row).collect();
-    let since = context.clock.now() - TimeDelta::days(365);
-    let raised: HashMap<String, i64> = context.store.count_alarms(since).await?.into_iter().collect();
-    let budget = &context.plan.budget;
+pub async fn list(context: &Context, asked: &Asked) -> Result<Vec<Row>, Error> {
+    Ok(own(context, asked).await?.into_iter().map(|(row, ..)| row).collect())
+}
+
+/// What the budget allows and what was spent of it, now or as of an instant.
+///
+/// # Errors
+/// When the store fails.
+pub async fn budget(context: &Context, as_of: Option<DateTime<Utc>>) -> Result<Vec<Spent>, Error> {
+    let until = as_of.unwrap_or_else(|| context.clock.now());
+    let raised: HashMap<String, i64> = context.store.count_alarms(until).await?.into_iter().collect();
+    let budget = budget_of(context, plan_then(context, as_of).await?.as_ref());
     let spent = |(tier, allowed): (Level, f64)| Spent {
         tier,
         allowed,
         raised: raised.get(tier.as_str()).copied().unwrap_or_default(),
     };
-    let budget = [(Level::Page, budget.pages), (Level::Ticket, budget.tickets)].map(spent).to_vec();
-    Ok(Listing { budget, streams })
+    Ok([(Level::Page, budget.pages), (Level::Ticket, budget.tickets)].map(spent).to_vec())
 }
 
-/// One stream day by day, up to an instant: replayed from what was sealed, and with the truth of today beside it.
+/// The plan that was in force at an instant; nothing without one, or before the first plan.
+async fn plan_then(context: &Context, as_of: Option<DateTime<Utc>>) -> Result<Option<Value>, Error> {
+    let Some(at) = as_of else { return Ok(None) };
+    let Some(plan_id) = context.store.find_plan_as_of(Some(at)).await? else { return Ok(None) };
+    Ok(Some(context.store.load_plan(plan_id).await?.body))
+}
+
+fn budget_of(context: &Context, then: Option<&Value>) -> Budget {
+    then.and_then(recorded_budget).unwrap_or(context.plan.budget)
+}
+
+/// One stream day by day, up to an instant: replayed from what was sealed, and with the truth of today beside it, or with that which
+/// had come in as of an instant.
 ///
 /// # Errors
-/// When not exactly one stream is asked for, it cannot be watched, or the store fails.
+/// When not exactly one stream is asked for, it cannot be watched, the plan no longer has its watch, or the store fails.
 pub async fn show(context: &Context, asked: &Asked, to: Option<DateTime<Utc>>) -> Result<Shown, Error> {
     let mut found = own(context, asked).await?;
     let Some((row, stored, watch)) = found.pop() else {
@@ -198,20 +209,22 @@ pub async fn show(context: &Context, asked: &Asked, to: Option<DateTime<Utc>>) -
             return Err(Error::Unknown(format!("{} of {}, {}: {reason}", row.watch, row.output, row.slice)));
         }
     };
+    let watch = watch.ok_or_else(|| Error::Unknown(format!("the plan has no watch {:?} any more", row.watch)))?;
     let end = to.map_or(stored.looked_until, |to| to.min(stored.looked_until));
     let sealed = context.store.load_sealed(stored.book(), stored.place(), (stored.starts, end)).await?;
-    let revised = revised(context, (&row, &stored, &watch), end).await?;
-    let alarms: Vec<StoredAlarm> = context.store.list_unanswered_alarms().await?;
+    let revised = revised(context, (&row, &stored, &watch), (end, asked.as_of)).await?;
+    let alarms: Vec<StoredAlarm> = context.store.list_unanswered_alarms_as_of(asked.as_of).await?;
     let alarms = alarms.into_iter().filter(|alarm| alarm.stream_id == stored.stream_id && alarm.day < end).collect();
     let coverage = if stored.with_truth { recent_coverage(&sealed, end) } else { None };
-    let check = context.store.latest_checks().await?.remove(&stored.stream_id).and_then(|check| check.effect);
+    let check =
+        context.store.latest_checks_as_of(asked.as_of).await?.remove(&stored.stream_id).and_then(|check| check.effect);
     let mut history = Vec::new();
     let mut shares = Vec::new();
     for tier in &row.tiers {
         let Some(level) = Level::parse(&tier.tier) else { continue };
         let share = Share { tier: level, weight: tier.weight, threshold: tier.threshold };
         shares.push(share);
-        let days = context.store.load_evidence(stored.stream_id, level, stored.starts).await?;
+        let days = context.store.list_evidence(stored.stream_id, &tier.tier, stored.starts, asked.as_of).await?;
         let days: Vec<EvidencePoint> = days.into_iter().filter(|point| point.day < end).collect();
         history.push(of_tier(&stream, share, days, (&sealed, &revised)));
     }
@@ -242,11 +255,11 @@ fn of_tier(
     History { tier: share.tier, days, replayed, revised, still_supported }
 }
 
-/// The sealed days of a stream with the truth of today.
+/// The sealed days of a stream with the truth of today, or of an instant.
 async fn revised(
     context: &Context,
     (row, stored, watch): (&Row, &StoredStream, &Watch),
-    end: DateTime<Utc>,
+    (end, as_of): (DateTime<Utc>, Option<DateTime<Utc>>),
 ) -> Result<Buckets, Error> {
     let model = context.plan.model(&row.model);
     let (Some(model), Some(numbers)) = (model, context.catalog.models.get(&row.model)) else {
@@ -263,7 +276,10 @@ async fn revised(
     let gate = Gate::of(watch);
     // What is sealed from the first day on is as old as the maturity, and stragglers are older still.
     let oldest = stored.starts - TimeDelta::days(gate.maturity_days + STRAGGLING);
-    let recorded = store.last_batch().await?;
+    let recorded = match as_of {
+        Some(at) => store.last_batch_at(at).await?,
+        None => store.last_batch().await?,
+    };
     let reach = Reach { window: Window { from: oldest, to: end }, recorded, said_after: None, sealing: None };
     let rows = store.load_received(stored.key.version_id, &needs, reach).await?;
     let lens = if needs.embeddings { lens(store, stored.key.version_id).await? } else { None };
@@ -272,13 +288,14 @@ async fn revised(
     Ok(evidence.buckets(gate, Known::Revised, (subject, &slice), window))
 }
 
-/// The streams in force that are asked for, with what they are made of.
-async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream, Watch)>, Error> {
-    let versions = context.store.list_versions().await?;
+/// The streams in force that are asked for, with what they are made of, and their watch where the plan of today has it.
+async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream, Option<Watch>)>, Error> {
+    let (store, then) = (&context.store, plan_then(context, asked.as_of).await?);
+    let versions = store.list_versions().await?;
     let mut standings: HashMap<i64, Vec<Tier>> = HashMap::new();
-    let all = context.store.list_standings().await?;
-    let watched = watched(&context.plan.budget, &all);
-    let checks = context.store.latest_checks().await?;
+    let all = store.list_standings_as_of(asked.as_of).await?;
+    let watched = watched(&budget_of(context, then.as_ref()), &all);
+    let checks = store.latest_checks_as_of(asked.as_of).await?;
     for standing in all {
         standings.entry(standing.stream_id).or_default().push(Tier {
             tier: standing.tier,
@@ -290,14 +307,18 @@ async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream,
         });
     }
     let mut rows = Vec::new();
-    for stored in context.store.list_streams().await? {
-        let Some(Named { version, model, watch, output }) = context.name_stream(&stored.key, versions.iter()) else {
+    for stored in store.list_streams_as_of(asked.as_of).await? {
+        let Some((version, output)) = context.name_place(&stored.key, versions.iter()) else { continue };
+        let planned = context.plan.model(&version.model);
+        let planned = planned.and_then(|model| model.watches.iter().find(|watch| watch.name == stored.key.watch));
+        let recorded = then.as_ref().and_then(|body| recorded_watch(body, &version.model, &stored.key.watch));
+        let Some((measure, method)) = recorded.or_else(|| planned.map(|watch| (watch.measure, watch.method))) else {
             continue;
         };
         let is = |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|wanted| wanted == own);
-        let is_meant = is(&asked.model, &model.name)
+        let is_meant = is(&asked.model, &version.model)
             && is(&asked.version, &version.name)
-            && is(&asked.watch, &watch.name)
+            && is(&asked.watch, &stored.key.watch)
             && is(&asked.output, output)
             && is(&asked.slice, &stored.key.slice);
         if !is_meant {
@@ -308,11 +329,11 @@ async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream,
         rows.push((
             Row {
                 stream_id: stored.stream_id,
-                model: model.name.clone(),
+                model: version.model.clone(),
                 version: version.name.clone(),
-                watch: watch.name.clone(),
-                measure: watch.measure,
-                method: watch.method,
+                watch: stored.key.watch.clone(),
+                measure,
+                method,
                 output: output.to_owned(),
                 slice: stored.key.slice.clone(),
                 starts: stored.starts,
@@ -328,7 +349,7 @@ async fn own(context: &Context, asked: &Asked) -> Result<Vec<(Row, StoredStream,
                 tiers: standings.remove(&stored.stream_id).unwrap_or_default(),
             },
             stored.clone(),
-            watch.clone(),
+            planned.cloned(),
         ));
     }
     Ok(rows)

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 
 use super::estimate::StoredEstimate;
 use super::series::EstimateRecord;
-use super::stream::EvidencePoint;
+use super::stream::{EvidencePoint, IN_FORCE};
 use super::{Error, Named, Result, Store};
 use crate::detect::stream::Stream;
 use crate::domain::{Outcome, Slice, Window};
@@ -276,7 +276,7 @@ impl Store {
     }
 
     async fn stands(&self, of: Option<((i32, i32), Option<&str>)>, at: Option<DateTime<Utc>>) -> Result<Vec<Stand>> {
-        sqlx::query_as(
+        let sql = format!(
             "select s.stream_id, s.version_id, s.watch, s.output_id, s.slice, t.tier, t.weight, e.day, e.evidence,
                 coalesce(e.threshold, t.threshold) as threshold, e.change_at, s.reason
             from stream s join stream_tier t using (stream_id)
@@ -284,17 +284,18 @@ impl Store {
                 where stream_id = t.stream_id and tier = t.tier and day <= coalesce($1::timestamptz, 'infinity')
                     and looked_at <= coalesce($1, 'infinity')
                 order by day desc limit 1) e on true
-            where case when $1 is null then s.ended_at is null else s.made_at <= $1 and (s.ended_at is null or s.ended_at > $1) end
+            where {IN_FORCE}
                 and ($2::integer is null or (s.version_id = $2 and s.output_id = $3 and ($4::text is null or s.slice = $4)))
-            order by s.stream_id, t.tier",
-        )
-        .bind(at)
-        .bind(of.map(|((version_id, _), _)| version_id))
-        .bind(of.map(|((_, output_id), _)| output_id))
-        .bind(of.and_then(|(_, slice)| slice))
-        .fetch_all(&self.pool)
-        .await
-        .named("list_stands")
+            order by s.stream_id, t.tier"
+        );
+        sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(at)
+            .bind(of.map(|((version_id, _), _)| version_id))
+            .bind(of.map(|((_, output_id), _)| output_id))
+            .bind(of.and_then(|(_, slice)| slice))
+            .fetch_all(&self.pool)
+            .await
+            .named("list_stands")
     }
 
     /// When the change began of which a stream's alarms speak, by the first that raised an alert; without one by the first since an

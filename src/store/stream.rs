@@ -1,11 +1,11 @@
 //! Streams and what each sealed day made of their evidence.
 
 use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 
 use super::lease::Lease;
 use super::ledger::Book;
 use super::{Error, Named, Result, Store};
-use crate::config::Tier;
 use crate::detect::budget::Share;
 use crate::detect::stream::{Seen, State, Stream};
 use crate::domain::Estimate;
@@ -129,43 +129,107 @@ pub struct EvidencePoint {
     pub alarms: bool,
 }
 
+/// Of `stream s`: whether it was in force at the instant `$1`; now without.
+pub(super) const IN_FORCE: &str = "case when $1::timestamptz is null then s.ended_at is null
+    else s.made_at <= $1 and (s.ended_at is null or s.ended_at > $1) end";
+
+#[derive(FromRow)]
+struct Record {
+    stream_id: i64,
+    version_id: i32,
+    watch: String,
+    output_id: i32,
+    slice: String,
+    asked: String,
+    reference_id: Option<i32>,
+    maturity_days: i32,
+    with_truth: bool,
+    definition: Option<serde_json::Value>,
+    reason: Option<String>,
+    starts: DateTime<Utc>,
+    looked_until: DateTime<Utc>,
+}
+
+impl TryFrom<Record> for StoredStream {
+    type Error = Error;
+
+    fn try_from(row: Record) -> Result<Self> {
+        let stream = match (row.definition, row.reason) {
+            (Some(definition), _) => Ok(read("stream", "definition", row.stream_id, definition)?),
+            (None, reason) => Err(reason.unwrap_or_default()),
+        };
+        Ok(Self {
+            stream_id: row.stream_id,
+            key: StreamKey { version_id: row.version_id, watch: row.watch, output_id: row.output_id, slice: row.slice },
+            asked: row.asked,
+            reference_id: row.reference_id,
+            maturity_days: row.maturity_days.into(),
+            with_truth: row.with_truth,
+            stream,
+            starts: row.starts,
+            looked_until: row.looked_until,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct StandingRecord {
+    stream_id: i64,
+    tier: String,
+    weight: f64,
+    threshold: f64,
+    day: Option<DateTime<Utc>>,
+    evidence: Option<f64>,
+    weight_then: Option<f64>,
+    threshold_then: Option<f64>,
+    change_at: Option<DateTime<Utc>>,
+    state: Option<serde_json::Value>,
+}
+
+impl StandingRecord {
+    /// The standing, with the share and the threshold of the last day that was taken in if it is of the past.
+    fn standing(self, is_past: bool) -> Result<Standing> {
+        let last = match (self.day, self.evidence, self.threshold_then, self.state) {
+            (Some(day), Some(evidence), Some(threshold), Some(state)) => {
+                let state = read("evidence", "state", self.stream_id, state)?;
+                Some(LastLook { day, evidence, threshold, change_at: self.change_at, state })
+            }
+            _ => None,
+        };
+        let then = |then: Option<f64>, now: f64| then.filter(|_| is_past).unwrap_or(now);
+        Ok(Standing {
+            stream_id: self.stream_id,
+            tier: self.tier,
+            weight: then(self.weight_then, self.weight),
+            threshold: then(self.threshold_then, self.threshold),
+            last,
+        })
+    }
+}
+
 impl Store {
     /// The streams in force.
     ///
     /// # Errors
     /// When Postgres fails or a stream cannot be read.
     pub async fn list_streams(&self) -> Result<Vec<StoredStream>> {
-        let rows = sqlx::query!(
-            "select stream_id, version_id, watch, output_id, slice, asked, reference_id, maturity_days, with_truth, definition, reason,
-                starts, looked_until
-            from stream where ended_at is null order by stream_id"
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("list_streams")?;
-        let streams = rows.into_iter().map(|row| {
-            let stream = match (row.definition, row.reason) {
-                (Some(definition), _) => Ok(read("stream", "definition", row.stream_id, definition)?),
-                (None, reason) => Err(reason.unwrap_or_default()),
-            };
-            Ok(StoredStream {
-                stream_id: row.stream_id,
-                key: StreamKey {
-                    version_id: row.version_id,
-                    watch: row.watch,
-                    output_id: row.output_id,
-                    slice: row.slice,
-                },
-                asked: row.asked,
-                reference_id: row.reference_id,
-                maturity_days: row.maturity_days.into(),
-                with_truth: row.with_truth,
-                stream,
-                starts: row.starts,
-                looked_until: row.looked_until,
-            })
-        });
-        streams.collect()
+        self.list_streams_as_of(None).await
+    }
+
+    /// The streams that were in force at an instant; now without. Up to where they had looked then, their evidence says.
+    ///
+    /// # Errors
+    /// When Postgres fails or a stream cannot be read.
+    pub async fn list_streams_as_of(&self, at: Option<DateTime<Utc>>) -> Result<Vec<StoredStream>> {
+        let sql = format!(
+            "select stream_id, version_id, watch, output_id, slice, asked, reference_id, maturity_days, with_truth, definition, reason, starts,
+                case when $1::timestamptz is null then looked_until else coalesce((select max(day) + interval '1 day' from evidence e
+                    where e.stream_id = s.stream_id and looked_at <= $1), starts) end as looked_until
+            from stream s where {IN_FORCE} order by stream_id"
+        );
+        let rows: Vec<Record> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(at).fetch_all(&self.pool).await.named("list_streams")?;
+        rows.into_iter().map(StoredStream::try_from).collect()
     }
 
     /// Where every stream in force stands, tier by tier.
@@ -173,34 +237,26 @@ impl Store {
     /// # Errors
     /// When Postgres fails or a state cannot be read.
     pub async fn list_standings(&self) -> Result<Vec<Standing>> {
-        let rows = sqlx::query!(
-            r#"select t.stream_id, t.tier, t.weight, t.threshold, e.day as "day?", e.evidence as "evidence?",
-                e.threshold as "then?", e.change_at as "change_at?", e.state as "state?"
+        self.list_standings_as_of(None).await
+    }
+
+    /// Where every stream that was in force at an instant stood then, with the share and threshold of the last day that it had taken in;
+    /// now without.
+    ///
+    /// # Errors
+    /// When Postgres fails or a state cannot be read.
+    pub async fn list_standings_as_of(&self, at: Option<DateTime<Utc>>) -> Result<Vec<Standing>> {
+        let sql = format!(
+            "select t.stream_id, t.tier, t.weight, t.threshold, e.day, e.evidence, e.weight as weight_then, e.threshold as threshold_then,
+                e.change_at, e.state
             from stream_tier t join stream s using (stream_id)
-            left join lateral (select * from evidence where stream_id = t.stream_id and tier = t.tier order by day desc limit 1) e
-                on true
-            where s.ended_at is null order by t.stream_id, t.tier"#
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("list_standings")?;
-        let standings = rows.into_iter().map(|row| {
-            let last = match (row.day, row.evidence, row.then, row.state) {
-                (Some(day), Some(evidence), Some(threshold), Some(state)) => {
-                    let state = read("evidence", "state", row.stream_id, state)?;
-                    Some(LastLook { day, evidence, threshold, change_at: row.change_at, state })
-                }
-                _ => None,
-            };
-            Ok(Standing {
-                stream_id: row.stream_id,
-                tier: row.tier,
-                weight: row.weight,
-                threshold: row.threshold,
-                last,
-            })
-        });
-        standings.collect()
+            left join lateral (select * from evidence where stream_id = t.stream_id and tier = t.tier
+                    and looked_at <= coalesce($1, 'infinity') order by day desc limit 1) e on true
+            where {IN_FORCE} order by t.stream_id, t.tier"
+        );
+        let rows: Vec<StandingRecord> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(at).fetch_all(&self.pool).await.named("list_standings")?;
+        rows.into_iter().map(|row| row.standing(at.is_some())).collect()
     }
 
     /// Note the present shares of streams in the budgets.
@@ -324,23 +380,6 @@ impl Store {
         }
         super::seal::close(&mut transaction, seal, &["evidence"]).await?;
         super::lease::commit(transaction, lease, "add_evidence").await
-    }
-
-    /// A stream's evidence in one tier since a day, in order.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn load_evidence(&self, stream_id: i64, tier: Tier, since: DateTime<Utc>) -> Result<Vec<EvidencePoint>> {
-        sqlx::query_as!(
-            EvidencePoint,
-            "select day, evidence, threshold, alarms from evidence where stream_id = $1 and tier = $2 and day >= $3 order by day",
-            stream_id,
-            tier.as_str(),
-            since
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("load_evidence")
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
-use super::stream::{json, read};
+use super::stream::{IN_FORCE, json, read};
 use super::{Named, Result, Store};
 use crate::detect::dependence::DesignEffect;
 
@@ -55,13 +55,21 @@ impl Store {
     /// # Errors
     /// When Postgres fails or a check cannot be read.
     pub async fn latest_checks(&self) -> Result<HashMap<i64, Check>> {
-        let rows: Vec<(i64, DateTime<Utc>, DateTime<Utc>, Option<serde_json::Value>)> = sqlx::query_as(
+        self.latest_checks_as_of(None).await
+    }
+
+    /// The check that was the latest at an instant, of every stream that was in force then and had one; now without.
+    ///
+    /// # Errors
+    /// When Postgres fails or a check cannot be read.
+    pub async fn latest_checks_as_of(&self, at: Option<DateTime<Utc>>) -> Result<HashMap<i64, Check>> {
+        let sql = format!(
             "select distinct on (c.stream_id) c.stream_id, c.month, c.from_day, c.effect
-            from stream_check c join stream s using (stream_id) where s.ended_at is null order by c.stream_id, c.month desc",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .named("latest_checks")?;
+            from stream_check c join stream s using (stream_id)
+            where {IN_FORCE} and c.checked_at <= coalesce($1, 'infinity') order by c.stream_id, c.month desc"
+        );
+        let rows: Vec<(i64, DateTime<Utc>, DateTime<Utc>, Option<serde_json::Value>)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(at).fetch_all(&self.pool).await.named("latest_checks")?;
         let checks = rows.into_iter().map(|(stream_id, month, from, effect)| {
             let effect = effect.map(|effect| read("stream_check", "effect", stream_id, effect)).transpose()?;
             Ok((stream_id, Check { stream_id, month, from, effect }))
