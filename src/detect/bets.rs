@@ -17,8 +17,8 @@ use crate::config::{Side, Unit};
 use crate::stats::special::{logit, sigmoid};
 use crate::stats::spectrum::Spectrum;
 
-pub(in crate::detect) use self::blocks::blocks;
 pub(crate) use self::blocks::whole;
+pub(in crate::detect) use self::blocks::{Deck, blocks};
 pub use self::drift::Bins;
 
 /// A bank of bets on one thing.
@@ -182,7 +182,12 @@ impl Bank {
             }
             Self::Area { way, m0, lambdas, unit, partitions, seed } => {
                 let blocks: Vec<Vec<f64>> = match unit {
-                    Unit::Case | Unit::Subject => {
+                    Unit::Case => {
+                        let deck = Deck::of(&day.spectrum, *way)?;
+                        (0..*partitions).map(|at| deck.deal(&format!("{seed}/{bucket}/{at}"))).collect()
+                    }
+                    // Which case of a subject counts is drawn anew for each deal.
+                    Unit::Subject => {
                         let one = |at| {
                             let seed = format!("{seed}/{bucket}/{at}");
                             blocks(&day.thinned(*unit, &seed), *way, &seed)
