@@ -52,7 +52,7 @@ bench: ## the benchmarks, fully optimised; takes a long build first
 	@scripts/install.sh cc rust postgres
 	POSTGRES_FSYNC=on scripts/with-postgres.sh $(CARGO) bench --locked $(ARGS)
 
-alarms: ## the promises of the alarm engine by simulation, at full size, with the figures of docs/alarms.md; two minutes
+alarms: ## the promises of the alarm engine by simulation, at full size, with the figures of docs/alarms.md; some minutes
 	@scripts/install.sh cc rust postgres
 	DOSIMETER_ALARMS=1 scripts/with-postgres.sh $(CARGO) test --locked --test it alarms:: -- --nocapture
 

@@ -72,7 +72,7 @@ as mkdir -m 700 "$work/backup/wal"
 as tee -a "$data/postgresql.conf" >/dev/null <<END
 archive_mode = on
 archive_timeout = 60
-archive_command = 'cmp -s %p $work/backup/wal/%f || { test ! -f $work/backup/wal/%f && cp %p $work/backup/wal/part && sync $work/backup/wal/part && mv $work/backup/wal/part $work/backup/wal/%f; }'
+archive_command = 'cmp -s %p $work/backup/wal/%f || { test ! -f $work/backup/wal/%f && cp %p $work/backup/wal/part && sync $work/backup/wal/part && mv $work/backup/wal/part $work/backup/wal/%f && sync $work/backup/wal; }'
 END
 start
 cp config/demo.toml "$config"

@@ -10,7 +10,8 @@ use dosimeter::detect::budget::{alone, threshold, watched};
 use dosimeter::detect::day::{Day, Mean};
 use dosimeter::detect::detector::Detector;
 use dosimeter::detect::loss::{Loss, Way};
-use dosimeter::detect::sealing::Buckets;
+use dosimeter::detect::null_value::{Margin, of_reference};
+use dosimeter::detect::sealing::{Buckets, Days};
 use dosimeter::detect::stream::Stream;
 use dosimeter::stats::channel::{self, Scale};
 use dosimeter::stats::resample::{Binomial, normal};
@@ -24,6 +25,9 @@ use rayon::prelude::*;
 /// Thresholds of one stream with a tenth of a false alarm a year.
 const C: f64 = 3650.0;
 const YEAR: u32 = 365;
+
+/// How far apart positives and negatives lie for an area of .90.
+const AREA_90: f64 = 1.812_387_604_873_6;
 
 /// How often a simulation is repeated.
 fn repeats(full: u32) -> u32 {
@@ -54,12 +58,16 @@ fn missed(rng: &mut ChaCha8Rng, rate: f64) -> Spectrum {
 
 /// The same with binormal scores: the area under the curve is `Phi(shift / sqrt 2)`.
 fn binormal(rng: &mut ChaCha8Rng, shift: f64) -> Spectrum {
+    binormal_of(rng, 200, shift)
+}
+
+fn binormal_of(rng: &mut ChaCha8Rng, cases: u32, shift: f64) -> Spectrum {
     let row = |_| {
         let positive = rng.random_bool(0.15);
         let score = sigmoid(normal(rng) + if positive { shift } else { 0.0 });
         (channel::key(score), if positive { Class::Positive } else { Class::Negative }, 1)
     };
-    Spectrum::from_cells(Scale::Probability, (0..200).map(row).collect())
+    Spectrum::from_cells(Scale::Probability, (0..cases).map(row).collect())
 }
 
 /// Scores whose log odds are off by `shift` from the truth's.
@@ -95,6 +103,26 @@ fn alarms(bank: &Bank, c: f64, days: u32, mut of_day: impl FnMut(u32) -> Spectru
         }
     }
     alarms
+}
+
+/// How often the 95 % bound of an area by blocks lies on the right side of it, by the size of the reference.
+#[test]
+fn the_bound_of_an_area_by_blocks_holds_about_as_often_as_it_says() {
+    let margin = Margin { confidence: 0.95, tolerance: 0.0 };
+    for (cases, days) in [(10, 60), (20, 60), (40, 60), (200, 60)] {
+        let runs = repeats(2000);
+        let holds = |run: u32| {
+            let mut rng = rng(run);
+            let spectra: Vec<Spectrum> = (0..days).map(|_| binormal_of(&mut rng, cases, AREA_90)).collect();
+            let own: Vec<Day<'_>> = spectra.iter().map(Day::from).collect();
+            let null = of_reference(Mean::AREA, (Days::All, &own), (Unit::Case, margin), None).expect("a bound");
+            null.limit <= 0.9
+        };
+        let share = (0..runs).into_par_iter().filter(|run| holds(*run)).count() as f64 / f64::from(runs);
+        let positives = f64::from(cases * days) * 0.15;
+        println!("AUROC .90, a reference of {positives} positives: the 95 % bound holds in {share:.3} of {runs}");
+        assert!(share >= 0.91 - 3.0 * (0.91 * 0.09 / f64::from(runs)).sqrt(), "{positives}: {share}");
+    }
 }
 
 /// The share of years with an alarm and the mean number of alarms a year.
@@ -135,7 +163,7 @@ fn a_quiet_year_keeps_the_promise() {
         let mut rng = rng(year);
         alarms(&bank, C, YEAR, |_| missed(&mut rng, 0.1)).len()
     });
-    let shift = 2.0_f64.sqrt() * 1.281_551_565_545; // an area of .90
+    let shift = AREA_90;
     quiet_years("AUROC .90 by blocks", repeats(1000), 0.1, |year| {
         let bank = Bank::of_area(Way::Rise, 0.1, (Unit::Case, 0.05), &year.to_string());
         let mut rng = rng(100_000 + year);
@@ -204,7 +232,7 @@ fn changes_are_found_in_time() {
     let means = Bank::of_means(Mean::of(Loss::Missed(0.5)), 0.1, 0.003, Unit::Cluster);
     sensitivity("sensitivity .90 to .80, days as units", &means, C, 0.2, 18.0);
     let root = 2.0_f64.sqrt();
-    let (before, after) = (root * 1.281_551_565_545, root * 1.036_433_389_494);
+    let (before, after) = (AREA_90, root * 1.036_433_389_494);
     delay("AUROC .90 to .85 by blocks", repeats(600), 9.0, |run| {
         let bank = Bank::of_area(Way::Rise, 0.1, (Unit::Case, 0.05), &run.to_string());
         let mut rng = rng(20_000_000 + run);
@@ -350,7 +378,7 @@ fn two_sides_share_one_budget_and_an_improvement_is_found() {
         let mut rng = rng(90_000_000 + year);
         alarms(&sensitivity, C, YEAR, |_| missed(&mut rng, 0.1)).len()
     });
-    let shift = 2.0_f64.sqrt() * 1.281_551_565_545;
+    let shift = AREA_90;
     quiet_years("AUROC .90 both ways", repeats(300), 0.1, |year| {
         let mut rng = rng(91_000_000 + year);
         alarms(&area, C, YEAR, |_| binormal(&mut rng, shift)).len()

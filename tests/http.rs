@@ -200,6 +200,7 @@ async fn a_token_for_some_models_is_refused_others() {
         ("GET /api/v1/rejections?source=reports".to_owned(), 200),
         ("GET /api/v1/audit".to_owned(), 403),
         ("GET /api/v1/tokens".to_owned(), 403),
+        ("GET /api/v1/budget".to_owned(), 403),
     ] {
         let answer = ask(port, &line, Some(&own));
         assert_eq!(answer.status, scoped, "{line}: {}", answer.body);

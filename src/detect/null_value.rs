@@ -81,7 +81,8 @@ pub fn mean_of(of: Mean, day: &Day<'_>, unit: Unit) -> Option<(u64, f64)> {
 /// Of days as units: Student's bound of the mean over days; of cases and subjects, of the mean over these with its error over days (a
 /// ratio estimate). It is never below what so few cases allow by themselves: Clopper and Pearson's bound of a 0/1 loss, with as many cases as the
 /// design effect leaves, or the bound of no loss at all among so many. Cases that are units are independent, so of 0/1 losses of cases that
-/// bound stands alone, for it is exact, and of an area by blocks the bound is `DeLong`'s in log odds, which the days' luck does not widen.
+/// bound stands alone, for it is exact, and of an area by blocks the bound is `DeLong`'s in log odds: whoever declares cases to be units is
+/// taken at the word.
 ///
 /// # Errors
 /// Why there is none, and the remedy.
@@ -116,7 +117,7 @@ pub fn of_reference(
     let by_days = mean + student_upper_quantile(tail, k as f64 - 1.0) * error.max(of_cases);
     let bound = match unit {
         Unit::Case if is_binary => by_count,
-        Unit::Case if of.loss.is_none() && mean > 0.0 && mean < 1.0 => {
+        Unit::Case if of.loss.is_none() && mean > 0.0 && mean < 1.0 && of_cases > 0.0 => {
             logit_normal(mean, of_cases, normal_upper_quantile(tail)).upper.max(by_count)
         }
         Unit::Case | Unit::Subject | Unit::Cluster => by_days.max(by_count),

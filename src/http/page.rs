@@ -96,7 +96,7 @@ impl<T> Page<T> {
         Self { items, next }
     }
 
-    /// A page of a list that is at hand as a whole, in order of its key.
+    /// A page of a list that is at hand as a whole. What the cursor names must still be there: nobody knows otherwise where to go on.
     pub(super) fn cut<K: std::fmt::Display + PartialEq + std::str::FromStr>(
         list: &str,
         items: Vec<T>,
@@ -104,9 +104,17 @@ impl<T> Page<T> {
         key: impl Fn(&T) -> K,
     ) -> Result<Self, Problem> {
         let last: Option<K> = self::key(list, after)?;
-        let skipped = last.map_or(0, |last| {
-            items.iter().position(|item| key(item) == last).map_or(items.len(), |position| position + 1)
-        });
+        let skipped = match last {
+            None => 0,
+            Some(last) => match items.iter().position(|item| key(item) == last) {
+                Some(position) => position + 1,
+                None => {
+                    return Err(Problem::refused(
+                        "what after names is not in this list any more: leave it out to start anew",
+                    ));
+                }
+            },
+        };
         Ok(Self::of(list, items.into_iter().skip(skipped).collect(), limit, key))
     }
 }
@@ -221,6 +229,8 @@ mod tests {
         let second = page(first.next.as_deref());
         let third = page(second.next.as_deref());
         assert_eq!((first.items, second.items, &third.items, third.next), (vec![1, 2], vec![3, 4], &vec![5], None));
+        let gone = Page::cut("numbers", vec![1, 3], (second.next.as_deref(), 2), |n| *n).expect_err("4 is gone");
+        assert!(gone.detail.contains("start anew"), "a page that ends the list in silence would hide the rest");
         let elsewhere = key::<i64>("letters", second.next.as_deref()).expect_err("a cursor of another list");
         assert!(elsewhere.detail.contains("no cursor of this list"));
         assert!(key::<i64>("numbers", Some("?")).is_err() && limit(Some(0)).is_err() && limit(Some(1001)).is_err());

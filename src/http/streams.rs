@@ -97,6 +97,7 @@ impl Tabular for Row {
         ("looked_until", Kind::Instant),
         ("reference_id", Kind::Integer),
         ("null", Kind::Text),
+        ("unwatched", Kind::Text),
         ("reason", Kind::Text),
         ("dependent", Kind::Text),
         ("watched", Kind::Flag),
@@ -139,11 +140,12 @@ pub(super) async fn get(
     Given(given): Given<Listed>,
 ) -> Result<Response, Problem> {
     let Listed { model, version, watch, output, slice, as_of, after, limit, format } = given;
-    let place = (after.as_deref(), page::limit(limit)?);
+    let (limit, after): (_, Option<i64>) = (page::limit(limit)?, page::key(LIST, after.as_deref())?);
     let as_of = instant(as_of.as_ref())?;
     let asked = Asked { model: caller.scope(model)?, version, watch, output, slice, as_of };
-    let streams = list(&shared.context(), &asked).await.map_err(problem)?;
-    wanted.page(format, Page::cut(LIST, streams, place, |one| one.stream_id)?).await
+    let mut streams = list(&shared.context(), &asked).await.map_err(problem)?;
+    streams.retain(|one| after.is_none_or(|after| one.stream_id > after));
+    wanted.page(format, Page::of(LIST, streams, limit, |one| one.stream_id)).await
 }
 
 /// What the budget of false alarms allows in a year, and what was raised in the last 365 days.
@@ -156,11 +158,12 @@ pub(super) async fn get(
     responses((status = 200, description = "The tiers that have one.", body = Page<Spent>))
 )]
 pub(super) async fn get_budget(
-    _: Caller,
+    caller: Caller,
     State(shared): State<Shared>,
     wanted: Wanted,
     Given(Then { as_of, after, limit, format }): Given<Then>,
 ) -> Result<Response, Problem> {
+    caller.require_all_models("the budget")?;
     let place = (after.as_deref(), page::limit(limit)?);
     let spent = budget(&shared.context(), instant(as_of.as_ref())?).await.map_err(problem)?;
     wanted.page(format, Page::cut("budget", spent, place, |one| one.tier.as_str().to_owned())?).await

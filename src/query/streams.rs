@@ -273,7 +273,7 @@ async fn revised(
     let own = versions.iter().find(|version| version.version_id == stored.key.version_id);
     let own = own.ok_or_else(|| Error::Unknown(format!("there is no version {:?} any more", row.version)))?;
     let needs = needs(std::slice::from_ref(watch), numbers, (own, &versions));
-    let gate = Gate::of(watch);
+    let gate = Gate { maturity_days: stored.maturity_days, with_truth: stored.with_truth };
     // What is sealed from the first day on is as old as the maturity, and stragglers are older still.
     let oldest = stored.starts - TimeDelta::days(gate.maturity_days + STRAGGLING);
     let recorded = match as_of {

@@ -114,7 +114,8 @@ impl Store {
         let rows = sqlx::query!(
             r#"select truth_id, floor(extract(epoch from committed_at) / 3600)::bigint as "hour!",
                 min(committed_at) as first, max(committed_at) as last
-            from batch join (select distinct batch_id, truth_id from assertion where truth_id = any($1)) brought using (batch_id)
+            from batch join (select distinct batch_id, truth_id from assertion where truth_id = any($1)
+                    and batch_id >= (select min(batch_id) from batch where committed_at >= $2)) brought using (batch_id)
             where committed_at >= $2 group by 1, 2"#,
             findings,
             from

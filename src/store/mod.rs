@@ -152,8 +152,8 @@ fn is_passing(code: &str) -> bool {
     ["08", "40", "53", "57P", "55000"].iter().any(|class| code.starts_with(class))
 }
 
-/// Wait on a connection until the server lets itself be written to: a restored one first replays its log. Whoever would stop it meanwhile
-/// makes it begin anew.
+/// Wait on a connection until the server lets itself be written to: a restored one first replays its log, and from the beginning again if
+/// it is stopped meanwhile.
 async fn await_writable(mut connection: PgConnection) -> Result<()> {
     let mut waited = 0;
     while sqlx::query_scalar("select pg_is_in_recovery()")

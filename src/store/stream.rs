@@ -216,15 +216,16 @@ impl Store {
         self.list_streams_as_of(None).await
     }
 
-    /// The streams that were in force at an instant; now without. Up to where they had looked then, their evidence says.
+    /// The streams that were in force at an instant; now without. Of the past they have looked at every day that was sealed then.
     ///
     /// # Errors
     /// When Postgres fails or a stream cannot be read.
     pub async fn list_streams_as_of(&self, at: Option<DateTime<Utc>>) -> Result<Vec<StoredStream>> {
         let sql = format!(
             "select stream_id, version_id, watch, output_id, slice, asked, reference_id, maturity_days, with_truth, definition, reason, starts,
-                case when $1::timestamptz is null then looked_until else coalesce((select max(day) + interval '1 day' from evidence e
-                    where e.stream_id = s.stream_id and looked_at <= $1), starts) end as looked_until
+                case when $1::timestamptz is null then looked_until
+                    else greatest(starts, (select max(day) + interval '1 day' from sealed_day d where d.version_id = s.version_id
+                        and d.maturity_days = s.maturity_days and d.with_truth = s.with_truth and d.sealed_at <= $1)) end as looked_until
             from stream s where {IN_FORCE} order by stream_id"
         );
         let rows: Vec<Record> =

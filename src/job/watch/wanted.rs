@@ -242,7 +242,7 @@ fn needs_reference(watch: &Watch) -> bool {
 }
 
 /// The way in which streams are made: it changes when the same watch and reference would make other bets.
-const MAKING: u32 = 2;
+const MAKING: u32 = 3;
 
 /// What a stream is made of: when it changes, another one is made. What is only told of a watch is not in it.
 fn digest(
