@@ -211,16 +211,13 @@ mod tests {
         let area = discrimination::area(&pooled).expect("an area");
         let interval = area.interval.expect("an interval");
         let margin = Margin { confidence: 0.975, tolerance: 0.0 };
-        let bound = |unit, effect: Option<&DesignEffect>| {
-            of_reference(Mean::AREA, (Days::All, &days), (unit, margin), effect).expect("a bound")
-        };
-        let null = bound(Unit::Case, None);
+        let bound = |of, unit| of_reference(of, (Days::All, &days), (unit, margin), None).expect("a bound");
+        let null = bound(Mean::AREA, Unit::Case);
         assert!((null.limit - interval.lower).abs() < 1e-12, "{null:?} against {interval:?}");
         assert!((null.reference.expect("an area") - area.value).abs() < 1e-12);
         // Days of one kind do not narrow it: with days as units it is never inside what cases have by themselves.
-        assert!(bound(Unit::Cluster, None).limit < area.value);
-        let opposite = Mean { way: Way::Fall, ..Mean::AREA };
-        let upper = of_reference(opposite, (Days::All, &days), (Unit::Case, margin), None).expect("a bound").limit;
+        assert!(bound(Mean::AREA, Unit::Cluster).limit < area.value);
+        let upper = bound(Mean { way: Way::Fall, ..Mean::AREA }, Unit::Case).limit;
         assert!((upper - interval.upper).abs() < 1e-12, "{upper}");
     }
 
